@@ -1,0 +1,2 @@
+//! The benchmark table.
+fn main() {}

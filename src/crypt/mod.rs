@@ -1,0 +1,5 @@
+//! Keys and secrets.
+
+mod secret;
+
+pub use secret::Secret;

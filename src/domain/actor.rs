@@ -1,0 +1,130 @@
+//! Who does something.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{KeyId, RunId, UserId};
+
+/// Who does something. What they may do is looked up, not carried here.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Actor {
+    User {
+        id: UserId,
+        name: String,
+    },
+    ApiKey {
+        id: KeyId,
+        name: String,
+    },
+    /// A running task that acts by its short-lived token.
+    Workload {
+        run: RunId,
+        name: String,
+    },
+    System,
+}
+
+impl Actor {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::User { name, .. } | Self::ApiKey { name, .. } | Self::Workload { name, .. } => name,
+            Self::System => "system",
+        }
+    }
+
+    pub const fn kind(&self) -> ActorKind {
+        match self {
+            Self::User { .. } => ActorKind::User,
+            Self::ApiKey { .. } => ActorKind::ApiKey,
+            Self::Workload { .. } => ActorKind::Run,
+            Self::System => ActorKind::System,
+        }
+    }
+
+    /// What people and the API see of it.
+    pub fn public(&self) -> ActorName {
+        ActorName { kind: self.kind(), name: self.name().to_owned() }
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What set something off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorKind {
+    User,
+    ApiKey,
+    Commit,
+    Tag,
+    Policy,
+    Schedule,
+    Run,
+    Task,
+    System,
+}
+
+impl ActorKind {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::ApiKey => "api_key",
+            Self::Commit => "commit",
+            Self::Tag => "tag",
+            Self::Policy => "policy",
+            Self::Schedule => "schedule",
+            Self::Run => "run",
+            Self::Task => "task",
+            Self::System => "system",
+        }
+    }
+}
+
+/// `{kind, name}`: who, as histories and the API show it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ActorName {
+    pub kind: ActorKind,
+    pub name: String,
+}
+
+impl ActorName {
+    pub fn system() -> Self {
+        Actor::System.public()
+    }
+}
+
+/// What an actor may do on one stack. Each role includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// See.
+    Reader,
+    /// Trigger, perform tasks, confirm, discard, lock, edit the environment.
+    Writer,
+    /// Settings, attachments, delete, unlock others.
+    Admin,
+}
+
+impl Role {
+    pub const ALL: [Self; 3] = [Self::Reader, Self::Writer, Self::Admin];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Writer => "writer",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}

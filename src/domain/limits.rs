@@ -1,0 +1,162 @@
+//! Every bound of the system, with its unit. Where one is hit, its value is shown.
+
+use std::time::Duration;
+
+pub const KIB: u64 = 1 << 10;
+pub const MIB: u64 = 1 << 20;
+pub const GIB: u64 = 1 << 30;
+
+// ── Input ───────────────────────────────────────────────────────────────────────────────────
+/// Bytes of a request body where nothing else is said.
+pub const BODY_BYTES: u64 = 64 * KIB;
+/// Bytes of an uploaded source (compressed).
+pub const SOURCE_BYTES: u64 = GIB;
+/// Bytes of an uploaded source once unpacked.
+pub const SOURCE_UNPACKED_BYTES: u64 = 8 * GIB;
+/// Entries of an uploaded source.
+pub const SOURCE_ENTRIES: u64 = 200_000;
+/// Bytes of a mounted file.
+pub const FILE_BYTES: u64 = 2_000_000;
+/// Bytes of one version of managed state.
+pub const STATE_BYTES: u64 = 100_000_000;
+/// Mounted files of one stack.
+pub const FILES_PER_STACK: usize = 100;
+/// Variables of one stack.
+pub const VARIABLES_PER_STACK: usize = 500;
+/// Bytes of one variable's value: the kernel refuses a longer argument or variable (128 KiB).
+pub const VARIABLE_BYTES: usize = 120 * KIB as usize;
+/// Characters of a stack's name.
+pub const STACK_NAME_CHARS: usize = 120;
+/// Characters of a slug.
+pub const SLUG_CHARS: usize = 63;
+/// Characters of a description.
+pub const DESCRIPTION_CHARS: usize = 20_000;
+/// Labels of one stack.
+pub const LABELS: usize = 50;
+/// Characters of a label.
+pub const LABEL_CHARS: usize = 64;
+/// Characters of a note, a message, a comment.
+pub const NOTE_CHARS: usize = 2_000;
+/// Comments on one run.
+pub const COMMENTS: usize = 500;
+/// Bytes of a task's command.
+pub const COMMAND_BYTES: usize = 32 * KIB as usize;
+/// Hooks in one list.
+pub const HOOKS: usize = 50;
+/// Addresses in one targeted replan.
+pub const TARGETS: usize = 500;
+/// Globs of a git source.
+pub const GLOBS: usize = 50;
+/// Characters of a git address.
+pub const URL_CHARS: usize = 2_000;
+/// Characters of a user's or a key's name.
+pub const USER_NAME_CHARS: usize = 64;
+/// Characters of a password: fewer are refused.
+pub const PASSWORD_MIN_CHARS: usize = 12;
+/// Bytes of a password: more are refused, so that hashing stays bounded.
+pub const PASSWORD_MAX_BYTES: usize = 1_024;
+/// Characters of a sensitive value: a shorter one would mask half of every log.
+pub const SECRET_MIN_CHARS: usize = 4;
+/// Non-blank characters from which a line of a multi-line secret is masked by itself.
+pub const SECRET_LINE_CHARS: usize = 8;
+/// Masks that one run may add by `::add-mask`.
+pub const ADDED_MASKS: usize = 1_000;
+/// Rows on a page.
+pub const PAGE_ROWS: usize = 50;
+/// Rows of one API list, at most.
+pub const LIST_MAX: usize = 200;
+/// Rows that one filtered page may look at before it returns a cursor with fewer items.
+pub const SCAN_ROWS: usize = 5_000;
+/// Bytes of plan JSON that is read.
+pub const PLAN_JSON_BYTES: u64 = 256 * MIB;
+/// Bytes of a custom vendor's changes file.
+pub const PLAN_FILE_BYTES: u64 = 16 * MIB;
+/// Resources and outputs kept of one plan.
+pub const CHANGES: usize = 20_000;
+/// Bytes of one stored `before` or `after` value.
+pub const CHANGE_VALUE_BYTES: usize = 64 * KIB as usize;
+/// Bytes of variables carried to later phases by `$AIRLOCK_ENV`.
+pub const CARRIED_BYTES: usize = 256 * KIB as usize;
+
+// ── Execution ───────────────────────────────────────────────────────────────────────────────
+/// Wall time of a vendor phase.
+pub const PHASE_WALL: Duration = Duration::from_mins(70);
+/// Silence after which a phase is taken for hung.
+pub const PHASE_SILENCE: Duration = Duration::from_mins(7);
+/// Bytes of output of one phase before the rest is dropped.
+pub const OUTPUT_BYTES: u64 = 256 * MIB;
+/// Memory of a whole jail.
+pub const JAIL_MEMORY_BYTES: u64 = 4 * GIB;
+/// Processes (threads included) of a whole jail.
+pub const JAIL_PROCESSES: u32 = 1_024;
+/// Open files of one process.
+pub const OPEN_FILES: u32 = 4_096;
+/// Bytes of one file.
+pub const JAIL_FILE_BYTES: u64 = 8 * GIB;
+/// Bytes of a workspace.
+pub const WORKSPACE_BYTES: u64 = 20 * GIB;
+/// Bytes of the jail's `/tmp`.
+pub const TMP_BYTES: u64 = GIB;
+/// Files of the jail's `/tmp`.
+pub const TMP_FILES: u64 = 100_000;
+/// Time between asking a phase to stop and killing it.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
+/// Time for fetching a git source.
+pub const FETCH_WALL: Duration = Duration::from_mins(10);
+/// Time for the `ending` phase.
+pub const ENDING_WALL: Duration = Duration::from_mins(10);
+/// Slots at least, whatever the number of cores.
+pub const SLOTS_MIN: usize = 2;
+/// Slots at most.
+pub const SLOTS_MAX: usize = 512;
+
+// ── Logs ────────────────────────────────────────────────────────────────────────────────────
+/// Bytes of a line before it is split for display.
+pub const LOG_LINE_BYTES: usize = 64 * KIB as usize;
+/// Lines of a log that a page shows at once.
+pub const LOG_TAIL_LINES: usize = 1_000;
+/// Bytes of one live event.
+pub const LOG_EVENT_BYTES: usize = 16 * KIB as usize;
+/// Bytes of text in one frame of a compressed log.
+pub const LOG_FRAME_BYTES: usize = 256 * KIB as usize;
+/// Time within which printed text is on disk.
+pub const LOG_FLUSH: Duration = Duration::from_millis(50);
+
+// ── Access ──────────────────────────────────────────────────────────────────────────────────
+/// A session unused for so long is over.
+pub const SESSION_IDLE: Duration = Duration::from_hours(12);
+/// A session this old is over.
+pub const SESSION_AGE: Duration = Duration::from_hours(168);
+/// How recent a sign-in must be for a dangerous action.
+pub const REAUTHENTICATE: Duration = Duration::from_mins(10);
+/// Sessions of one user; the oldest makes room.
+pub const SESSIONS_PER_USER: usize = 50;
+/// An invitation lives so long.
+pub const INVITATION: Duration = Duration::from_hours(72);
+/// Shortest and longest life of an exchanged token.
+pub const TOKEN_MIN: Duration = Duration::from_mins(1);
+pub const TOKEN_MAX: Duration = Duration::from_mins(15);
+/// Passwords hashed at the same time.
+pub const HASHES_AT_ONCE: usize = 2;
+/// Idempotency keys live so long.
+pub const IDEMPOTENCY: Duration = Duration::from_hours(24);
+/// Characters of an idempotency key.
+pub const IDEMPOTENCY_CHARS: usize = 128;
+/// Requests a second of one actor, below which nothing is refused.
+pub const RATE_PER_SECOND: u32 = 200;
+/// Requests that may come at once above the steady rate.
+pub const RATE_BURST: u32 = 400;
+/// Use of sessions and keys is written at most this often.
+pub const USE_WRITTEN_EVERY: Duration = Duration::from_mins(1);
+
+// ── Store ───────────────────────────────────────────────────────────────────────────────────
+/// redb's page cache.
+pub const STORE_CACHE_BYTES: usize = 16 * MIB as usize;
+/// Actions of one commit.
+pub const COMMIT_BATCH: usize = 256;
+/// Actions that may wait for the writer.
+pub const WRITER_QUEUE: usize = 4_096;
+/// Free bytes below which nothing new is written or started.
+pub const DISK_FLOOR_BYTES: u64 = 24 * MIB;
+/// Bytes kept aside so that a full disk leaves room to finish.
+pub const BALLAST_BYTES: u64 = 8 * MIB;

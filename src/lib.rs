@@ -1,0 +1,21 @@
+//! Airlock: stacks whose every change is planned, sealed, confirmed and applied; tasks that nobody
+//! needs to trust.
+//!
+//! # The map, in reading order
+//!
+//! Three kinds of process, one binary. The **server** speaks HTTP, keeps the store, decides what
+//! runs next, and executes nothing. For every uninterrupted chain of phases it starts a **runner**
+//! ([`runner`]), which owns the sandbox and the log and outlives the server. The runner forks the
+//! **jail**, in which the commands run.
+//!
+//! | module | what it owns |
+//! | --- | --- |
+//! | [`domain`] | the nouns and their rules; pure |
+//! | [`crypt`] | master key, data keys, chunked sealing, [`crypt::Secret`] |
+//! | [`protocol`] | what server and runner say to each other |
+//!
+//! Who may use whom is a table in `tests/it/direction.rs`.
+
+pub mod crypt;
+pub mod domain;
+pub mod protocol;

@@ -1,0 +1,479 @@
+//! What server and runner say to each other: the spec, the progress records, the socket's messages.
+//!
+//! A **chain** is an uninterrupted row of phases that one runner carries out. The server writes the
+//! spec into the runner's standard input in two JSON lines: first [`JailSpec`] (no secret in it, so
+//! that the jail can be forked before a secret is read), then [`ChainSpec`]. The runner answers
+//! through files in the chain's directory and by bells on `control.sock`:
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `chain.lock` | locked by the server, then by the runner for as long as it lives |
+//! | `records` | [`Record`]s, one JSON line each, fsynced; the truth about progress |
+//! | `control.sock` | [`Request`]s in, [`Bell`]s out |
+//! | `tree/workspace`, `tree/run` | the open workspace; in the jail `/workspace` and `/run/airlock` |
+//! | `<NN>-<phase>.log`, `.idx` | the masked log of phase number `NN` |
+//! | `<NN>.result` | [`PhaseResult`], encrypted under the chain's key |
+//! | `<NN>-<n>.state` | the n-th state written in phase `NN`, encrypted under the chain's key |
+//! | `runner.err` | what the runner itself had to complain about |
+//!
+//! Every message carries [`VERSION`]; a server reads those of the previous release, too.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    crypt::Secret,
+    domain::{
+        Changes, CommitSha, Delta, Digest, EnvName, Kind, Phase, RelativePath, RunId, Slug, StackId, State, Timestamp,
+        Verdict,
+        stack::{ExecutorKind, Limits, NetworkMode, Vendor},
+    },
+};
+
+/// Version of everything in this module.
+pub const VERSION: u32 = 1;
+
+/// File names inside a chain's directory.
+pub mod file {
+    pub const LOCK: &str = "chain.lock";
+    pub const RECORDS: &str = "records";
+    pub const CONTROL: &str = "control.sock";
+    pub const TREE: &str = "tree";
+    /// Below `tree`: what the jail sees as `/workspace`.
+    pub const WORKSPACE: &str = "workspace";
+    /// Below `tree`: what the jail sees as `/run/airlock`; plan files, carried variables.
+    pub const RUN: &str = "run";
+    pub const ERRORS: &str = "runner.err";
+
+    use crate::domain::Phase;
+
+    pub fn log(number: u32, phase: Phase) -> String {
+        format!("{number:02}-{phase}.log")
+    }
+
+    pub fn index(number: u32, phase: Phase) -> String {
+        format!("{number:02}-{phase}.idx")
+    }
+
+    pub fn result(number: u32) -> String {
+        format!("{number:02}.result")
+    }
+
+    pub fn state(number: u32, n: u32) -> String {
+        format!("{number:02}-{n}.state")
+    }
+}
+
+/// Paths that phases see.
+pub mod inside {
+    pub const WORKSPACE: &str = "/workspace";
+    pub const RUN: &str = "/run/airlock";
+    /// `NAME=value` lines that later phases get.
+    pub const ENV_FILE: &str = "/run/airlock/env";
+    /// Terraform's plan.
+    pub const PLAN: &str = "/run/airlock/plan.tfplan";
+    /// `show -json` of it; for the custom vendor what `$AIRLOCK_PLAN_FILE` names.
+    pub const PLAN_JSON: &str = "/run/airlock/plan.json";
+    /// Where the provider mirror is mounted.
+    pub const PROVIDER_MIRROR: &str = "/run/airlock-mirror";
+    /// Where the shared plug-in cache is mounted.
+    pub const PLUGIN_CACHE: &str = "/run/airlock-plugins";
+}
+
+/// What is needed to build jails. Holds no secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JailSpec {
+    pub version: u32,
+    pub kind: ExecutorKind,
+    /// The uid and gid that phases run as when the server is root; none means: this user, mapped.
+    pub user: Option<u32>,
+    pub limits: Limits,
+    pub root: Root,
+    /// The chain's directory, absolute.
+    pub dir: PathBuf,
+    /// Host name inside.
+    pub hostname: String,
+    /// Where cgroups for jails may be made, as the server found out at its start.
+    pub cgroup: Option<PathBuf>,
+}
+
+/// What phases see as `/`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Root {
+    /// The host's programs, read-only.
+    Host,
+    /// An unpacked image, read-only.
+    Image { path: PathBuf },
+}
+
+/// A directory or file of the host that one phase sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bind {
+    pub host: PathBuf,
+    pub inside: PathBuf,
+    pub writable: bool,
+}
+
+/// One chain: what to do, with what, and what to leave behind.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ChainSpec {
+    pub version: u32,
+    pub run: RunFacts,
+    /// Number of the chain within its run, from 1.
+    pub chain: u32,
+    /// Number of the first phase within the run, from 1; they count up across chains.
+    pub first_phase: u32,
+    pub steps: Vec<Step>,
+    pub at_end: AtEnd,
+    /// The `ending` phase, carried out when the chain ends the run.
+    pub ending: Option<Shell>,
+    /// Seconds between asking a phase to stop and killing it.
+    pub stop_grace_seconds: u64,
+    pub secrets: ChainSecrets,
+}
+
+/// What phases are told about their run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunFacts {
+    pub id: RunId,
+    pub number: u64,
+    pub kind: Kind,
+    pub stack: StackId,
+    pub slug: Slug,
+    pub url: String,
+    pub triggered_by: String,
+    pub branch: Option<String>,
+    pub commit: Option<CommitSha>,
+    pub project_root: RelativePath,
+    pub network: NetworkMode,
+    pub vendor: Vendor,
+    pub mask_well_known: bool,
+}
+
+/// One step of a chain.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// Phase `preparing`: the workspace is made fresh.
+    Prepare(Prepare),
+    /// Phase `preparing_apply`: the sealed workspace is opened and verified.
+    Open(Open),
+    /// A phase that runs commands in the workspace.
+    Shell(Shell),
+    /// Phase `sealing`: nothing but sealing the workspace that an earlier chain kept.
+    Seal,
+}
+
+impl Step {
+    pub const fn phase(&self) -> Phase {
+        match self {
+            Self::Prepare(_) => Phase::Preparing,
+            Self::Open(_) => Phase::PreparingApply,
+            Self::Shell(shell) => shell.phase,
+            Self::Seal => Phase::Sealing,
+        }
+    }
+}
+
+/// Where the files of the workspace come from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Prepare {
+    pub source: Fetch,
+    /// The file system's free bytes below which nothing is prepared.
+    pub disk_floor_bytes: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fetch {
+    Git {
+        url: String,
+        branch: String,
+        /// None: the branch's head, which is then reported in [`Produced::commit`].
+        commit: Option<CommitSha>,
+        submodules: bool,
+        /// A directory of the host that the url names, already checked against `local_sources`.
+        local: Option<PathBuf>,
+    },
+    Upload {
+        /// The stored tar.gz.
+        path: PathBuf,
+        digest: Digest,
+    },
+}
+
+/// The sealed workspace that a chain begins with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Open {
+    /// What the person who confirmed was shown. It must be what is in there.
+    pub plan_digest: Digest,
+}
+
+/// One phase that runs `sh` in the workspace's project root.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Shell {
+    pub phase: Phase,
+    /// Run by `eval` under `set -e`, before and after the command, in the same shell.
+    pub before: Vec<String>,
+    pub command: Command,
+    pub after: Vec<String>,
+    /// Seconds of wall time; the rest of the limits is in [`JailSpec`].
+    pub wall_seconds: u64,
+    pub binds: Vec<Bind>,
+    /// Whether the phase may read and write the managed state.
+    pub state: StateAccess,
+    /// Applying is skipped (`AIRLOCK_SKIP_APPLYING`): the phase is recorded, the command is not run.
+    pub skip: bool,
+}
+
+/// What a phase runs. The vendor turns it into shell text inside the runner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Command {
+    /// The vendor's init.
+    Init,
+    Plan {
+        targets: Vec<String>,
+        destroy: bool,
+    },
+    Apply,
+    Destroy,
+    /// A task's command, by `sh -c`.
+    Perform {
+        command: String,
+    },
+    /// Nothing between the hooks.
+    Nothing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StateAccess {
+    /// The stack has no managed state.
+    None,
+    Read,
+    Write,
+}
+
+/// What becomes of the workspace when the chain ends without ending the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtEnd {
+    /// The server goes on with it at once; no waiting state can follow.
+    Keep,
+    /// The run waits for a person.
+    Seal,
+    /// The run ends here, whatever comes out.
+    Remove,
+}
+
+/// Everything secret. Travels only through the pipe.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ChainSecrets {
+    /// Encrypts results and states of this chain (AES-256-GCM, 32 bytes).
+    pub chain_key: Secret<Vec<u8>>,
+    /// Keys the short hashes that stand for sensitive values in changes (32 bytes).
+    pub redaction_key: Secret<Vec<u8>>,
+    /// What the sealed workspace is encrypted with, and where it lies; for chains that seal or open.
+    pub seal: Option<SealKeys>,
+    pub variables: Vec<Variable>,
+    pub files: Vec<MountedFile>,
+    /// Values to mask beside the sensitive variables and files: masks added by earlier phases.
+    pub masks: Vec<Secret<String>>,
+    pub git: Option<GitCredential>,
+    /// The managed state that the chain begins with.
+    pub state: Option<ManagedState>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SealKeys {
+    /// 32 bytes out of the run's record.
+    pub data_key: Secret<Vec<u8>>,
+    /// `sealed/<run id>.sealed`.
+    pub sealed: PathBuf,
+    /// `sealed/<run id>.key`: 32 bytes; written by the sealer, erased by a discard.
+    pub erase: PathBuf,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Variable {
+    pub name: EnvName,
+    pub value: Secret<String>,
+    pub sensitive: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MountedFile {
+    /// Relative to the workspace.
+    pub path: RelativePath,
+    pub content: Secret<Vec<u8>>,
+    pub sensitive: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum GitCredential {
+    Https { user: String, token: Secret<String> },
+    Ssh { private_key: Secret<String>, known_hosts: String },
+}
+
+/// The state that the chain's endpoint answers with until something newer was written.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ManagedState {
+    /// The newest version, if there is one.
+    pub current: Option<Secret<Vec<u8>>>,
+    /// Password of the endpoint, made for this chain.
+    pub password: Secret<String>,
+}
+
+/// One line of `records`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub enum Record {
+    /// Before the first command runs. From here on the chain may have changed something.
+    Started {
+        version: u32,
+        at: Timestamp,
+    },
+    PhaseStarted {
+        number: u32,
+        phase: Phase,
+        at: Timestamp,
+    },
+    PhaseEnded {
+        number: u32,
+        phase: Phase,
+        at: Timestamp,
+        verdict: Verdict,
+        produced: Box<Produced>,
+    },
+    /// The last line. The workspace is in the state that it names.
+    Ended {
+        at: Timestamp,
+        workspace: WorkspaceLeft,
+        stopped: bool,
+    },
+}
+
+/// What a phase leaves, without secrets.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Produced {
+    /// The commit that a branch stood for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitSha>,
+    /// What a plan would change, in numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Planned>,
+    /// Whether `<NN>.result` was written.
+    #[serde(default)]
+    pub result: bool,
+    /// How many `<NN>-<n>.state` were written, counted from 1.
+    #[serde(default)]
+    pub states: u32,
+    /// Bytes of masked text.
+    #[serde(default)]
+    pub log_bytes: u64,
+    /// The most memory that the jail used at once, where it could be measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// What held the memory and process limits: `cgroup2`, `cgroup1`, `poll`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limited_by: Option<String>,
+    /// A line of the log that says what went wrong, masked, for people in a hurry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_line: Option<String>,
+    /// Things worth knowing that did not end the phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// What came out of a planning phase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Planned {
+    /// Whether there is anything to do. Not the same as an empty delta: a custom plan may say
+    /// "changes" without listing them.
+    pub changes: bool,
+    pub delta: Delta,
+    /// SHA-256 over commit, plan file (custom: its canonical changes) and the redacted canonical
+    /// changes.
+    pub digest: Digest,
+}
+
+/// What became of the workspace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum WorkspaceLeft {
+    Removed,
+    Kept,
+    /// Bytes before and after.
+    Sealed {
+        tree_bytes: u64,
+        sealed_bytes: u64,
+    },
+}
+
+/// What a phase leaves that is not for everybody's eyes; encrypted under the chain's key.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct PhaseResult {
+    /// Redacted.
+    pub changes: Option<Changes>,
+    /// The vendor's own plan JSON, values in clear.
+    pub plan_json: Option<Secret<String>>,
+    /// Masks added by `::add-mask`.
+    pub masks: Vec<Secret<String>>,
+}
+
+/// What the server asks a runner, one JSON line each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
+    /// Ask the phase to stop; kill it after the grace period.
+    Stop,
+    /// Kill it now.
+    Kill,
+}
+
+/// What a runner tells everybody who is connected, one JSON line each: only how far things are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bell {
+    /// Bytes of `records`.
+    pub records: u64,
+    /// The present phase's number; 0 before the first.
+    pub phase: u32,
+    /// Bytes of its log.
+    pub log: u64,
+}
+
+/// The state that an ended chain gives its run if nobody else decides; `after_run` hooks see it.
+///
+/// `planned` is what the planning phase produced; `last` how the last phase ended.
+pub fn ends_as(
+    kind: Kind,
+    last_phase: Phase,
+    last: &Verdict,
+    planned: Option<&Planned>,
+    stopped: bool,
+) -> Option<State> {
+    if stopped {
+        return Some(if kind == Kind::OnDemand { State::Canceled } else { State::Stopped });
+    }
+    if !last.is_success() {
+        return Some(State::Failed);
+    }
+    match last_phase {
+        Phase::Applying | Phase::Performing | Phase::Destroying => Some(State::Finished),
+        Phase::Planning => match kind {
+            Kind::Proposed | Kind::Drift => Some(State::Finished),
+            Kind::Tracked if planned.is_some_and(|plan| !plan.changes) => Some(State::Finished),
+            Kind::Tracked | Kind::Destroy | Kind::Task | Kind::OnDemand => None,
+        },
+        Phase::Preparing | Phase::Initializing | Phase::PreparingApply | Phase::Sealing | Phase::Ending => None,
+    }
+}
+
+/// The environment of a phase, by name. Built from nothing.
+pub type Environment = BTreeMap<String, String>;

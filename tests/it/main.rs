@@ -1,0 +1,5 @@
+//! Integration tests: one binary, so that everything is linked once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says by failing")]
+
+mod direction;
