@@ -16,6 +16,10 @@
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
 
+pub mod config;
 pub mod crypt;
 pub mod domain;
+pub mod live;
+pub mod machine;
 pub mod protocol;
+pub mod store;

@@ -1,0 +1,59 @@
+//! The chains of phases that runners carry out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{Kind, Phase},
+    protocol::AtEnd,
+};
+
+/// Which part of a run a chain carries out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Chain {
+    /// From nothing to a plan.
+    Plan,
+    /// From the sealed workspace to a new plan with targets.
+    Replan,
+    /// From nothing to a performed command.
+    Perform,
+    /// From the sealed workspace to applied changes.
+    Apply,
+    /// From the workspace that a plan left open to applied changes.
+    GoOn,
+    /// Seals the workspace that a plan left open.
+    Seal,
+}
+
+/// The phases of a chain, and what becomes of its workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    pub phases: Vec<Phase>,
+    pub at_end: AtEnd,
+}
+
+impl Chain {
+    /// What a chain of a run consists of.
+    ///
+    /// `autodeploy` is the stack's setting at the time of the claim: it only chooses whether the
+    /// workspace is sealed at once or kept for the moment of the decision.
+    pub fn shape(self, kind: Kind, skip_initialization: bool, autodeploy: bool) -> Shape {
+        use Phase::{Applying, Destroying, Initializing, Performing, Planning, Preparing, PreparingApply, Sealing};
+        let apply = if kind == Kind::Destroy { Destroying } else { Applying };
+        let after_plan = match kind {
+            Kind::Proposed | Kind::Drift | Kind::Task | Kind::OnDemand => AtEnd::Remove,
+            Kind::Tracked if autodeploy => AtEnd::Keep,
+            Kind::Tracked | Kind::Destroy => AtEnd::Seal,
+        };
+        let (phases, at_end) = match self {
+            Self::Plan => (vec![Preparing, Initializing, Planning], after_plan),
+            Self::Replan => (vec![PreparingApply, Planning], AtEnd::Seal),
+            Self::Perform if skip_initialization => (vec![Preparing, Performing], AtEnd::Remove),
+            Self::Perform => (vec![Preparing, Initializing, Performing], AtEnd::Remove),
+            Self::Apply => (vec![PreparingApply, apply], AtEnd::Remove),
+            Self::GoOn => (vec![apply], AtEnd::Remove),
+            Self::Seal => (vec![Sealing], AtEnd::Seal),
+        };
+        Shape { phases, at_end }
+    }
+}

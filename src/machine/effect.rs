@@ -1,0 +1,19 @@
+//! What must happen because of a transition, as data.
+
+use super::Chain;
+
+/// Something that must happen. Each is written as a row in the transaction of the transition, and
+/// carried out after the commit; after a crash it is carried out then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Start a runner for this chain.
+    Start(Chain),
+    /// Ask the runner to stop.
+    StopChain,
+    /// Kill the runner's phase now.
+    KillChain,
+    /// Overwrite the erase secret and remove the sealed workspace.
+    DestroySeal,
+    /// Remove a workspace that a chain left open.
+    RemoveWorkspace,
+}

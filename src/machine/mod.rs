@@ -1,0 +1,27 @@
+//! The life cycle of a run, pure: [`step`] takes a run, an event and nothing else, and answers with
+//! the run after it and the effects that must happen in the same transaction.
+//!
+//! Knows no clock, no store, no process. What the present allows is decided here and nowhere else;
+//! who may ask for it is [`crate::domain::Role`]'s business, and what else hangs on it (locks, other
+//! runs of the stack) is looked up by the actions, which then send the event that fits.
+//!
+//! Invariants, each held by the walk over all reachable states in the tests:
+//! - nothing leaves a terminal state;
+//! - a waiting state never has an open workspace: `unconfirmed` is entered only with a sealed one;
+//! - a chain is started only when no other chain of the run is alive;
+//! - every way out of `unconfirmed` but `confirmed` and `replan_requested` destroys the seal.
+
+mod chain;
+mod effect;
+mod event;
+mod pick;
+mod step;
+
+pub use chain::{Chain, Shape};
+pub use effect::Effect;
+pub use event::{ChainEnd, Event, Workspace};
+pub use pick::{Candidate, Pick, pick};
+pub use step::{LOST, LOST_UNKNOWN, NotNow, Run, Stepped, step};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,111 @@
+//! The schema number: making, checking, migrating.
+
+use std::path::Path;
+
+use redb::{Database, ReadableDatabase as _, TableError};
+
+use super::{Backend, Fault, tables as t};
+
+/// The schema that this release writes.
+pub const SCHEMA: u64 = 1;
+
+const SCHEMA_KEY: &str = "schema";
+
+/// One step from a schema to the next.
+struct Step {
+    from: u64,
+    run: fn(&redb::WriteTransaction) -> Result<(), Fault>,
+}
+
+/// Every step since the first release, in order.
+const STEPS: &[Step] = &[];
+
+/// Makes every table of a new store, migrates an older one after copying it aside, refuses a newer.
+pub(super) fn run(database: &Database, backend: &Backend) -> Result<(), Fault> {
+    let found = schema_of(database)?;
+    match found {
+        None => create(database),
+        Some(SCHEMA) => Ok(()),
+        Some(found) if found > SCHEMA => Err(Fault::Newer { found, known: SCHEMA }),
+        Some(found) => migrate(database, backend, found, STEPS),
+    }
+}
+
+pub(super) fn schema_of(database: &Database) -> Result<Option<u64>, Fault> {
+    let read = database.begin_read()?;
+    match read.open_table(t::NAME_TO_COUNTER) {
+        Ok(counters) => Ok(counters.get(SCHEMA_KEY)?.map(|guard| guard.value())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn create(database: &Database) -> Result<(), Fault> {
+    let mut write = database.begin_write()?;
+    write.set_quick_repair(true);
+    make_tables(&write)?;
+    write.open_table(t::NAME_TO_COUNTER)?.insert(SCHEMA_KEY, SCHEMA)?;
+    write.commit()?;
+    Ok(())
+}
+
+/// Opens every table once, so that readers always find them.
+fn make_tables(write: &redb::WriteTransaction) -> Result<(), Fault> {
+    macro_rules! make {
+        (records: $($record:ident)*; plain: $($plain:ident)*) => {
+            $(write.open_table(t::$record.definition)?;)*
+            $(write.open_table(t::$plain)?;)*
+        };
+    }
+    make! {
+        records:
+            NAME_TO_META STACK_ID_TO_STACK STACK_NAME_TO_VARIABLE STACK_PATH_TO_FILE STACK_SEQ_TO_UPLOAD
+            STACK_SERIAL_TO_STATE STACK_TO_STATE_LOCK NAME_TO_CREDENTIAL SEQ_TO_RUN RUN_N_TO_HISTORY
+            RUN_N_TO_COMMENT RUN_TO_CHANGES RUN_TO_SECRETS RUN_TO_CHAIN RUN_TO_CHORE USER_ID_TO_USER
+            HASH_TO_SESSION HASH_TO_INVITATION KEY_ID_TO_API_KEY KEY_TO_IDEMPOTENT SEQ_TO_AUDIT;
+        plain:
+            NAME_TO_COUNTER SLUG_TO_STACK_ID RUN_ID_TO_SEQ STACK_RUN LOOK_RUN KIND_RUN ACTOR_RUN
+            ACTIVE_STACK_RUN UNACKNOWLEDGED_RUN USER_NAME_TO_ID USER_SESSION ACTOR_AUDIT OBJECT_AUDIT VERB_AUDIT
+    }
+    Ok(())
+}
+
+fn migrate(database: &Database, backend: &Backend, found: u64, steps: &[Step]) -> Result<(), Fault> {
+    if let Backend::File(path) = backend {
+        copy_aside(path, found)?;
+    }
+    let mut write = database.begin_write()?;
+    write.set_quick_repair(true);
+    make_tables(&write)?;
+    let mut schema = found;
+    for step in steps.iter().filter(|step| step.from >= found) {
+        if step.from != schema {
+            return Err(Fault::Open(format!("no step leads from schema {schema}")));
+        }
+        (step.run)(&write)?;
+        schema = step.from + 1;
+    }
+    if schema != SCHEMA {
+        return Err(Fault::Open(format!("no step leads from schema {schema} to {SCHEMA}")));
+    }
+    write.open_table(t::NAME_TO_COUNTER)?.insert(SCHEMA_KEY, SCHEMA)?;
+    write.commit()?;
+    tracing::info!(from = found, to = SCHEMA, "the store was migrated");
+    Ok(())
+}
+
+fn copy_aside(path: &Path, schema: u64) -> Result<(), Fault> {
+    let aside = path.with_extension(format!("schema{schema}.redb"));
+    std::fs::copy(path, &aside).map_err(|error| {
+        Fault::Open(format!("cannot copy the store to {} before migrating: {error}", aside.display()))
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) fn set_schema(database: &Database, schema: u64) -> Result<(), Fault> {
+    let write = database.begin_write()?;
+    write.open_table(t::NAME_TO_COUNTER)?.insert(SCHEMA_KEY, schema)?;
+    write.commit()?;
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Snapshots, and how the things of the product are found in any view.
+
+use std::ops::ControlFlow;
+
+use redb::{Key, ReadOnlyTable, ReadTransaction, TableDefinition, Value};
+
+use super::{
+    Fault, Rows, View,
+    record::{Chain, Run, Stack, User},
+    rows::{Flow, Order},
+    tables as t,
+};
+use crate::domain::{RunId, Slug, StackId, UserId};
+
+/// What was committed at one moment. Keep it for one request, never across an await.
+#[derive(Debug)]
+pub struct Snapshot {
+    transaction: ReadTransaction,
+}
+
+impl Snapshot {
+    pub(super) const fn new(transaction: ReadTransaction) -> Self {
+        Self { transaction }
+    }
+}
+
+impl View for Snapshot {
+    type Opened<'t, K: Key + 'static, V: Value + 'static> = ReadOnlyTable<K, V>;
+
+    fn open<K: Key + 'static, V: Value + 'static>(
+        &self,
+        definition: TableDefinition<'static, K, V>,
+    ) -> Result<ReadOnlyTable<K, V>, Fault> {
+        Ok(self.transaction.open_table(definition)?)
+    }
+}
+
+/// Finding the things of the product.
+pub trait Find: Rows {
+    fn run(&self, id: RunId) -> Result<Option<Run>, Fault> {
+        match self.number(t::RUN_ID_TO_SEQ, id.number())? {
+            Some(seq) => self.get(t::SEQ_TO_RUN, seq),
+            None => Ok(None),
+        }
+    }
+
+    fn stack(&self, id: StackId) -> Result<Option<Stack>, Fault> {
+        self.get(t::STACK_ID_TO_STACK, id.number())
+    }
+
+    fn stack_by_slug(&self, slug: &Slug) -> Result<Option<Stack>, Fault> {
+        match self.number(t::SLUG_TO_STACK_ID, slug.as_str())? {
+            Some(id) => self.get(t::STACK_ID_TO_STACK, id),
+            None => Ok(None),
+        }
+    }
+
+    fn user(&self, id: UserId) -> Result<Option<User>, Fault> {
+        self.get(t::USER_ID_TO_USER, id.number())
+    }
+
+    /// Case does not matter in the names of people.
+    fn user_by_name(&self, name: &str) -> Result<Option<User>, Fault> {
+        match self.number(t::USER_NAME_TO_ID, name.to_lowercase().as_str())? {
+            Some(id) => self.get(t::USER_ID_TO_USER, id),
+            None => Ok(None),
+        }
+    }
+
+    fn chain(&self, run: &Run) -> Result<Option<Chain>, Fault> {
+        self.get(t::RUN_TO_CHAIN, run.seq)
+    }
+
+    /// The runs of a stack that have not ended, the oldest first.
+    fn active_runs(&self, stack: StackId) -> Result<Vec<Run>, Fault> {
+        let mut seqs = Vec::new();
+        let id = stack.number();
+        self.walk_index(t::ACTIVE_STACK_RUN, (id, 0)..=(id, u64::MAX), Order::Up, |(_, seq)| {
+            seqs.push(seq);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        self.runs_of(&seqs)
+    }
+
+    /// Every run that has not ended, the oldest first.
+    fn all_active_runs(&self) -> Result<Vec<Run>, Fault> {
+        let mut seqs = Vec::new();
+        self.walk_index(t::ACTIVE_STACK_RUN, (0, 0)..=(u128::MAX, u64::MAX), Order::Up, |(_, seq)| {
+            seqs.push(seq);
+            Ok(Flow::Continue(()))
+        })?;
+        seqs.sort_unstable();
+        self.runs_of(&seqs)
+    }
+
+    fn runs_of(&self, seqs: &[u64]) -> Result<Vec<Run>, Fault> {
+        let mut runs = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            runs.extend(self.get(t::SEQ_TO_RUN, *seq)?);
+        }
+        Ok(runs)
+    }
+}
+
+impl<V: Rows> Find for V {}

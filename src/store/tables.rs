@@ -1,0 +1,91 @@
+//! Every table on one screen, named KEY_TO_VALUE.
+//!
+//! Ids are their 128-bit numbers, runs and audit entries are keyed by a sequence number that the
+//! write transaction allots. An index maps its key to `()`.
+
+use std::marker::PhantomData;
+
+use redb::TableDefinition;
+
+use super::record::{self as r, Record};
+
+/// A table of records.
+pub struct Table<K: redb::Key + 'static, R: Record> {
+    pub(super) definition: TableDefinition<'static, K, &'static [u8]>,
+    pub(super) name: &'static str,
+    record: PhantomData<fn() -> R>,
+}
+
+impl<K: redb::Key + 'static, R: Record> std::fmt::Debug for Table<K, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl<K: redb::Key + 'static, R: Record> Clone for Table<K, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: redb::Key + 'static, R: Record> Copy for Table<K, R> {}
+
+const fn table<K: redb::Key + 'static, R: Record>(name: &'static str) -> Table<K, R> {
+    Table { definition: TableDefinition::new(name), name, record: PhantomData }
+}
+
+/// A table of plain numbers.
+pub type Numbers<K, V> = TableDefinition<'static, K, V>;
+
+/// A set of keys.
+pub type Index<K> = TableDefinition<'static, K, ()>;
+
+pub type Id = u128;
+pub type Seq = u64;
+/// SHA-256 of a token.
+pub type TokenHash = [u8; 32];
+
+// The installation.
+pub const NAME_TO_META: Table<&str, r::Meta> = table("NAME_TO_META");
+pub const NAME_TO_COUNTER: Numbers<&str, u64> = TableDefinition::new("NAME_TO_COUNTER");
+
+// Stacks.
+pub const STACK_ID_TO_STACK: Table<Id, r::Stack> = table("STACK_ID_TO_STACK");
+pub const SLUG_TO_STACK_ID: Numbers<&str, Id> = TableDefinition::new("SLUG_TO_STACK_ID");
+pub const STACK_NAME_TO_VARIABLE: Table<(Id, &str), r::Variable> = table("STACK_NAME_TO_VARIABLE");
+pub const STACK_PATH_TO_FILE: Table<(Id, &str), r::File> = table("STACK_PATH_TO_FILE");
+pub const STACK_SEQ_TO_UPLOAD: Table<(Id, Seq), r::Upload> = table("STACK_SEQ_TO_UPLOAD");
+pub const STACK_SERIAL_TO_STATE: Table<(Id, Seq), r::StateVersion> = table("STACK_SERIAL_TO_STATE");
+pub const STACK_TO_STATE_LOCK: Table<Id, r::StateLock> = table("STACK_TO_STATE_LOCK");
+pub const NAME_TO_CREDENTIAL: Table<&str, r::Credential> = table("NAME_TO_CREDENTIAL");
+
+// Runs.
+pub const SEQ_TO_RUN: Table<Seq, r::Run> = table("SEQ_TO_RUN");
+pub const RUN_ID_TO_SEQ: Numbers<Id, Seq> = TableDefinition::new("RUN_ID_TO_SEQ");
+pub const RUN_N_TO_HISTORY: Table<(Seq, u32), r::HistoryEntry> = table("RUN_N_TO_HISTORY");
+pub const RUN_N_TO_COMMENT: Table<(Seq, u32), r::Comment> = table("RUN_N_TO_COMMENT");
+pub const RUN_TO_CHANGES: Table<Seq, r::Changes> = table("RUN_TO_CHANGES");
+pub const RUN_TO_SECRETS: Table<Seq, r::RunSecrets> = table("RUN_TO_SECRETS");
+pub const RUN_TO_CHAIN: Table<Seq, r::Chain> = table("RUN_TO_CHAIN");
+pub const RUN_TO_CHORE: Table<Seq, r::Chore> = table("RUN_TO_CHORE");
+pub const STACK_RUN: Index<(Id, Seq)> = TableDefinition::new("STACK_RUN");
+pub const LOOK_RUN: Index<(u8, Seq)> = TableDefinition::new("LOOK_RUN");
+pub const KIND_RUN: Index<(u8, Seq)> = TableDefinition::new("KIND_RUN");
+pub const ACTOR_RUN: Index<(&str, Seq)> = TableDefinition::new("ACTOR_RUN");
+pub const ACTIVE_STACK_RUN: Index<(Id, Seq)> = TableDefinition::new("ACTIVE_STACK_RUN");
+pub const UNACKNOWLEDGED_RUN: Index<Seq> = TableDefinition::new("UNACKNOWLEDGED_RUN");
+
+// People and machines.
+pub const USER_ID_TO_USER: Table<Id, r::User> = table("USER_ID_TO_USER");
+pub const USER_NAME_TO_ID: Numbers<&str, Id> = TableDefinition::new("USER_NAME_TO_ID");
+pub const HASH_TO_SESSION: Table<TokenHash, r::Session> = table("HASH_TO_SESSION");
+pub const USER_SESSION: Index<(Id, TokenHash)> = TableDefinition::new("USER_SESSION");
+pub const HASH_TO_INVITATION: Table<TokenHash, r::Invitation> = table("HASH_TO_INVITATION");
+pub const KEY_ID_TO_API_KEY: Table<Id, r::ApiKey> = table("KEY_ID_TO_API_KEY");
+pub const KEY_TO_IDEMPOTENT: Table<&str, r::Idempotent> = table("KEY_TO_IDEMPOTENT");
+
+// Audit.
+pub const SEQ_TO_AUDIT: Table<Seq, r::AuditEntry> = table("SEQ_TO_AUDIT");
+pub const ACTOR_AUDIT: Index<(&str, Seq)> = TableDefinition::new("ACTOR_AUDIT");
+pub const OBJECT_AUDIT: Index<(&str, Seq)> = TableDefinition::new("OBJECT_AUDIT");
+pub const VERB_AUDIT: Index<(&str, Seq)> = TableDefinition::new("VERB_AUDIT");
