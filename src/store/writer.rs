@@ -130,7 +130,9 @@ fn commit(opened: &Opened, batch: &mut [Box<dyn Job>]) -> Result<(), Fault> {
     } else {
         transaction.abort()?;
     }
-    bells.into_iter().for_each(|ring| ring());
+    for ring in bells {
+        ring();
+    }
     Ok(())
 }
 
