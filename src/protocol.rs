@@ -273,8 +273,10 @@ pub enum AtEnd {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ChainSecrets {
     /// Encrypts results and states of this chain (AES-256-GCM, 32 bytes).
+    #[serde(with = "as_base64")]
     pub chain_key: Secret<Vec<u8>>,
     /// Keys the short hashes that stand for sensitive values in changes (32 bytes).
+    #[serde(with = "as_base64")]
     pub redaction_key: Secret<Vec<u8>>,
     /// What the sealed workspace is encrypted with, and where it lies; for chains that seal or open.
     pub seal: Option<SealKeys>,
@@ -290,6 +292,7 @@ pub struct ChainSecrets {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SealKeys {
     /// 32 bytes out of the run's record.
+    #[serde(with = "as_base64")]
     pub data_key: Secret<Vec<u8>>,
     /// `sealed/<run id>.sealed`.
     pub sealed: PathBuf,
@@ -308,6 +311,7 @@ pub struct Variable {
 pub struct MountedFile {
     /// Relative to the workspace.
     pub path: RelativePath,
+    #[serde(with = "as_base64")]
     pub content: Secret<Vec<u8>>,
     pub sensitive: bool,
 }
@@ -323,6 +327,7 @@ pub enum GitCredential {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ManagedState {
     /// The newest version, if there is one.
+    #[serde(with = "as_base64::option")]
     pub current: Option<Secret<Vec<u8>>>,
     /// Password of the endpoint, made for this chain.
     pub password: Secret<String>,
@@ -472,6 +477,51 @@ pub fn ends_as(
             Kind::Tracked | Kind::Destroy | Kind::Task | Kind::OnDemand => None,
         },
         Phase::Preparing | Phase::Initializing | Phase::PreparingApply | Phase::Sealing | Phase::Ending => None,
+    }
+}
+
+/// Secret bytes as text: a list of numbers would take four times the room.
+mod as_base64 {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use crate::crypt::Secret;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Secret<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(Secret::new(STANDARD.encode(bytes.expose())).expose())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret<Vec<u8>>, D::Error> {
+        let text = Secret::new(String::deserialize(deserializer)?);
+        STANDARD.decode(text.expose()).map(Secret::new).map_err(|_| D::Error::custom("is not base64"))
+    }
+
+    pub(super) mod option {
+        use serde::{Deserializer, Serializer};
+
+        use super::Secret;
+
+        #[derive(serde::Deserialize)]
+        #[serde(transparent)]
+        struct Bytes(#[serde(with = "super")] Secret<Vec<u8>>);
+
+        #[expect(clippy::ref_option, reason = "the signature that serde asks for")]
+        pub(in super::super) fn serialize<S: Serializer>(
+            bytes: &Option<Secret<Vec<u8>>>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match bytes {
+                Some(bytes) => super::serialize(bytes, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Secret<Vec<u8>>>, D::Error> {
+            let bytes: Option<Bytes> = serde::Deserialize::deserialize(deserializer)?;
+            Ok(bytes.map(|bytes| bytes.0))
+        }
     }
 }
 
