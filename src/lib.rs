@@ -16,10 +16,14 @@
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
 
+pub mod actions;
+pub mod auth;
 pub mod config;
 pub mod crypt;
 pub mod domain;
 pub mod live;
 pub mod machine;
 pub mod protocol;
+pub mod source;
 pub mod store;
+pub mod vendor;

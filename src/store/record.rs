@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::Fault;
+use crate::crypt::Sealed;
 use crate::domain::{
     BlockedBy, CommitSha, Delta, Digest, EnvName, KeyId, Kind, Note, Phase, RelativePath, Role, RunId, Slug, StackId,
     State, Timestamp, UserId, UserName, Verdict,
@@ -87,11 +88,6 @@ mod serde_bytes_compat {
     }
 }
 
-/// Bytes encrypted under a key derived from the master key, bound to where they stand.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Sealed(#[serde(with = "serde_bytes_compat")] pub Vec<u8>);
-
 // ── Stacks ──────────────────────────────────────────────────────────────────────────────────
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -167,12 +163,11 @@ pub struct StateVersion {
     /// The run that wrote it; none: a person.
     pub run: Option<RunId>,
     pub by: ActorName,
-    /// Which write of which phase it is, so that importing it twice changes nothing.
-    pub origin: Option<(u32, u32)>,
+    /// The name of its file; says which write of which phase it is, so that importing it twice
+    /// changes nothing.
+    pub file: String,
     /// The random key of the file, wrapped by the master key.
     pub key: Sealed,
-    /// The version was deleted (`DELETE` of the backend): the state is empty from here on.
-    pub empty: bool,
 }
 
 /// Who holds the lock of a managed state.
@@ -221,7 +216,6 @@ pub struct Run {
     pub state: State,
     pub reason: Option<String>,
     pub triggered_by: ActorName,
-    /// What the run belongs to in the actor index: `user:alice`.
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     /// When the present state was entered.
@@ -248,7 +242,7 @@ pub struct Run {
     /// An error line out of the log of the phase that failed.
     pub error_line: Option<String>,
     /// What the life cycle knows beside kind and state.
-    pub chain: Option<crate::store::record::ChainKind>,
+    pub chain: Option<ChainKind>,
     pub stopping: bool,
     pub forced: bool,
     pub sealed: Option<SealedFacts>,
@@ -343,11 +337,10 @@ pub struct Chain {
     pub records: u64,
     /// The key that results and states are encrypted under, wrapped.
     pub key: Sealed,
-    pub started: bool,
     /// What the people or the machine asked of the living chain.
     pub ask: Option<ChainAsk>,
     pub last_phase: Option<Phase>,
-    pub last_success: bool,
+    pub last_verdict: Option<Verdict>,
     pub changes: Option<bool>,
 }
 

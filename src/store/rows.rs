@@ -97,6 +97,22 @@ pub trait Rows: View + Sized {
         each(rows, order, &mut |key, _| see(key.value()))
     }
 
+    /// Shows `see` each pair of a table of numbers until it breaks off.
+    fn walk_numbers<'k, K: Key + 'static, V, KR: Borrow<K::SelfType<'k>> + 'k>(
+        &self,
+        table: TableDefinition<'static, K, V>,
+        range: impl RangeBounds<KR> + 'k,
+        order: Order,
+        mut see: impl FnMut(K::SelfType<'_>, V) -> Result<Flow, Fault>,
+    ) -> Result<(), Fault>
+    where
+        V: for<'a> Value<SelfType<'a> = V> + 'static,
+    {
+        let opened = self.open(table)?;
+        let rows = opened.range(range)?;
+        each(rows, order, &mut |key, value| see(key.value(), value.value()))
+    }
+
     /// Every record of a range, in order.
     fn all<'k, K: Key + 'static, R: Record, KR: Borrow<K::SelfType<'k>> + 'k>(
         &self,

@@ -73,6 +73,12 @@ pub const LOOK_RUN: Index<(u8, Seq)> = TableDefinition::new("LOOK_RUN");
 pub const KIND_RUN: Index<(u8, Seq)> = TableDefinition::new("KIND_RUN");
 pub const ACTOR_RUN: Index<(&str, Seq)> = TableDefinition::new("ACTOR_RUN");
 pub const ACTIVE_STACK_RUN: Index<(Id, Seq)> = TableDefinition::new("ACTIVE_STACK_RUN");
+/// Runs that only lack a slot: (0 when prioritized, else 1; class of the kind; age).
+pub const QUEUE_RUN: Index<(u8, u8, Seq)> = TableDefinition::new("QUEUE_RUN");
+/// Runs that hold a slot.
+pub const SLOT_RUN: Index<Seq> = TableDefinition::new("SLOT_RUN");
+/// Uids that are leased to runs.
+pub const UID_TO_RUN: Numbers<u32, Seq> = TableDefinition::new("UID_TO_RUN");
 pub const UNACKNOWLEDGED_RUN: Index<Seq> = TableDefinition::new("UNACKNOWLEDGED_RUN");
 
 // People and machines.

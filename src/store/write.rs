@@ -12,6 +12,7 @@ use super::{
     record::{Record, Run, encode},
     tables::{self as t, Index, Table},
 };
+use crate::domain::State;
 
 /// One action's view of the writer's transaction.
 ///
@@ -148,11 +149,30 @@ impl<'t> Tx<'t> {
         if before.is_none_or(|before| active(before) != active(run)) {
             self.mark(t::ACTIVE_STACK_RUN, (run.stack.number(), run.seq), active(run))?;
         }
+        let holds_slot = |run: &Run| run.kind.takes_slot() && run.state.holds_slot();
+        if before.is_some_and(holds_slot) != holds_slot(run) {
+            self.mark(t::SLOT_RUN, run.seq, holds_slot(run))?;
+        }
+        let place = before.and_then(queue_key);
+        if place != queue_key(run) {
+            if let Some(place) = place {
+                self.mark(t::QUEUE_RUN, place, false)?;
+            }
+            if let Some(place) = queue_key(run) {
+                self.mark(t::QUEUE_RUN, place, true)?;
+            }
+        }
         if before.is_some_and(|before| before.unacknowledged) != run.unacknowledged {
             self.mark(t::UNACKNOWLEDGED_RUN, run.seq, run.unacknowledged)?;
         }
         Ok(())
     }
+}
+
+/// Where a run stands in the queue for slots, if it does.
+fn queue_key(run: &Run) -> Option<(u8, u8, u64)> {
+    let waits = matches!(run.state, State::Ready | State::Confirmed | State::ReplanRequested);
+    waits.then(|| (u8::from(!run.prioritized), run.kind.class(), run.seq))
 }
 
 /// What a run belongs to in the index by actor.

@@ -1,0 +1,156 @@
+//! The audit log: every change and every refused attempt, each entry with the hash of the one before.
+//!
+//! The hash is SHA-256 over the entry's canonical form: its fields as one JSON array, in the order of
+//! [`canonical`], without blanks. The first entry's `previous` is 64 zeros.
+
+use std::ops::ControlFlow;
+
+use crate::{
+    auth::Who,
+    crypt,
+    domain::{Timestamp, actor::ActorName},
+    store::{
+        Fault, Order, Rows, Tx,
+        record::{AuditEntry, Outcome},
+        tables as t,
+    },
+};
+
+use super::Deed;
+
+/// Characters of a detail: the rest is cut, because details may quote input.
+const DETAIL_CHARS: usize = 1_000;
+
+/// An entry that has no number yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    at: Timestamp,
+    actor: ActorName,
+    address: Option<String>,
+    verb: String,
+    object: String,
+    outcome: Outcome,
+    detail: Option<String>,
+}
+
+impl Draft {
+    pub(crate) fn new(who: &Who, deed: &Deed, at: Timestamp) -> Self {
+        Self::of(who, deed.verb, &deed.object, at)
+    }
+
+    pub(crate) fn of(who: &Who, verb: &str, object: &str, at: Timestamp) -> Self {
+        Self {
+            at,
+            actor: who.actor.public(),
+            address: who.address.map(|address| address.to_string()),
+            verb: cut(verb, 100),
+            object: cut(object, 300),
+            outcome: Outcome::Done,
+            detail: None,
+        }
+    }
+
+    /// Nobody knows who it was.
+    pub(crate) fn by_stranger(mut self) -> Self {
+        self.actor.name = "stranger".to_owned();
+        self
+    }
+
+    pub(crate) fn with(self, outcome: Outcome, detail: Option<String>) -> Self {
+        Self { outcome, detail: detail.map(|detail| cut(&detail, DETAIL_CHARS)), ..self }
+    }
+}
+
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// Appends an entry behind the newest one.
+pub(crate) fn append(tx: &Tx<'_>, draft: Draft) -> Result<(), Fault> {
+    let previous = match newest(tx)? {
+        Some(entry) => hash_of(&entry),
+        None => first(),
+    };
+    let seq = tx.next("audit")?;
+    let entry = AuditEntry {
+        seq,
+        at: draft.at,
+        actor: draft.actor,
+        address: draft.address,
+        verb: draft.verb,
+        object: draft.object,
+        outcome: draft.outcome,
+        detail: draft.detail,
+        previous,
+    };
+    tx.put(t::SEQ_TO_AUDIT, seq, &entry)?;
+    let actor = format!("{}:{}", entry.actor.kind.word(), entry.actor.name);
+    tx.mark(t::ACTOR_AUDIT, (actor.as_str(), seq), true)?;
+    tx.mark(t::OBJECT_AUDIT, (entry.object.as_str(), seq), true)?;
+    tx.mark(t::VERB_AUDIT, (entry.verb.as_str(), seq), true)
+}
+
+fn newest(view: &impl Rows) -> Result<Option<AuditEntry>, Fault> {
+    let mut found = None;
+    view.walk(t::SEQ_TO_AUDIT, 0..=u64::MAX, Order::Down, |_, entry| {
+        found = Some(entry);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
+}
+
+/// What the first entry names as the one before.
+fn first() -> String {
+    "0".repeat(64)
+}
+
+/// The entry's hash, in hexadecimal digits: what the next one names as `previous`.
+pub fn hash_of(entry: &AuditEntry) -> String {
+    crypt::digest(canonical(entry).as_bytes()).digits().to_owned()
+}
+
+fn canonical(entry: &AuditEntry) -> String {
+    serde_json::json!([
+        entry.seq,
+        entry.at.millis(),
+        entry.actor.kind.word(),
+        entry.actor.name,
+        entry.address,
+        entry.verb,
+        entry.object,
+        entry.outcome == Outcome::Done,
+        entry.detail,
+        entry.previous,
+    ])
+    .to_string()
+}
+
+/// Whether a log fits together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// All entries fit; the hash of the newest.
+    Whole { entries: u64, head: String },
+    /// The first entry that does not fit, and why.
+    Broken { seq: u64, why: String },
+}
+
+/// Walks a log from its first entry.
+pub fn verify(entries: impl IntoIterator<Item = AuditEntry>) -> Verification {
+    let mut expected = 1;
+    let mut head = first();
+    for entry in entries {
+        if entry.seq != expected {
+            return Verification::Broken { seq: expected, why: format!("entry {expected} is missing") };
+        }
+        if entry.previous != head {
+            let why = format!("entry {} or the one before it was changed", entry.seq);
+            return Verification::Broken { seq: entry.seq.saturating_sub(1).max(1), why };
+        }
+        head = hash_of(&entry);
+        expected += 1;
+    }
+    Verification::Whole { entries: expected - 1, head }
+}

@@ -1,0 +1,198 @@
+//! What must be done outside the store for runs, at least once: kept as rows until it was done.
+
+use std::path::PathBuf;
+
+use crate::{
+    domain::{RunId, State, Timestamp, limits},
+    machine::Event,
+    store::{
+        Error, Find, Flow, Order, Rows,
+        record::{Chain, ChainAsk, Chore, Run},
+        tables as t,
+    },
+};
+
+use super::{
+    Actions,
+    claim::chain_dir,
+    life::{self, Why},
+};
+
+/// Everything to be done for one run.
+#[derive(Clone, Debug)]
+pub struct Chores {
+    pub run: RunId,
+    pub what: Chore,
+    /// `sealed/<run>.sealed` and `sealed/<run>.key`.
+    pub sealed: PathBuf,
+    pub erase: PathBuf,
+    /// `runs/<run>`: live directories.
+    pub live: PathBuf,
+    /// `logs/<run>`: finished logs.
+    pub logs: PathBuf,
+    /// The directories of the run's chains, by number, with the phases logged there.
+    pub chains: Vec<(u32, PathBuf)>,
+    /// Phases with a log: chain, number, phase.
+    pub phases: Vec<(u32, u32, crate::domain::Phase)>,
+    pub ended: bool,
+}
+
+/// A chain that should have a runner.
+#[derive(Clone, Debug)]
+pub struct LiveChain {
+    pub run: RunId,
+    pub number: u32,
+    pub dir: PathBuf,
+    /// Bytes of records already taken over.
+    pub records: u64,
+    pub ask: Option<ChainAsk>,
+}
+
+impl Actions {
+    /// Every chain that should have a runner.
+    pub fn live_chains(&self) -> Result<Vec<LiveChain>, Error> {
+        let mut found = Vec::new();
+        self.store.read()?.walk(t::RUN_TO_CHAIN, 0..=u64::MAX, Order::Up, |_, chain: Chain| {
+            found.push(LiveChain {
+                run: chain.run,
+                number: chain.number,
+                dir: chain_dir(&self.setup.data, chain.run, chain.number),
+                records: chain.records,
+                ask: chain.ask,
+            });
+            Ok(Flow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
+    /// Everything that waits to be done.
+    pub fn chores(&self) -> Result<Vec<Chores>, Error> {
+        let view = self.store.read()?;
+        let mut rows = Vec::new();
+        view.walk(t::RUN_TO_CHORE, 0..=u64::MAX, Order::Up, |seq, chore| {
+            rows.push((seq, chore));
+            Ok(if rows.len() < limits::LIST_MAX { Flow::Continue(()) } else { Flow::Break(()) })
+        })?;
+        let mut chores = Vec::new();
+        for (seq, what) in rows {
+            if let Some(run) = view.get(t::SEQ_TO_RUN, seq)? {
+                chores.push(self.chores_of(&run, what));
+            }
+        }
+        Ok(chores)
+    }
+
+    fn chores_of(&self, run: &Run, what: Chore) -> Chores {
+        let mut numbers: Vec<u32> = run.phases.iter().map(|phase| phase.chain).collect();
+        numbers.dedup();
+        Chores {
+            run: run.id,
+            what,
+            sealed: self.sealed_path(run.id),
+            erase: self.erase_path(run.id),
+            live: self.setup.data.join("runs").join(run.id.to_string()),
+            logs: self.setup.data.join("logs").join(run.id.to_string()),
+            chains: numbers.into_iter().map(|n| (n, chain_dir(&self.setup.data, run.id, n))).collect(),
+            phases: run.phases.iter().map(|phase| (phase.chain, phase.number, phase.phase)).collect(),
+            ended: run.state.is_terminal(),
+        }
+    }
+
+    /// These were done. What was added meanwhile stays.
+    pub async fn chores_done(&self, run: RunId, done: Chore) -> Result<(), Error> {
+        self.system(move |tx, _| {
+            let Some(run) = tx.run(run)? else { return Ok(()) };
+            let Some(now) = tx.get(t::RUN_TO_CHORE, run.seq)? else { return Ok(()) };
+            let left = Chore {
+                destroy_seal: now.destroy_seal && !done.destroy_seal,
+                remove_workspace: now.remove_workspace && !done.remove_workspace,
+                file_away: now.file_away && !done.file_away,
+            };
+            if left == Chore::default() {
+                tx.remove(t::RUN_TO_CHORE, run.seq)?;
+            } else {
+                tx.put(t::RUN_TO_CHORE, run.seq, &left)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Discards unconfirmed runs whose time is up; forgets sessions, invitations and idempotency keys
+    /// whose time is up. Says how many runs it discarded.
+    pub async fn expire(&self) -> Result<usize, Error> {
+        let expired = self.expired_runs()?;
+        for run in &expired {
+            let run = *run;
+            self.system(move |tx, moment| {
+                let Some(run) = tx.run(run)? else { return Ok(()) };
+                if run.state == State::Unconfirmed {
+                    let why = Why::reason("nobody confirmed it in time");
+                    life::advance(tx, moment, run, Event::Discard, why)?;
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        let now = self.now();
+        if self.anything_stale(now)? {
+            self.system(move |tx, _| Ok(forget_stale(tx, now)?)).await?;
+        }
+        Ok(expired.len())
+    }
+
+    fn expired_runs(&self) -> Result<Vec<RunId>, Error> {
+        let view = self.store.read()?;
+        let now = self.now();
+        let mut expired = Vec::new();
+        for run in view.all_active_runs()? {
+            if run.state != State::Unconfirmed {
+                continue;
+            }
+            let days = view.stack(run.stack)?.and_then(|stack| stack.settings.unconfirmed_expiry_days);
+            let age = (now - run.state_since).as_secs() / 86_400;
+            if days.is_some_and(|days| age >= u64::from(days)) {
+                expired.push(run.id);
+            }
+        }
+        Ok(expired)
+    }
+
+    fn anything_stale(&self, now: Timestamp) -> Result<bool, Error> {
+        let view = self.store.read()?;
+        let mut stale = false;
+        view.walk(t::HASH_TO_SESSION, [0; 32]..=[255; 32], Order::Up, |_, session| {
+            stale = crate::auth::who::is_over(&session, now);
+            Ok(if stale { Flow::Break(()) } else { Flow::Continue(()) })
+        })?;
+        view.walk(t::KEY_TO_IDEMPOTENT, ""..="\u{10ffff}", Order::Up, |_, row| {
+            stale |= now >= row.expires_at;
+            Ok(if stale { Flow::Break(()) } else { Flow::Continue(()) })
+        })?;
+        Ok(stale)
+    }
+}
+
+fn forget_stale(tx: &crate::store::Tx<'_>, now: Timestamp) -> Result<(), crate::store::Fault> {
+    let mut sessions = Vec::new();
+    tx.walk(t::HASH_TO_SESSION, [0; 32]..=[255; 32], Order::Up, |hash, session| {
+        if crate::auth::who::is_over(&session, now) {
+            sessions.push((hash, session.holder));
+        }
+        Ok(Flow::Continue(()))
+    })?;
+    for (hash, holder) in sessions {
+        super::sign_in::forget_session(tx, hash, holder)?;
+    }
+    let mut keys = Vec::new();
+    tx.walk(t::KEY_TO_IDEMPOTENT, ""..="\u{10ffff}", Order::Up, |key, row| {
+        if now >= row.expires_at {
+            keys.push(key.to_owned());
+        }
+        Ok(Flow::Continue(()))
+    })?;
+    for key in keys {
+        tx.remove(t::KEY_TO_IDEMPOTENT, key.as_str())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,394 @@
+//! The finished spec of a chain that is to be started: the only place where secrets of the store are
+//! unwrapped for a run.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    crypt::{self, Sealed, Secret},
+    domain::{
+        EnvName, Phase, Refused, RelativePath, RunId, StackId, limits,
+        run::{Kind, SourceVersion},
+        stack::{NetworkMode, Source, Vendor},
+    },
+    machine::Chain as ChainKind,
+    protocol::{
+        AtEnd, Bind, ChainSecrets, ChainSpec, Command, Fetch, GitCredential, JailSpec, ManagedState, MountedFile, Open,
+        Prepare, Root, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION, Variable, inside,
+    },
+    source::git::{self, Address},
+    store::{
+        Error, Fault, Find, Order, Rows, Snapshot,
+        record::{Chain, Credential, CredentialKind, Run, Stack, StateVersion, VariableValue},
+        tables as t,
+    },
+};
+
+use super::{Actions, life, missing, vault};
+
+/// A chain to be started.
+#[derive(Debug)]
+pub struct ToStart {
+    pub run: RunId,
+    pub chain: u32,
+    pub dir: PathBuf,
+    /// The directory of the chain before, whose workspace this one goes on with.
+    pub goes_on_from: Option<PathBuf>,
+    pub jail: JailSpec,
+    pub spec: ChainSpec,
+}
+
+/// Where a chain of a run keeps its files while the run lives.
+pub fn chain_dir(data: &Path, run: RunId, chain: u32) -> PathBuf {
+    data.join("runs").join(run.to_string()).join(chain.to_string())
+}
+
+/// Everything about a chain that is read before its spec is made.
+struct Reading<'a> {
+    actions: &'a Actions,
+    view: Snapshot,
+    run: Run,
+    stack: Stack,
+    chain: Chain,
+    kind: ChainKind,
+}
+
+impl Actions {
+    /// The spec of a run's present chain; none when it has no chain any more.
+    pub fn to_start(&self, run: RunId) -> Result<Option<ToStart>, Error> {
+        let view = self.store.read()?;
+        let Some(run) = view.run(run)? else { return Ok(None) };
+        let Some(chain) = view.chain(&run)? else { return Ok(None) };
+        let stack = view.stack(run.stack)?.ok_or_else(|| missing("the stack of the run"))?;
+        let kind = life::chain_of(&chain.kind)?;
+        Reading { actions: self, view, run, stack, chain, kind }.finish().map(Some)
+    }
+}
+
+impl Reading<'_> {
+    fn finish(self) -> Result<ToStart, Error> {
+        let setup = &self.actions.setup;
+        let dir = chain_dir(&setup.data, self.run.id, self.chain.number);
+        let goes_on = matches!(self.kind, ChainKind::GoOn | ChainKind::Seal);
+        let shape = self.kind.shape(self.run.kind, self.run.skip_initialization, self.stack.settings.autodeploy);
+        let steps = shape.phases.iter().map(|phase| self.step(*phase)).collect::<Result<Vec<_>, Error>>()?;
+        let vendor = self.vendor()?;
+        let state = self.state_access(vendor.has_state());
+        let spec = ChainSpec {
+            version: VERSION,
+            run: self.facts(vendor),
+            chain: self.chain.number,
+            first_phase: self.chain.first_phase,
+            steps,
+            at_end: shape.at_end,
+            ending: self.ending(),
+            stop_grace_seconds: setup.stop_grace.as_secs(),
+            secrets: self.secrets(shape.at_end, state)?,
+        };
+        let jail = JailSpec {
+            version: VERSION,
+            kind: self.stack.settings.executor.kind,
+            user: self.run.uid,
+            limits: self.stack.settings.executor.limits.clone(),
+            root: Root::Host,
+            dir: dir.clone(),
+            hostname: self.stack.slug.to_string(),
+            cgroup: setup.cgroup.clone(),
+        };
+        Ok(ToStart {
+            run: self.run.id,
+            chain: self.chain.number,
+            goes_on_from: goes_on.then(|| chain_dir(&setup.data, self.run.id, self.chain.number - 1)),
+            dir,
+            jail,
+            spec,
+        })
+    }
+
+    fn facts(&self, vendor: Vendor) -> RunFacts {
+        let branch = match &self.run.source {
+            SourceVersion::Git { branch, .. } => Some(branch.to_string()),
+            SourceVersion::Upload { .. } => None,
+        };
+        RunFacts {
+            id: self.run.id,
+            number: self.run.number,
+            kind: self.run.kind,
+            stack: self.stack.id,
+            slug: self.stack.slug.clone(),
+            url: format!("{}/runs/{}", self.actions.setup.public_url, self.run.id),
+            triggered_by: self.run.triggered_by.name.clone(),
+            branch,
+            commit: self.run.source.commit().cloned(),
+            project_root: self.project_root(),
+            network: self.stack.settings.executor.network.clone(),
+            vendor,
+            mask_well_known: self.stack.settings.mask_well_known,
+        }
+    }
+
+    fn project_root(&self) -> RelativePath {
+        match &self.stack.settings.source {
+            Some(source) => source.project_root().clone(),
+            None => RelativePath::new("").expect("the empty path is the root"),
+        }
+    }
+
+    /// The vendor with its binary as the jail sees it.
+    fn vendor(&self) -> Result<Vendor, Error> {
+        let mut vendor = self.stack.settings.vendor.clone();
+        if let Some(listed) = self.listed_binary()
+            && let Vendor::Terraform { binary, .. } | Vendor::OpenTofu { binary, .. } = &mut vendor
+        {
+            *binary = Some(listed.1.display().to_string());
+        }
+        Ok(vendor)
+    }
+
+    /// The operator-listed binary that the stack names: where it is, and where the jail sees it.
+    fn listed_binary(&self) -> Option<(PathBuf, PathBuf)> {
+        let (Vendor::Terraform { binary, .. } | Vendor::OpenTofu { binary, .. }) = &self.stack.settings.vendor else {
+            return None;
+        };
+        let name = binary.as_deref()?;
+        let path = self.actions.setup.binaries.get(name)?;
+        Some((path.clone(), Path::new(BINARIES).join(name)))
+    }
+
+    fn step(&self, phase: Phase) -> Result<Step, Error> {
+        Ok(match phase {
+            Phase::Preparing => {
+                Step::Prepare(Prepare { source: self.fetch()?, disk_floor_bytes: limits::DISK_FLOOR_BYTES })
+            }
+            Phase::PreparingApply => Step::Open(Open {
+                plan_digest: self.run.plan_digest.clone().ok_or_else(|| missing("the digest of the plan"))?,
+            }),
+            Phase::Sealing => Step::Seal(Seal {
+                plan_digest: self.run.plan_digest.clone().ok_or_else(|| missing("the digest of the plan"))?,
+            }),
+            Phase::Initializing => Step::Shell(self.shell(phase, Command::Init)),
+            Phase::Planning => {
+                let targets = self.run.targets.clone();
+                let destroy = self.run.kind == Kind::Destroy;
+                Step::Shell(self.shell(phase, Command::Plan { targets, destroy }))
+            }
+            Phase::Applying => Step::Shell(self.shell(phase, Command::Apply)),
+            Phase::Destroying => Step::Shell(self.shell(phase, Command::Destroy)),
+            Phase::Performing => {
+                let command = self.run.command.clone().unwrap_or_default();
+                Step::Shell(self.shell(phase, Command::Perform { command }))
+            }
+            Phase::Ending => Step::Shell(self.shell(phase, Command::Nothing)),
+        })
+    }
+
+    fn shell(&self, phase: Phase, command: Command) -> Shell {
+        let settings = &self.stack.settings;
+        let (before, after) = settings.hooks.around(phase);
+        let changes = matches!(phase, Phase::Applying | Phase::Destroying);
+        Shell {
+            phase,
+            before: before.to_vec(),
+            command,
+            after: after.to_vec(),
+            wall_seconds: settings.executor.limits.wall_seconds,
+            binds: self.binds(),
+            state: self.state_access(settings.vendor.has_state()),
+            skip: changes && self.skips_applying(),
+        }
+    }
+
+    fn ending(&self) -> Option<Shell> {
+        let any = !self.stack.settings.hooks.after_run.is_empty();
+        any.then(|| Shell {
+            wall_seconds: limits::ENDING_WALL.as_secs(),
+            ..self.shell(Phase::Ending, Command::Nothing)
+        })
+    }
+
+    fn binds(&self) -> Vec<Bind> {
+        let setup = &self.actions.setup;
+        let mut binds = Vec::new();
+        if self.stack.settings.vendor.has_state() {
+            if let Some(mirror) = &setup.provider_mirror {
+                binds.push(Bind { host: mirror.clone(), inside: inside::PROVIDER_MIRROR.into(), writable: false });
+            }
+            let cache = Bind { host: setup.plugin_cache.clone(), inside: inside::PLUGIN_CACHE.into(), writable: true };
+            if setup.provider_mirror.is_none() && cache.host.is_dir() {
+                binds.push(cache);
+            }
+        }
+        binds.extend(self.listed_binary().map(|(host, inside)| Bind { host, inside, writable: false }));
+        binds
+    }
+
+    fn state_access(&self, has_state: bool) -> StateAccess {
+        match (has_state, self.run.kind) {
+            (false, _) => StateAccess::None,
+            (true, Kind::Proposed | Kind::Drift) => StateAccess::Read,
+            (true, Kind::Tracked | Kind::Task | Kind::Destroy | Kind::OnDemand) => StateAccess::Write,
+        }
+    }
+
+    fn skips_applying(&self) -> bool {
+        ["AIRLOCK_SKIP_APPLYING", "SPACELIFT_SKIP_APPLYING"].iter().any(|name| {
+            let row = self.view.get(t::STACK_NAME_TO_VARIABLE, (self.stack.id.number(), *name));
+            matches!(row, Ok(Some(row)) if row.value == VariableValue::Plain("true".to_owned()))
+        })
+    }
+
+    fn fetch(&self) -> Result<Fetch, Error> {
+        match (&self.run.source, &self.stack.settings.source) {
+            (SourceVersion::Upload { digest }, _) => {
+                Ok(Fetch::Upload { path: self.actions.upload_path(digest), digest: digest.clone() })
+            }
+            (SourceVersion::Git { branch, commit }, Some(Source::Git { url, submodules, .. })) => Ok(Fetch::Git {
+                url: url.clone(),
+                branch: branch.to_string(),
+                commit: commit.clone(),
+                submodules: *submodules,
+                local: self.local_repository(url)?,
+            }),
+            (SourceVersion::Git { .. }, _) => {
+                Err(Refused::conflict("the stack's source is not a git repository any more").into())
+            }
+        }
+    }
+
+    /// The directory that a local address names, if the operator lists it.
+    fn local_repository(&self, url: &str) -> Result<Option<PathBuf>, Error> {
+        let refused = |error: git::AddressError| Refused::field("source.url", error.to_string());
+        match Address::parse(url).map_err(refused)? {
+            Address::Local(path) => {
+                Ok(Some(git::local_repository(&path, &self.actions.setup.local_sources).map_err(refused)?))
+            }
+            Address::Https(_) | Address::Ssh(_) => Ok(None),
+        }
+    }
+
+    fn secrets(&self, at_end: AtEnd, state: StateAccess) -> Result<ChainSecrets, Error> {
+        let keys = &self.actions.keys;
+        let run_secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
+        let chain_key = vault::chain_key(self.run.id, self.chain.number).open(keys, &self.chain.key)?;
+        let needs_seal = at_end != AtEnd::Remove || matches!(self.kind, ChainKind::Apply | ChainKind::Replan);
+        let seal = match (needs_seal, &run_secrets.seal_key) {
+            (true, Some(sealed)) => Some(SealKeys {
+                data_key: vault::seal_key(self.run.id).open(keys, sealed)?,
+                sealed: self.actions.sealed_path(self.run.id),
+                erase: self.actions.erase_path(self.run.id),
+            }),
+            (true, None) => return Err(missing("the key of the sealed workspace")),
+            (false, _) => None,
+        };
+        let masks: Vec<Secret<String>> = match &run_secrets.masks {
+            Some(sealed) => {
+                let json = vault::masks(self.run.id).open(keys, sealed)?;
+                serde_json::from_slice(json.expose()).map_err(super::sealed_fault)?
+            }
+            None => Vec::new(),
+        };
+        Ok(ChainSecrets {
+            chain_key,
+            redaction_key: vault::redaction_key(keys, self.stack.id).to_secret(),
+            seal,
+            variables: self.variables()?,
+            files: self.files()?,
+            masks,
+            git: self.git_credential()?,
+            state: (state != StateAccess::None).then(|| self.managed_state()).transpose()?,
+        })
+    }
+
+    fn variables(&self) -> Result<Vec<Variable>, Error> {
+        let id = self.stack.id.number();
+        let rows = self.view.all(t::STACK_NAME_TO_VARIABLE, (id, "")..(id + 1, ""))?;
+        rows.into_iter()
+            .map(|row| {
+                let (value, sensitive) = match row.value {
+                    VariableValue::Plain(value) => (Secret::new(value), false),
+                    VariableValue::Sensitive { sealed, .. } => (self.open_variable(&row.name, &sealed)?, true),
+                };
+                Ok(Variable { name: row.name, value, sensitive })
+            })
+            .collect()
+    }
+
+    fn open_variable(&self, name: &EnvName, sealed: &Sealed) -> Result<Secret<String>, Error> {
+        vault::variable(self.stack.id, name).open_text(&self.actions.keys, sealed)
+    }
+
+    fn files(&self) -> Result<Vec<MountedFile>, Error> {
+        let id = self.stack.id.number();
+        let rows = self.view.all(t::STACK_PATH_TO_FILE, (id, "")..(id + 1, ""))?;
+        rows.into_iter()
+            .map(|row| {
+                let content = vault::file(self.stack.id, &row.path).open(&self.actions.keys, &row.sealed)?;
+                Ok(MountedFile { path: row.path, content, sensitive: row.sensitive })
+            })
+            .collect()
+    }
+
+    fn git_credential(&self) -> Result<Option<GitCredential>, Error> {
+        let Some(Source::Git { credential: Some(name), .. }) = &self.stack.settings.source else { return Ok(None) };
+        let row: Credential = self
+            .view
+            .get(t::NAME_TO_CREDENTIAL, name.as_str())?
+            .ok_or_else(|| Refused::conflict(format!("the credential `{name}` does not exist any more")))?;
+        if !row.stacks.contains(&self.stack.id) {
+            let why = format!("the credential `{name}` is not bound to this stack; an admin can bind it");
+            return Err(Refused::conflict(why).into());
+        }
+        let secret = vault::credential(&row.name).open_text(&self.actions.keys, &row.sealed)?;
+        Ok(Some(match row.kind {
+            CredentialKind::Https => GitCredential::Https { user: row.user, token: secret },
+            CredentialKind::Ssh => GitCredential::Ssh { private_key: secret, known_hosts: row.known_hosts },
+        }))
+    }
+
+    fn managed_state(&self) -> Result<ManagedState, Error> {
+        let newest = newest_state(&self.view, self.stack.id)?;
+        let current = match newest {
+            Some(version) => self.actions.read_state(self.stack.id, &version)?,
+            None => Secret::default(),
+        };
+        Ok(ManagedState { current, password: crypt::random_token() })
+    }
+}
+
+/// Where operator-listed binaries are seen.
+const BINARIES: &str = "/run/airlock-bin";
+
+/// The newest version of a stack's managed state.
+pub(crate) fn newest_state(view: &impl Rows, stack: StackId) -> Result<Option<StateVersion>, Fault> {
+    let id = stack.number();
+    let mut newest = None;
+    view.walk(t::STACK_SERIAL_TO_STATE, (id, 0)..=(id, u64::MAX), Order::Down, |_, version| {
+        newest = Some(version);
+        Ok(std::ops::ControlFlow::Break(()))
+    })?;
+    Ok(newest)
+}
+
+impl Actions {
+    pub(crate) fn sealed_path(&self, run: RunId) -> PathBuf {
+        self.setup.data.join("sealed").join(format!("{run}.sealed"))
+    }
+
+    pub(crate) fn erase_path(&self, run: RunId) -> PathBuf {
+        self.setup.data.join("sealed").join(format!("{run}.key"))
+    }
+
+    pub(crate) fn upload_path(&self, digest: &crate::domain::Digest) -> PathBuf {
+        self.setup.data.join("uploads").join(digest.digits())
+    }
+
+    pub(crate) fn state_path(&self, stack: StackId, file: &str) -> PathBuf {
+        self.setup.data.join("states").join(stack.to_string()).join(file)
+    }
+
+    /// The bytes of one version of a managed state.
+    pub(crate) fn read_state(&self, stack: StackId, version: &StateVersion) -> Result<Secret<Vec<u8>>, Error> {
+        let path = self.state_path(stack, &version.file);
+        let key = vault::state_key(stack, &version.file).open_key(&self.keys, &version.key)?;
+        crypt::read_file_under(&path, &key, version.file.as_bytes(), limits::STATE_BYTES).map_err(super::sealed_fault)
+    }
+}

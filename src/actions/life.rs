@@ -1,0 +1,356 @@
+//! The one door through which a run changes state; who waits for what; who gets a slot.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use crate::{
+    domain::{BlockedBy, Refused, StackId, State, actor::ActorName, run::Kind},
+    machine::{self, Chain, Effect, Event, LOST_UNKNOWN},
+    store::{
+        Error, Fault, Find, Order, Rows, Tx,
+        record::{self, ChainAsk, Chore, HistoryEntry, Run, Stack},
+        tables as t,
+    },
+};
+
+use super::{Moment, vault};
+
+/// What belongs to a transition beside the event.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Why {
+    pub note: Option<String>,
+    /// Overrides the machine's own reason.
+    pub reason: Option<String>,
+}
+
+impl Why {
+    pub(crate) fn note(note: Option<String>) -> Self {
+        Self { note, reason: None }
+    }
+
+    pub(crate) fn reason(reason: impl Into<String>) -> Self {
+        Self { note: None, reason: Some(reason.into()) }
+    }
+}
+
+/// What the machine calls a chain, as the record keeps it.
+pub(crate) fn word(chain: Chain) -> String {
+    match chain {
+        Chain::Plan => "plan",
+        Chain::Replan => "replan",
+        Chain::Perform => "perform",
+        Chain::Apply => "apply",
+        Chain::GoOn => "go_on",
+        Chain::Seal => "seal",
+    }
+    .to_owned()
+}
+
+pub(crate) fn chain_of(word: &str) -> Result<Chain, Fault> {
+    [Chain::Plan, Chain::Replan, Chain::Perform, Chain::Apply, Chain::GoOn, Chain::Seal]
+        .into_iter()
+        .find(|chain| self::word(*chain) == word)
+        .ok_or_else(|| Fault::Record { table: "RUN_TO_CHAIN", why: format!("`{word}` is not a chain") })
+}
+
+/// What the machine sees of a run.
+fn seen(run: &Run) -> Result<machine::Run, Fault> {
+    Ok(machine::Run {
+        kind: run.kind,
+        state: run.state,
+        chain: run.chain.as_deref().map(chain_of).transpose()?,
+        stopping: run.stopping,
+        forced: run.forced,
+        sealed: run.sealed.is_some(),
+    })
+}
+
+/// Puts a run that was just made into its stack's queue.
+pub(crate) fn enter(tx: &Tx<'_>, moment: &Moment, mut run: Run, why: Why) -> Result<Run, Error> {
+    remember(tx, moment, &mut run, &why)?;
+    tx.put_run(None, &run)?;
+    ring(tx, moment, &run);
+    settle(tx, moment, run.stack)?;
+    schedule(tx, moment)?;
+    tx.run(run.id)?.ok_or_else(|| super::missing("the run"))
+}
+
+/// Sends an event to a run, and does everything that follows from it.
+pub(crate) fn advance(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, why: Why) -> Result<Run, Error> {
+    let run = transition(tx, moment, run, event, why)?;
+    settle(tx, moment, run.stack)?;
+    schedule(tx, moment)?;
+    tx.run(run.id)?.ok_or_else(|| super::missing("the run"))
+}
+
+/// The transition itself, without what it means for others.
+pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, why: Why) -> Result<Run, Error> {
+    let stepped = machine::step(seen(&run)?, event)
+        .map_err(|no| Refused::conflict(no.reason.into_owned()).in_state(no.state.word()))?;
+    let before = run.clone();
+    let mut run = run;
+    let why = Why { reason: why.reason.or_else(|| stepped.reason.map(str::to_owned)), ..why };
+    run.chain = stepped.run.chain.map(word);
+    run.stopping = stepped.run.stopping;
+    run.forced = stepped.run.forced;
+    if !stepped.run.sealed {
+        run.sealed = None;
+    }
+    if stepped.run.state != run.state {
+        run.state = stepped.run.state;
+        run.blocked_by = None;
+        remember(tx, moment, &mut run, &why)?;
+    }
+    if before.chain.is_some() && run.chain.is_none() {
+        tx.remove(t::RUN_TO_CHAIN, run.seq)?;
+    }
+    for effect in stepped.effects {
+        carry_out(tx, moment, &mut run, effect)?;
+    }
+    if run.state.is_terminal() {
+        leave(tx, &mut run)?;
+    }
+    run.updated_at = moment.now;
+    tx.put_run(Some(&before), &run)?;
+    ring(tx, moment, &run);
+    Ok(run)
+}
+
+/// Writes the history entry of a state that was just entered.
+fn remember(tx: &Tx<'_>, moment: &Moment, run: &mut Run, why: &Why) -> Result<(), Fault> {
+    run.state_since = moment.now;
+    run.reason.clone_from(&why.reason);
+    append_history(tx, moment, run, why)
+}
+
+/// Adds a line to the run's timeline.
+pub(crate) fn append_history(tx: &Tx<'_>, moment: &Moment, run: &mut Run, why: &Why) -> Result<(), Fault> {
+    let entry = HistoryEntry {
+        state: run.state,
+        at: moment.now,
+        actor: moment.actor.clone(),
+        note: why.note.clone(),
+        reason: why.reason.clone(),
+    };
+    run.history += 1;
+    tx.put(t::RUN_N_TO_HISTORY, (run.seq, run.history), &entry)
+}
+
+/// Turns an effect into the row that makes it happen.
+fn carry_out(tx: &Tx<'_>, moment: &Moment, run: &mut Run, effect: Effect) -> Result<(), Error> {
+    match effect {
+        Effect::Start(chain) => start_chain(tx, moment, run, chain)?,
+        Effect::StopChain => ask(tx, run, ChainAsk::Stop)?,
+        Effect::KillChain => ask(tx, run, ChainAsk::Kill)?,
+        Effect::DestroySeal => chore(tx, run, |chore| chore.destroy_seal = true)?,
+        Effect::RemoveWorkspace => chore(tx, run, |chore| chore.remove_workspace = true)?,
+    }
+    Ok(())
+}
+
+fn start_chain(tx: &Tx<'_>, moment: &Moment, run: &Run, kind: Chain) -> Result<(), Fault> {
+    let before = tx.chain(run)?;
+    let number = before.map_or_else(|| last_chain(run), |chain| chain.number) + 1;
+    let (_, key) = moment.keys.new_data_key(vault::chain_key(run.id, number).data());
+    if kind == Chain::Plan {
+        // A replan opens what this key sealed; its own seal gets a new erase secret, so a new key.
+        let mut secrets = tx.get(t::RUN_TO_SECRETS, run.seq)?.unwrap_or_default();
+        let (_, seal_key) = moment.keys.new_data_key(vault::seal_key(run.id).data());
+        secrets.seal_key = Some(seal_key);
+        tx.put(t::RUN_TO_SECRETS, run.seq, &secrets)?;
+    }
+    let chain = record::Chain {
+        run: run.id,
+        kind: word(kind),
+        number,
+        first_phase: run.phases.last().map_or(0, |phase| phase.number) + 1,
+        records: 0,
+        key,
+        ask: None,
+        last_phase: None,
+        last_verdict: None,
+        changes: None,
+    };
+    tx.put(t::RUN_TO_CHAIN, run.seq, &chain)
+}
+
+fn last_chain(run: &Run) -> u32 {
+    run.phases.iter().map(|phase| phase.chain).max().unwrap_or(0)
+}
+
+fn ask(tx: &Tx<'_>, run: &Run, what: ChainAsk) -> Result<(), Fault> {
+    if let Some(mut chain) = tx.chain(run)? {
+        chain.ask = chain.ask.max(Some(what));
+        tx.put(t::RUN_TO_CHAIN, run.seq, &chain)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn chore(tx: &Tx<'_>, run: &Run, set: impl FnOnce(&mut Chore)) -> Result<(), Fault> {
+    let mut chore = tx.get(t::RUN_TO_CHORE, run.seq)?.unwrap_or_default();
+    set(&mut chore);
+    tx.put(t::RUN_TO_CHORE, run.seq, &chore)
+}
+
+/// Everything that a run gives back when it ends.
+fn leave(tx: &Tx<'_>, run: &mut Run) -> Result<(), Fault> {
+    tx.remove(t::RUN_TO_CHAIN, run.seq)?;
+    tx.remove(t::RUN_TO_SECRETS, run.seq)?;
+    if let Some(uid) = run.uid.take() {
+        tx.remove_number(t::UID_TO_RUN, uid)?;
+    }
+    run.unacknowledged = run.state == State::Failed && run.reason.as_deref() == Some(LOST_UNKNOWN);
+    release_state_lock(tx, run)?;
+    if !run.phases.is_empty() {
+        chore(tx, run, |chore| chore.file_away = true)?;
+    }
+    Ok(())
+}
+
+fn release_state_lock(tx: &Tx<'_>, run: &Run) -> Result<(), Fault> {
+    let lock = tx.get(t::STACK_TO_STATE_LOCK, run.stack.number())?;
+    if lock.is_some_and(|lock| lock.run == Some(run.id)) {
+        tx.remove(t::STACK_TO_STATE_LOCK, run.stack.number())?;
+    }
+    Ok(())
+}
+
+pub(crate) fn ring(tx: &Tx<'_>, moment: &Moment, run: &Run) {
+    let live = Arc::clone(&moment.live);
+    let id = run.id;
+    tx.after_commit(move || {
+        live.ring_run(id);
+        live.ring_work();
+    });
+}
+
+/// Looks at every waiting run of a stack: who may go on, who is held back, and by what.
+pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(), Error> {
+    let Some(stack) = tx.stack(stack)? else { return Ok(()) };
+    let runs = tx.active_runs(stack.id)?;
+    let mut holder = runs.iter().find(|run| run.kind.is_blocking() && run.state.is_past_queue()).map(holder_of);
+    let state_lock = tx.get(t::STACK_TO_STATE_LOCK, stack.id.number())?.filter(|lock| lock.run.is_none());
+    let system = Moment { actor: ActorName::system(), ..moment.clone() };
+    for run in runs {
+        if !matches!(run.state, State::Queued | State::Ready) {
+            continue;
+        }
+        let blocked = held_back(&run, &stack, holder.as_ref(), state_lock.as_ref());
+        if run.kind.is_blocking() && holder.is_none() && !is_held_by_person(blocked.as_ref()) {
+            holder = Some(holder_of(&run));
+        }
+        match (run.state, blocked) {
+            (State::Queued, None) => {
+                transition(tx, &system, run, Event::Eligible, Why::default())?;
+            }
+            (State::Ready, Some(blocked)) => {
+                let reason = blocked.to_string();
+                let mut run = transition(tx, &system, run, Event::HeldBack, Why::reason(reason))?;
+                note_block(tx, &mut run, Some(blocked))?;
+            }
+            (_, blocked) => {
+                let mut run = run;
+                note_block(tx, &mut run, blocked)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn holder_of(run: &Run) -> BlockedBy {
+    BlockedBy::Run { run: run.id, number: run.number }
+}
+
+/// A run that a person holds back lets that person's own later runs pass.
+fn is_held_by_person(blocked: Option<&BlockedBy>) -> bool {
+    matches!(blocked, Some(BlockedBy::Lock { .. } | BlockedBy::Disabled))
+}
+
+fn note_block(tx: &Tx<'_>, run: &mut Run, blocked: Option<BlockedBy>) -> Result<(), Fault> {
+    if run.blocked_by == blocked {
+        return Ok(());
+    }
+    let before = run.clone();
+    run.blocked_by = blocked;
+    tx.put_run(Some(&before), run)
+}
+
+fn held_back(
+    run: &Run,
+    stack: &Stack,
+    holder: Option<&BlockedBy>,
+    state_lock: Option<&record::StateLock>,
+) -> Option<BlockedBy> {
+    if run.kind == Kind::OnDemand {
+        return None;
+    }
+    if !stack.settings.enabled {
+        return Some(BlockedBy::Disabled);
+    }
+    if let Some(lock) = &stack.lock
+        && lock.by != run.triggered_by
+    {
+        return Some(BlockedBy::Lock { by: lock.by.clone() });
+    }
+    if !run.kind.is_blocking() {
+        return None;
+    }
+    if let Some(holder) = holder
+        && !matches!(holder, BlockedBy::Run { run: id, .. } if *id == run.id)
+    {
+        return Some(holder.clone());
+    }
+    state_lock.map(|lock| BlockedBy::State { by: lock.by.name.clone() })
+}
+
+/// Gives free slots to the runs that only lack one, in the order of the queue.
+pub(crate) fn schedule(tx: &Tx<'_>, moment: &Moment) -> Result<(), Error> {
+    let system = Moment { actor: ActorName::system(), ..moment.clone() };
+    loop {
+        let busy = usize::try_from(tx.count(t::SLOT_RUN)?).unwrap_or(usize::MAX);
+        let free = busy < moment.setup.slots;
+        let Some(run) = first_in_queue(tx, free)? else { return Ok(()) };
+        claim(tx, &system, run)?;
+    }
+}
+
+fn first_in_queue(tx: &Tx<'_>, free: bool) -> Result<Option<Run>, Fault> {
+    let mut seqs = Vec::new();
+    tx.walk_index(t::QUEUE_RUN, (0, 0, 0)..=(u8::MAX, u8::MAX, u64::MAX), Order::Up, |(_, class, seq)| {
+        let slotless = class == Kind::OnDemand.class();
+        if free || slotless {
+            seqs.push(seq);
+            return Ok(ControlFlow::Break(()));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(tx.runs_of(&seqs)?.pop())
+}
+
+fn claim(tx: &Tx<'_>, moment: &Moment, mut run: Run) -> Result<(), Error> {
+    if run.uid.is_none()
+        && let Some(range) = moment.setup.uids
+    {
+        let before = run.clone();
+        run.uid = Some(lease_uid(tx, range, run.seq)?);
+        tx.put_run(Some(&before), &run)?;
+    }
+    transition(tx, moment, run, Event::Claimed, Why::default())?;
+    Ok(())
+}
+
+/// The lowest uid that no run has.
+fn lease_uid(tx: &Tx<'_>, (first, last): (u32, u32), seq: u64) -> Result<u32, Error> {
+    let mut next = first;
+    tx.walk_numbers(t::UID_TO_RUN, first..=last, Order::Up, |uid, _| {
+        if uid == next {
+            next += 1;
+            return Ok(ControlFlow::Continue(()));
+        }
+        Ok(ControlFlow::Break(()))
+    })?;
+    if next > last {
+        return Err(Refused::conflict("all uids of `uid_range` are leased to runs; widen it").into());
+    }
+    tx.set_number(t::UID_TO_RUN, next, seq)?;
+    Ok(next)
+}

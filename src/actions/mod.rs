@@ -1,0 +1,253 @@
+//! Use cases that change something: one verb, one transaction.
+//!
+//! Every action takes the [`Permit`] that proves it may be done, checks it once more inside the
+//! transaction, and writes its audit entry there. A refusal is written to the audit log, too, in a
+//! commit of its own. Effects of the life cycle become rows in the same transaction; bells ring after
+//! the commit.
+//!
+//! | file | verbs |
+//! | --- | --- |
+//! | `life` | the one door through which a run changes state; who waits for what; who gets a slot |
+//! | `trigger` | runs, tasks, retry, promote |
+//! | `decide` | confirm, discard, replan, stop, cancel, comment, prioritize, acknowledge, force stop |
+//! | `claim` | the finished spec of a chain that is to be started |
+//! | `progress` | what runners report |
+//! | `chores` | what must be done outside the store |
+//! | `stack`, `lock`, `environment`, `upload`, `credential` | stacks and what belongs to them |
+//! | `sign_in`, `user`, `key` | people and machines |
+//! | `audit` | the chained log |
+//!
+//! May not know who calls: HTTP, the command line on a data directory, the scheduler.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    auth::{
+        Permit, Who,
+        password::{HashFailed, Passwords},
+        throttle::Throttle,
+    },
+    crypt::Keyring,
+    domain::{Clock, Refused, Timestamp, actor::ActorName, limits},
+    live::Bells,
+    store::{Error, Fault, Store, Tx, record::Outcome},
+};
+
+mod audit;
+mod chores;
+mod claim;
+mod credential;
+mod decide;
+mod environment;
+mod key;
+mod life;
+mod lock;
+mod once;
+mod progress;
+mod sign_in;
+mod stack;
+mod trigger;
+mod upload;
+mod user;
+mod vault;
+
+pub use audit::{Verification, hash_of, verify};
+pub use chores::{Chores, LiveChain};
+pub use claim::{ToStart, chain_dir};
+pub use credential::NewCredential;
+pub use decide::Decision;
+pub use environment::NewVariable;
+pub use key::{MintedKey, NewKey};
+pub use once::Once;
+pub use progress::Report;
+pub use sign_in::{InvitationFor, SignIn, SignedIn};
+pub use stack::NewStack;
+pub use trigger::{NewRun, NewTask};
+pub use user::{Invited, NewUser};
+
+/// What actions need to know of the installation. Fixed while the server runs.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The data directory, absolute.
+    pub data: PathBuf,
+    pub public_url: String,
+    pub slots: usize,
+    pub stop_grace: Duration,
+    pub local_sources: Vec<PathBuf>,
+    pub provider_mirror: Option<PathBuf>,
+    pub plugin_cache: PathBuf,
+    /// Uids for jails, both ends included; none when the server is not root.
+    pub uids: Option<(u32, u32)>,
+    /// Binaries that stacks may name, by name.
+    pub binaries: BTreeMap<String, PathBuf>,
+    pub cgroup: Option<PathBuf>,
+    pub state_versions: u32,
+    pub upload_versions: u32,
+    pub allow_unconfined: bool,
+}
+
+/// Everything that actions work with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Actions {
+    pub(crate) store: Store,
+    pub(crate) keys: Arc<Keyring>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) live: Arc<Bells>,
+    pub(crate) setup: Arc<Setup>,
+    pub(crate) access: Arc<Access>,
+}
+
+/// What guards the doors: password hashing, delays, and who knocked in vain.
+#[derive(Debug)]
+pub(crate) struct Access {
+    passwords: Passwords,
+    throttle: Throttle,
+    strangers: Mutex<HashMap<(String, &'static str), u64>>,
+}
+
+/// When something happens, and who does it.
+#[derive(Clone, Debug)]
+pub(crate) struct Moment {
+    pub now: Timestamp,
+    pub actor: ActorName,
+    pub live: Arc<Bells>,
+    pub keys: Arc<Keyring>,
+    pub setup: Arc<Setup>,
+}
+
+/// What an audited action did to what.
+pub(crate) struct Deed {
+    pub verb: &'static str,
+    pub object: String,
+}
+
+impl Deed {
+    pub(crate) fn new(verb: &'static str, object: impl std::fmt::Display) -> Self {
+        Self { verb, object: object.to_string() }
+    }
+}
+
+impl Actions {
+    pub fn new(
+        store: Store,
+        keys: Arc<Keyring>,
+        clock: Arc<dyn Clock>,
+        live: Arc<Bells>,
+        setup: Setup,
+    ) -> Result<Self, HashFailed> {
+        let access =
+            Access { passwords: Passwords::new()?, throttle: Throttle::default(), strangers: Mutex::default() };
+        Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access) })
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    pub const fn bells(&self) -> &Arc<Bells> {
+        &self.live
+    }
+
+    /// Whether the disk has room for something new.
+    pub fn has_room(&self) -> bool {
+        self.store.has_room()
+    }
+
+    pub(crate) fn moment(&self, actor: ActorName) -> Moment {
+        Moment {
+            now: self.now(),
+            actor,
+            live: Arc::clone(&self.live),
+            keys: Arc::clone(&self.keys),
+            setup: Arc::clone(&self.setup),
+        }
+    }
+
+    /// Runs an audited action: permit checked, done, entry written, all in one transaction. `run`
+    /// answers with what the caller gets and with details for the audit log.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        permit: &Permit,
+        deed: Deed,
+        mut run: impl FnMut(&Tx<'_>, &Moment) -> Result<(T, Option<String>), Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let moment = self.moment(permit.who().actor.public());
+        let entry = audit::Draft::new(permit.who(), &deed, moment.now);
+        let refused = entry.clone();
+        let permit = permit.clone();
+        let done = self
+            .store
+            .write(move |tx| {
+                permit.still_holds(tx, moment.now)??;
+                let (answer, detail) = run(tx, &moment)?;
+                audit::append(tx, entry.clone().with(Outcome::Done, detail))?;
+                Ok(answer)
+            })
+            .await;
+        if let Err(Error::Refused(why)) = &done {
+            self.write_refusal(refused.with(Outcome::Refused, Some(why.to_string()))).await;
+        }
+        done
+    }
+
+    /// Writes an attempt that was refused before it reached an action.
+    pub async fn refused(&self, who: &Who, verb: &str, object: &str, why: &Refused) {
+        let draft = audit::Draft::of(who, verb, object, self.now());
+        self.write_refusal(draft.with(Outcome::Refused, Some(why.to_string()))).await;
+    }
+
+    /// Counts a refusal of somebody who did not show who they are; written by [`Actions::write_strangers`].
+    pub fn count_stranger(&self, address: Option<IpAddr>, verb: &'static str) {
+        let address = address.map(|address| address.to_string()).unwrap_or_default();
+        let mut strangers = self.access.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        if strangers.len() < limits::SCAN_ROWS || strangers.contains_key(&(address.clone(), verb)) {
+            *strangers.entry((address, verb)).or_default() += 1;
+        }
+    }
+
+    /// Writes what was counted since the last time, an entry for each address and verb. Once a minute.
+    pub async fn write_strangers(&self) {
+        let counted = std::mem::take(&mut *self.access.strangers.lock().unwrap_or_else(PoisonError::into_inner));
+        for ((address, verb), count) in counted {
+            let who = Who::system().at(address.parse().ok());
+            let draft = audit::Draft::of(&who, verb, "installation", self.now()).by_stranger();
+            self.write_refusal(draft.with(Outcome::Refused, Some(format!("{count} unauthenticated attempts")))).await;
+        }
+    }
+
+    async fn write_refusal(&self, entry: audit::Draft) {
+        let written = self.store.write(move |tx| Ok(audit::append(tx, entry.clone())?)).await;
+        if let Err(error) = written {
+            tracing::error!(%error, "a refused attempt could not be written to the audit log");
+        }
+    }
+
+    /// Runs something that the system does by itself and that is recorded where it happens.
+    pub(crate) async fn system<T: Send + 'static>(
+        &self,
+        mut run: impl FnMut(&Tx<'_>, &Moment) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let moment = self.moment(ActorName::system());
+        self.store.write(move |tx| run(tx, &moment)).await
+    }
+}
+
+/// What was looked up is not there, or may not be seen.
+pub(crate) fn missing(what: impl std::fmt::Display) -> Error {
+    Error::Refused(Refused::not_found(what))
+}
+
+/// A ciphertext of the store cannot be read: a wrong key, or damage.
+pub(crate) fn sealed_fault(error: impl std::fmt::Display) -> Error {
+    Error::Fault(Fault::Open(error.to_string()))
+}

@@ -1,0 +1,52 @@
+//! `Idempotency-Key`: the same request twice creates one thing.
+
+use crate::{
+    domain::{Refused, Timestamp, limits},
+    store::{Error, Rows, Tx, record::Idempotent, tables as t},
+};
+
+/// A key that the caller chose, and a fingerprint of what they asked for with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Once {
+    /// Actor and key.
+    key: String,
+    request: [u8; 32],
+}
+
+impl Once {
+    /// `key` is what the header held; `request` the SHA-256 of method, path and body.
+    pub fn new(actor: &str, key: &str, request: [u8; 32]) -> Result<Self, Refused> {
+        let fits =
+            !key.is_empty() && key.len() <= limits::IDEMPOTENCY_CHARS && key.bytes().all(|b| b.is_ascii_graphic());
+        if !fits {
+            return Err(Refused::field(
+                "Idempotency-Key",
+                format!("must be 1 to {} printable characters without blanks", limits::IDEMPOTENCY_CHARS),
+            ));
+        }
+        Ok(Self { key: format!("{actor} {key}"), request })
+    }
+
+    /// What was created under this key before.
+    pub(crate) fn seen(&self, view: &impl Rows, now: Timestamp) -> Result<Option<String>, Error> {
+        let Some(found) = view.get(t::KEY_TO_IDEMPOTENT, self.key.as_str())? else { return Ok(None) };
+        if now >= found.expires_at {
+            return Ok(None);
+        }
+        if found.request != self.request {
+            return Err(
+                Refused::conflict("this Idempotency-Key was used for a different request; choose another").into()
+            );
+        }
+        Ok(Some(found.created))
+    }
+
+    pub(crate) fn remember(&self, tx: &Tx<'_>, created: &str, now: Timestamp) -> Result<(), Error> {
+        let row = Idempotent {
+            request: self.request.to_vec(),
+            created: created.to_owned(),
+            expires_at: now.plus(limits::IDEMPOTENCY),
+        };
+        Ok(tx.put(t::KEY_TO_IDEMPOTENT, self.key.as_str(), &row)?)
+    }
+}

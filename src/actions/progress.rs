@@ -1,0 +1,433 @@
+//! What runners report: records become transitions, results and states are taken over.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    crypt::{self, Key, Keyring, Sealed, Secret},
+    domain::{Phase, RunId, StackId, Timestamp, Verdict, actor::ActorName, limits},
+    machine::{self, ChainEnd, Event},
+    protocol::{self, PhaseResult, Produced, Record, WorkspaceLeft},
+    store::{
+        Error, Fault, Find, Rows, Tx,
+        record::{Chain, Changes, PhaseRow, Run, RunSecrets, SealedFacts, StateVersion},
+        tables as t,
+    },
+};
+
+use super::{
+    Actions, Moment,
+    claim::{chain_dir, newest_state},
+    life::{self, Why},
+    missing, vault,
+};
+
+/// Records of a chain, as they lie in its directory.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub run: RunId,
+    pub chain: u32,
+    /// Where in the file the records begin and end, in bytes.
+    pub from: u64,
+    pub to: u64,
+    pub records: Vec<Record>,
+}
+
+/// What lies beside the records of a chain, already decrypted or encrypted anew.
+#[derive(Debug, Default)]
+struct Beside {
+    results: Vec<(u32, PhaseResult)>,
+    states: Vec<NewState>,
+}
+
+/// A state that a chain wrote, already in its place.
+#[derive(Clone, Debug)]
+struct NewState {
+    file: String,
+    serial: u64,
+    lineage: String,
+    size: u64,
+    resources: u32,
+    key: Sealed,
+}
+
+impl Actions {
+    /// Takes records over. Taking the same ones again changes nothing.
+    pub async fn report(&self, report: Report) -> Result<Run, Error> {
+        let beside = self.read_beside(&report)?;
+        let keys = Arc::clone(&self.keys);
+        self.system(move |tx, moment| {
+            let run = tx.run(report.run)?.ok_or_else(|| missing(report.run))?;
+            let Some(chain) = tx.chain(&run)? else { return Ok(run) };
+            if chain.number != report.chain || chain.records != report.from {
+                return Ok(run);
+            }
+            take_states(tx, moment, &run, &beside.states)?;
+            Taking { tx, moment, keys: &keys, beside: &beside, run, chain }.all(&report)
+        })
+        .await
+    }
+
+    /// The runner of a chain is gone and left no last record.
+    pub async fn chain_lost(&self, run: RunId, chain: u32) -> Result<Run, Error> {
+        let report = Report { run, chain, from: 0, to: 0, records: Vec::new() };
+        let beside = self.read_beside(&report)?;
+        self.system(move |tx, moment| {
+            let run = tx.run(report.run)?.ok_or_else(|| missing(report.run))?;
+            let Some(row) = tx.chain(&run)? else { return Ok(run) };
+            if row.number != chain {
+                return Ok(run);
+            }
+            take_states(tx, moment, &run, &beside.states)?;
+            let before = run.clone();
+            let mut run = run;
+            if let Some(open) = run.phases.last_mut().filter(|phase| phase.finished_at.is_none()) {
+                open.finished_at = Some(moment.now);
+                open.verdict = Some(Verdict::Lost);
+            }
+            run.verdict = Some(Verdict::Lost);
+            tx.put_run(Some(&before), &run)?;
+            life::advance(tx, moment, run, Event::ChainLost { last_phase: row.last_phase }, Why::default())
+        })
+        .await
+    }
+
+    /// A chain could not even be started, and why.
+    pub async fn chain_failed(&self, run: RunId, chain: u32, reason: String) -> Result<Run, Error> {
+        self.system(move |tx, moment| {
+            let run = tx.run(run)?.ok_or_else(|| missing(run))?;
+            let Some(row) = tx.chain(&run)? else { return Ok(run) };
+            if row.number != chain {
+                return Ok(run);
+            }
+            let before = run.clone();
+            let mut run = run;
+            run.verdict = Some(Verdict::Refused { reason: reason.clone() });
+            tx.put_run(Some(&before), &run)?;
+            let end = ChainEnd {
+                last_phase: None,
+                success: false,
+                stopped: false,
+                changes: None,
+                workspace: machine::Workspace::Kept,
+                may_go_on: false,
+                needs_review: false,
+            };
+            life::advance(tx, moment, run, Event::ChainEnded(end), Why::reason(reason.clone()))
+        })
+        .await
+    }
+
+    /// Decrypts what lies beside the records. Disk work, so outside the transaction.
+    fn read_beside(&self, report: &Report) -> Result<Beside, Error> {
+        let view = self.store.read()?;
+        let run = view.run(report.run)?.ok_or_else(|| missing(report.run))?;
+        let Some(chain) = view.chain(&run)? else { return Ok(Beside::default()) };
+        if chain.number != report.chain {
+            return Ok(Beside::default());
+        }
+        let dir = chain_dir(&self.setup.data, run.id, chain.number);
+        let key = vault::chain_key(run.id, chain.number).open_key(&self.keys, &chain.key)?;
+        let mut beside = Beside { results: Vec::new(), states: self.import_states(&run, &dir, &key)? };
+        for record in &report.records {
+            if let Record::PhaseEnded { number, produced, .. } = record
+                && produced.result
+            {
+                beside.results.push((*number, read_result(&dir, run.id, *number, &key)?));
+            }
+        }
+        Ok(beside)
+    }
+
+    /// Puts every state that the chain wrote into its place, encrypted under a key of its own.
+    fn import_states(&self, run: &Run, dir: &Path, key: &Key) -> Result<Vec<NewState>, Error> {
+        let mut found = state_files(dir);
+        found.sort_unstable_by_key(|(number, n, _)| (*number, *n));
+        found.into_iter().map(|(number, n, path)| self.import_state(run, key, number, n, &path)).collect()
+    }
+
+    fn import_state(&self, run: &Run, key: &Key, number: u32, n: u32, path: &Path) -> Result<NewState, Error> {
+        let label = protocol::state_label(run.id, number, n);
+        let state =
+            crypt::read_file_under(path, key, label.as_bytes(), limits::STATE_BYTES).map_err(super::sealed_fault)?;
+        let file = format!("{}-{number:02}-{n}.state", run.id);
+        let (own, wrapped) = self.keys.new_data_key(vault::state_key(run.stack, &file).data());
+        let place = self.state_path(run.stack, &file);
+        let io = |error: std::io::Error| Fault::Io(format!("{}: {error}", place.display()));
+        fs::create_dir_all(place.parent().unwrap_or(&place)).map_err(io)?;
+        crypt::write_file_under(&place, &own, file.as_bytes(), &mut state.expose().as_slice()).map_err(io)?;
+        let facts = StateFacts::of(&state);
+        Ok(NewState {
+            file,
+            serial: facts.serial,
+            lineage: facts.lineage,
+            size: state.expose().len() as u64,
+            resources: facts.resources,
+            key: wrapped,
+        })
+    }
+}
+
+fn read_result(dir: &Path, run: RunId, number: u32, key: &Key) -> Result<PhaseResult, Error> {
+    let path = dir.join(protocol::file::result(number));
+    let label = protocol::result_label(run, number);
+    let most = 2 * limits::PLAN_JSON_BYTES;
+    let bytes = crypt::read_file_under(&path, key, label.as_bytes(), most).map_err(super::sealed_fault)?;
+    serde_json::from_slice(bytes.expose()).map_err(super::sealed_fault)
+}
+
+/// Files named `<NN>-<n>.state`.
+fn state_files(dir: &Path) -> Vec<(u32, u32, PathBuf)> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let (number, n) = name.to_str()?.strip_suffix(".state")?.split_once('-')?;
+            Some((number.parse().ok()?, n.parse().ok()?, entry.path()))
+        })
+        .collect()
+}
+
+/// What is read of a state file.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct StateFacts {
+    serial: u64,
+    lineage: String,
+    #[serde(deserialize_with = "length")]
+    resources: u32,
+}
+
+impl StateFacts {
+    fn of(state: &Secret<Vec<u8>>) -> Self {
+        serde_json::from_slice(state.expose()).unwrap_or_default()
+    }
+}
+
+/// How many elements a list has, without keeping them.
+fn length<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let list: Vec<serde::de::IgnoredAny> = serde::Deserialize::deserialize(deserializer)?;
+    Ok(u32::try_from(list.len()).unwrap_or(u32::MAX))
+}
+
+fn take_states(tx: &Tx<'_>, moment: &Moment, run: &Run, states: &[NewState]) -> Result<(), Error> {
+    let known: Vec<String> =
+        tx.all(t::STACK_SERIAL_TO_STATE, of_stack(run.stack))?.into_iter().map(|version| version.file).collect();
+    for state in states.iter().filter(|state| !known.contains(&state.file)) {
+        let version = newest_state(tx, run.stack)?.map_or(0, |version| version.version) + 1;
+        let row = StateVersion {
+            version,
+            serial: state.serial,
+            lineage: state.lineage.clone(),
+            size: state.size,
+            resources: state.resources,
+            at: moment.now,
+            run: Some(run.id),
+            by: run.triggered_by.clone(),
+            file: state.file.clone(),
+            key: state.key.clone(),
+        };
+        tx.put(t::STACK_SERIAL_TO_STATE, (run.stack.number(), version), &row)?;
+    }
+    Ok(())
+}
+
+/// Every version of a stack's state.
+pub(crate) fn of_stack(stack: StackId) -> std::ops::RangeInclusive<(u128, u64)> {
+    (stack.number(), 0)..=(stack.number(), u64::MAX)
+}
+
+/// Records being taken over, inside the transaction.
+struct Taking<'a> {
+    tx: &'a Tx<'a>,
+    moment: &'a Moment,
+    keys: &'a Keyring,
+    beside: &'a Beside,
+    run: Run,
+    chain: Chain,
+}
+
+impl Taking<'_> {
+    fn all(mut self, report: &Report) -> Result<Run, Error> {
+        self.chain.records = report.to;
+        for record in &report.records {
+            match record {
+                Record::Started { .. } => {}
+                Record::PhaseStarted { number, phase, at } => self.phase_started(*number, *phase, *at)?,
+                Record::PhaseEnded { number, phase, at, verdict, produced } => {
+                    self.phase_ended(*number, *phase, *at, verdict, produced)?;
+                }
+                Record::Ended { workspace, stopped, fault, .. } => {
+                    return self.ended(*workspace, *stopped, fault.clone());
+                }
+            }
+        }
+        self.tx.put(t::RUN_TO_CHAIN, self.run.seq, &self.chain)?;
+        Ok(self.run)
+    }
+
+    fn phase_started(&mut self, number: u32, phase: Phase, at: Timestamp) -> Result<(), Error> {
+        let before = self.run.clone();
+        self.run.phases.push(PhaseRow {
+            number,
+            chain: self.chain.number,
+            phase,
+            started_at: at,
+            finished_at: None,
+            verdict: None,
+            log_bytes: 0,
+            peak_memory_bytes: None,
+            cpu_ms: None,
+            limited_by: None,
+        });
+        self.tx.put_run(Some(&before), &self.run)?;
+        if phase != Phase::Ending {
+            self.chain.last_phase = Some(phase);
+            self.chain.last_verdict = None;
+        }
+        let event = Event::PhaseStarted(phase);
+        let moment = Moment { now: at, actor: ActorName::system(), ..self.moment.clone() };
+        self.run = life::transition(self.tx, &moment, self.run.clone(), event, Why::default())?;
+        if phase == Phase::PreparingApply {
+            // A plan that is made again is described anew.
+            self.run.warnings.clear();
+        }
+        Ok(())
+    }
+
+    fn phase_ended(
+        &mut self,
+        number: u32,
+        phase: Phase,
+        at: Timestamp,
+        verdict: &Verdict,
+        produced: &Produced,
+    ) -> Result<(), Error> {
+        let before = self.run.clone();
+        if let Some(row) = self.run.phases.iter_mut().find(|row| row.number == number) {
+            row.finished_at = Some(at);
+            row.verdict = Some(verdict.clone());
+            row.log_bytes = produced.log_bytes;
+            row.peak_memory_bytes = produced.peak_memory_bytes;
+            row.cpu_ms = produced.cpu_ms;
+            row.limited_by.clone_from(&produced.limited_by);
+        }
+        if phase != Phase::Ending {
+            self.chain.last_verdict = Some(verdict.clone());
+            self.run.error_line = if is_success(phase, verdict) { None } else { produced.error_line.clone() };
+        }
+        self.run.warnings.extend(produced.warnings.iter().take(20).cloned());
+        self.pin(produced);
+        if let Some(plan) = &produced.plan {
+            self.chain.changes = Some(plan.changes);
+            self.run.changes = Some(plan.changes);
+            self.run.delta = Some(plan.delta);
+            self.run.plan_digest = Some(plan.digest.clone());
+        }
+        if let Some((_, result)) = self.beside.results.iter().find(|(of, _)| *of == number) {
+            self.take_result(result)?;
+        }
+        self.tx.put_run(Some(&before), &self.run)?;
+        life::ring(self.tx, self.moment, &self.run);
+        Ok(())
+    }
+
+    /// A branch stands for one commit from the first time it was fetched.
+    fn pin(&mut self, produced: &Produced) {
+        use crate::domain::run::SourceVersion;
+        if let (SourceVersion::Git { commit, .. }, Some(found)) = (&mut self.run.source, &produced.commit) {
+            commit.get_or_insert_with(|| found.clone());
+        }
+    }
+
+    fn take_result(&self, result: &PhaseResult) -> Result<(), Error> {
+        if let Some(changes) = &result.changes {
+            self.tx.put(t::RUN_TO_CHANGES, self.run.seq, &Changes::new(changes)?)?;
+        }
+        if !result.masks.is_empty() {
+            self.add_masks(&result.masks)?;
+        }
+        Ok(())
+    }
+
+    fn add_masks(&self, added: &[Secret<String>]) -> Result<(), Error> {
+        let mut secrets: RunSecrets = self.tx.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
+        let place = vault::masks(self.run.id);
+        let mut masks: Vec<Secret<String>> = match &secrets.masks {
+            Some(sealed) => {
+                serde_json::from_slice(place.open(self.keys, sealed)?.expose()).map_err(super::sealed_fault)?
+            }
+            None => Vec::new(),
+        };
+        masks.extend(added.iter().cloned());
+        masks.truncate(limits::ADDED_MASKS);
+        let json = Secret::new(serde_json::to_vec(&masks).map_err(super::sealed_fault)?);
+        secrets.masks = Some(place.seal(self.keys, json.expose()));
+        Ok(self.tx.put(t::RUN_TO_SECRETS, self.run.seq, &secrets)?)
+    }
+
+    fn ended(mut self, left: WorkspaceLeft, stopped: bool, fault: Option<String>) -> Result<Run, Error> {
+        let stack = self.tx.stack(self.run.stack)?.ok_or_else(|| missing("the stack of the run"))?;
+        let last = self.chain.last_phase;
+        let verdict = match &fault {
+            Some(fault) => Some(Verdict::Refused { reason: fault.clone() }),
+            None => self.chain.last_verdict.clone(),
+        };
+        let success = match (last, &verdict) {
+            (Some(phase), Some(verdict)) => is_success(phase, verdict),
+            (None, _) | (_, None) => false,
+        };
+        let before = self.run.clone();
+        if let WorkspaceLeft::Sealed { tree_bytes, sealed_bytes } = left {
+            self.run.sealed = Some(SealedFacts { tree_bytes, sealed_bytes });
+        }
+        self.tx.put_run(Some(&before), &self.run)?;
+        self.tx.put(t::RUN_TO_CHAIN, self.run.seq, &self.chain)?;
+        let end = ChainEnd {
+            last_phase: last,
+            success,
+            stopped,
+            changes: self.chain.changes,
+            workspace: match left {
+                WorkspaceLeft::Removed => machine::Workspace::Removed,
+                WorkspaceLeft::Kept => machine::Workspace::Kept,
+                WorkspaceLeft::Sealed { .. } => machine::Workspace::Sealed,
+            },
+            may_go_on: stack.settings.autodeploy && stack.lock.is_none() && self.run.targets.is_empty(),
+            needs_review: false,
+        };
+        let why = Why { note: None, reason: reason_of(last, verdict.as_ref(), success, stopped) };
+        self.settle_verdict(verdict, end)?;
+        life::advance(self.tx, self.moment, self.run, Event::ChainEnded(end), why)
+    }
+
+    /// A run has a verdict once nothing but a person can come after it.
+    fn settle_verdict(&mut self, verdict: Option<Verdict>, end: ChainEnd) -> Result<(), Error> {
+        let waits = end.success && end.workspace != machine::Workspace::Removed;
+        if waits {
+            return Ok(());
+        }
+        let before = self.run.clone();
+        self.run.exit_code = verdict.as_ref().and_then(Verdict::exit_code);
+        self.run.verdict = verdict;
+        Ok(self.tx.put_run(Some(&before), &self.run)?)
+    }
+}
+
+/// Exit code 2 of a plan means changes.
+fn is_success(phase: Phase, verdict: &Verdict) -> bool {
+    verdict.is_success() || (phase == Phase::Planning && *verdict == Verdict::Exited { code: 2 })
+}
+
+fn reason_of(last: Option<Phase>, verdict: Option<&Verdict>, success: bool, stopped: bool) -> Option<String> {
+    match (last, verdict) {
+        _ if success || stopped => None,
+        (Some(phase), Some(verdict)) => Some(format!("{phase}: {verdict}")),
+        (None, Some(verdict)) => Some(verdict.to_string()),
+        (_, None) => Some("the runner never began".to_owned()),
+    }
+}

@@ -1,0 +1,271 @@
+//! Making runs: tracked, proposed, destroy, tasks, retries, promotions.
+
+use ulid::Ulid;
+
+use crate::{
+    auth::{On, Permission, Permit},
+    domain::{
+        CommitSha, Note, Refused, RunId, StackId, State,
+        actor::ActorName,
+        run::{Kind, SourceVersion},
+        stack::{ExecutorKind, Source, command_problem},
+    },
+    store::{
+        Error, Find, Tx,
+        record::{Run, Stack},
+        tables as t,
+    },
+};
+
+use super::{Actions, Deed, Moment, life, missing, once::Once};
+
+/// A run that somebody asks for.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    pub kind: Kind,
+    /// A commit of the source other than the branch's head.
+    pub commit: Option<CommitSha>,
+    pub message: Option<Note>,
+}
+
+/// A task that somebody asks for.
+#[derive(Clone, Debug)]
+pub struct NewTask {
+    pub command: String,
+    pub skip_initialization: bool,
+}
+
+/// What a new run is made of.
+#[derive(Clone, Debug)]
+struct Blank {
+    id: RunId,
+    kind: Kind,
+    commit: Option<CommitSha>,
+    message: Option<Note>,
+    command: Option<String>,
+    skip_initialization: bool,
+    retry_of: Option<RunId>,
+    triggered_by: Option<ActorName>,
+    /// What exactly a retry works on again.
+    source: Option<SourceVersion>,
+}
+
+impl Blank {
+    fn new(id: RunId, kind: Kind) -> Self {
+        Self {
+            id,
+            kind,
+            commit: None,
+            message: None,
+            command: None,
+            skip_initialization: false,
+            retry_of: None,
+            triggered_by: None,
+            source: None,
+        }
+    }
+}
+
+impl Actions {
+    /// A tracked, proposed or destroy run.
+    pub async fn trigger(
+        &self,
+        permit: &Permit,
+        stack: StackId,
+        new: NewRun,
+        once: Option<Once>,
+    ) -> Result<Run, Error> {
+        if !matches!(new.kind, Kind::Tracked | Kind::Proposed | Kind::Destroy) {
+            return Err(Refused::field("kind", "must be tracked, proposed or destroy").into());
+        }
+        let blank = Blank { commit: new.commit, message: new.message, ..Blank::new(self.new_run_id(), new.kind) };
+        self.make_run(permit, "run.trigger", stack, blank, once).await
+    }
+
+    /// A task: one command on the stack.
+    pub async fn perform(
+        &self,
+        permit: &Permit,
+        stack: StackId,
+        new: NewTask,
+        once: Option<Once>,
+    ) -> Result<Run, Error> {
+        if new.command.trim().is_empty() {
+            return Err(Refused::field("command", "must not be empty").into());
+        }
+        if let Some(problem) = command_problem(&new.command) {
+            return Err(Refused::field("command", problem).into());
+        }
+        let blank = Blank {
+            command: Some(new.command),
+            skip_initialization: new.skip_initialization,
+            ..Blank::new(self.new_run_id(), Kind::Task)
+        };
+        self.make_run(permit, "task.perform", stack, blank, once).await
+    }
+
+    /// The same again: a new run that links back.
+    pub async fn retry(&self, permit: &Permit, run: RunId, once: Option<Once>) -> Result<Run, Error> {
+        let old = self.ended_run(run, "retried")?;
+        let blank = Blank {
+            message: old.message.clone(),
+            command: old.command.clone(),
+            skip_initialization: old.skip_initialization,
+            retry_of: Some(old.id),
+            source: Some(old.source.clone()),
+            ..Blank::new(self.new_run_id(), old.kind)
+        };
+        self.make_run(permit, "run.retry", old.stack, blank, once).await
+    }
+
+    /// A tracked run of what a proposed run showed.
+    pub async fn promote(&self, permit: &Permit, run: RunId, once: Option<Once>) -> Result<Run, Error> {
+        let old = self.ended_run(run, "promoted")?;
+        if old.kind != Kind::Proposed || old.state != State::Finished {
+            let why = format!("only a finished proposed run can be promoted; this {} run is {}", old.kind, old.state);
+            return Err(Refused::conflict(why).in_state(old.state.word()).into());
+        }
+        let stack = self.store.read()?.stack(old.stack)?.ok_or_else(|| missing("the stack"))?;
+        if !stack.settings.allow_promotion {
+            return Err(Refused::conflict("the stack does not allow promotion; switch `allow_promotion` on").into());
+        }
+        let blank = Blank {
+            message: old.message.clone(),
+            retry_of: Some(old.id),
+            source: Some(old.source.clone()),
+            ..Blank::new(self.new_run_id(), Kind::Tracked)
+        };
+        self.make_run(permit, "run.promote", old.stack, blank, once).await
+    }
+
+    fn new_run_id(&self) -> RunId {
+        RunId::new(Ulid::generate())
+    }
+
+    fn ended_run(&self, run: RunId, verb: &str) -> Result<Run, Error> {
+        let old = self.store.read()?.run(run)?.ok_or_else(|| missing(run))?;
+        if !old.state.is_terminal() {
+            let why = format!("a run that is {} cannot be {verb} yet", old.state);
+            return Err(Refused::conflict(why).in_state(old.state.word()).into());
+        }
+        Ok(old)
+    }
+
+    async fn make_run(
+        &self,
+        permit: &Permit,
+        verb: &'static str,
+        stack: StackId,
+        blank: Blank,
+        once: Option<Once>,
+    ) -> Result<Run, Error> {
+        permit.covers(stack)?;
+        let slug = self.store.read()?.stack(stack)?.ok_or_else(|| missing("the stack"))?.slug;
+        let allow_unconfined = self.setup.allow_unconfined;
+        let deed = Deed::new(verb, format_args!("stack:{slug}"));
+        self.change(permit, deed, move |tx, moment| {
+            if let Some(once) = &once
+                && let Some(created) = once.seen(tx, moment.now)?
+            {
+                let run = created.parse().ok().map(|id| tx.run(id)).transpose()?.flatten();
+                return Ok((run.ok_or_else(|| missing(created))?, Some("repeated".to_owned())));
+            }
+            let mut stack = tx.stack(stack)?.ok_or_else(|| missing("the stack"))?;
+            check_stack(&stack, allow_unconfined)?;
+            let source = source_of(&stack, &blank)?;
+            let run = fresh(tx, moment, &mut stack, &blank, source)?;
+            if let Some(once) = &once {
+                once.remember(tx, &run.id.to_string(), moment.now)?;
+            }
+            let run = life::enter(tx, moment, run, life::Why::note(blank.message.as_ref().map(ToString::to_string)))?;
+            let detail = format!("{} {} run #{}", run.id, run.kind, run.number);
+            Ok((run, Some(detail)))
+        })
+        .await
+    }
+
+    /// The permit of the system to trigger runs on a stack.
+    pub fn system_permit(&self, stack: StackId) -> Permit {
+        Permit::of_system(Permission::Trigger, On::Stack(stack))
+    }
+}
+
+fn check_stack(stack: &Stack, allow_unconfined: bool) -> Result<(), Refused> {
+    if !stack.settings.enabled {
+        return Err(Refused::conflict("the stack is disabled; enable it in its settings first"));
+    }
+    if stack.settings.executor.kind == ExecutorKind::Unconfined && !allow_unconfined {
+        return Err(Refused::conflict(
+            "the stack asks for an unconfined executor, which the operator does not allow (`allow_unconfined`)",
+        ));
+    }
+    Ok(())
+}
+
+/// The version of the source that a new run is pinned to.
+fn source_of(stack: &Stack, blank: &Blank) -> Result<SourceVersion, Refused> {
+    if let Some(source) = &blank.source {
+        return Ok(source.clone());
+    }
+    match (&stack.settings.source, &stack.upload) {
+        (None, _) => Err(Refused::conflict("the stack has no source yet; set one in its settings")),
+        (Some(Source::Git { branch, .. }), _) => {
+            Ok(SourceVersion::Git { branch: branch.clone(), commit: blank.commit.clone() })
+        }
+        (Some(Source::Upload { .. }), None) => {
+            Err(Refused::conflict("nothing was uploaded to this stack yet; upload a tar.gz first"))
+        }
+        (Some(Source::Upload { .. }), Some(_)) if blank.commit.is_some() => {
+            Err(Refused::field("commit", "an upload has no commits"))
+        }
+        (Some(Source::Upload { .. }), Some(digest)) => Ok(SourceVersion::Upload { digest: digest.clone() }),
+    }
+}
+
+fn fresh(tx: &Tx<'_>, moment: &Moment, stack: &mut Stack, blank: &Blank, source: SourceVersion) -> Result<Run, Error> {
+    stack.runs += 1;
+    if matches!(blank.kind, Kind::Tracked | Kind::Destroy) {
+        stack.latest_tracked = Some(blank.id);
+    }
+    tx.put(t::STACK_ID_TO_STACK, stack.id.number(), stack)?;
+    let run = Run {
+        id: blank.id,
+        seq: tx.next("run")?,
+        number: stack.runs,
+        stack: stack.id,
+        slug: stack.slug.clone(),
+        kind: blank.kind,
+        state: State::Queued,
+        reason: None,
+        triggered_by: blank.triggered_by.clone().unwrap_or_else(|| moment.actor.clone()),
+        created_at: moment.now,
+        updated_at: moment.now,
+        state_since: moment.now,
+        source,
+        message: blank.message.clone(),
+        command: blank.command.clone(),
+        skip_initialization: blank.skip_initialization,
+        targets: Vec::new(),
+        exit_code: None,
+        verdict: None,
+        delta: None,
+        changes: None,
+        plan_digest: None,
+        blocked_by: None,
+        prioritized: false,
+        retry_of: blank.retry_of,
+        warnings: Vec::new(),
+        phases: Vec::new(),
+        history: 0,
+        comments: 0,
+        unacknowledged: false,
+        error_line: None,
+        chain: None,
+        stopping: false,
+        forced: false,
+        sealed: None,
+        logs_expired: false,
+        uid: None,
+    };
+    Ok(run)
+}

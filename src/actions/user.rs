@@ -1,0 +1,239 @@
+//! People: inviting, roles, passwords, switching off.
+
+use ulid::Ulid;
+
+use crate::{
+    auth::{
+        Permit, Who,
+        password::{self, Checked},
+        token,
+    },
+    crypt::Secret,
+    domain::{Refused, RefusedKind, Timestamp, UserId, UserName, limits},
+    store::{
+        Error, Fault, Find, Rows, Tx,
+        record::{Holder, Invitation, Outcome, RoleOnStack, User},
+        tables as t,
+    },
+};
+
+use super::{Actions, Deed, audit, missing, sign_in};
+
+/// A person who is invited.
+#[derive(Clone, Debug)]
+pub struct NewUser {
+    pub name: UserName,
+    pub admin: bool,
+    pub roles: Vec<RoleOnStack>,
+}
+
+/// The invitation's token is shown this once.
+#[derive(Debug)]
+pub struct Invited {
+    pub user: User,
+    pub token: Secret<String>,
+    pub expires_at: Timestamp,
+}
+
+impl Actions {
+    /// Invites a person: they choose their password themselves.
+    pub async fn invite(&self, permit: &Permit, new: NewUser) -> Result<Invited, Error> {
+        let minted = token::invitation();
+        let hash = minted.hash;
+        let id = UserId::new(Ulid::generate());
+        let deed = Deed::new("user.invite", format_args!("user:{}", new.name));
+        let (user, expires_at) = self
+            .change(permit, deed, move |tx, moment| {
+                if tx.user_by_name(new.name.as_str())?.is_some() {
+                    return Err(Refused::field("name", format!("`{}` is taken", new.name)).into());
+                }
+                let user = User {
+                    id,
+                    name: new.name.clone(),
+                    password: None,
+                    admin: new.admin,
+                    enabled: true,
+                    roles: new.roles.clone(),
+                    created_at: moment.now,
+                    last_seen: None,
+                };
+                tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
+                tx.set_number(t::USER_NAME_TO_ID, user.name.as_str().to_lowercase().as_str(), id.number())?;
+                let expires_at = put_invitation(tx, moment, id, hash)?;
+                Ok(((user, expires_at), Some(rights(new.admin, &new.roles))))
+            })
+            .await?;
+        Ok(Invited { user, token: minted.token, expires_at })
+    }
+
+    /// A new link for a person who lost theirs, or who forgot their password.
+    pub async fn invite_again(&self, permit: &Permit, id: UserId) -> Result<Invited, Error> {
+        let minted = token::invitation();
+        let hash = minted.hash;
+        let deed = self.on_user("user.invite", id)?;
+        let (user, expires_at) = self
+            .change(permit, deed, move |tx, moment| {
+                let user = tx.user(id)?.ok_or_else(|| missing(id))?;
+                let expires_at = put_invitation(tx, moment, id, hash)?;
+                Ok(((user, expires_at), Some("again".to_owned())))
+            })
+            .await?;
+        Ok(Invited { user, token: minted.token, expires_at })
+    }
+
+    /// Changes what a person may do. Their sessions end.
+    pub async fn set_rights(
+        &self,
+        permit: &Permit,
+        id: UserId,
+        admin: bool,
+        roles: Vec<RoleOnStack>,
+    ) -> Result<User, Error> {
+        let deed = self.on_user("user.set_rights", id)?;
+        self.change(permit, deed, move |tx, _| {
+            let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
+            if user.admin && !admin {
+                leave_an_admin(tx, id)?;
+            }
+            if user.admin != admin || user.roles != roles {
+                sign_in::forget_sessions(tx, Holder::User(id), None)?;
+            }
+            user.admin = admin;
+            user.roles.clone_from(&roles);
+            tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
+            Ok((user, Some(rights(admin, &roles))))
+        })
+        .await
+    }
+
+    /// Switches a person off, or on again. Their sessions end.
+    pub async fn enable_user(&self, permit: &Permit, id: UserId, enabled: bool) -> Result<User, Error> {
+        let verb = if enabled { "user.enable" } else { "user.disable" };
+        let deed = self.on_user(verb, id)?;
+        self.change(permit, deed, move |tx, _| {
+            let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
+            if user.enabled && !enabled && user.admin {
+                leave_an_admin(tx, id)?;
+            }
+            user.enabled = enabled;
+            sign_in::forget_sessions(tx, Holder::User(id), None)?;
+            tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
+            Ok((user, None))
+        })
+        .await
+    }
+
+    /// A person changes their own password, showing the present one. Other sessions end.
+    pub async fn change_password(&self, who: &Who, present: Secret<String>, new: Secret<String>) -> Result<(), Error> {
+        let id = who.user().ok_or_else(|| Refused::forbidden("only people have passwords"))?;
+        let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
+        let now = self.now();
+        if let Some(wait) = self.access.throttle.wait(user.name.as_str(), who.address, now) {
+            let why = format!("too many wrong passwords; try again in {} s", wait.as_secs().max(1));
+            return Err(Refused::new(RefusedKind::TooMany, why).into());
+        }
+        if let Some(problem) = password::problem(&new, user.name.as_str()) {
+            return Err(Refused::fields(vec![problem]).into());
+        }
+        let fault = |error: password::HashFailed| Fault::Open(error.to_string());
+        if self.access.passwords.check(user.password, present).await.map_err(fault)? == Checked::Wrong {
+            self.access.throttle.wrong(user.name.as_str(), who.address, now);
+            return Err(Refused::field("present", "is not your present password").into());
+        }
+        self.access.throttle.right(user.name.as_str(), who.address);
+        let hash = self.access.passwords.hash(new).await.map_err(fault)?;
+        self.store_password(who, id, hash).await
+    }
+
+    async fn store_password(&self, who: &Who, id: UserId, hash: String) -> Result<(), Error> {
+        let moment = self.moment(who.actor.public());
+        let deed = Deed::new("user.change_password", format_args!("user:{}", who.actor.name()));
+        let entry = audit::Draft::new(who, &deed, moment.now);
+        let session = who.session.map(|session| session.hash);
+        self.store
+            .write(move |tx| {
+                let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
+                user.password = Some(hash.clone());
+                tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
+                sign_in::forget_sessions(tx, Holder::User(id), session)?;
+                Ok(audit::append(tx, entry.clone().with(Outcome::Done, None))?)
+            })
+            .await
+    }
+
+    /// Sets a password from the command line on the data directory.
+    pub async fn set_password(&self, permit: &Permit, id: UserId, new: Secret<String>) -> Result<(), Error> {
+        let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
+        if let Some(problem) = password::problem(&new, user.name.as_str()) {
+            return Err(Refused::fields(vec![problem]).into());
+        }
+        let hash = self.access.passwords.hash(new).await.map_err(|error| Fault::Open(error.to_string()))?;
+        let deed = self.on_user("user.set_password", id)?;
+        self.change(permit, deed, move |tx, _| {
+            let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
+            user.password = Some(hash.clone());
+            user.enabled = true;
+            tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
+            sign_in::forget_sessions(tx, Holder::User(id), None)?;
+            Ok(((), None))
+        })
+        .await
+    }
+
+    /// Shows the password once more, so that something dangerous is allowed for a while.
+    pub async fn reauthenticate(&self, who: &Who, shown: Secret<String>) -> Result<(), Error> {
+        let (Some(id), Some(session)) = (who.user(), who.session) else {
+            return Err(Refused::forbidden("only a person's session can be renewed").into());
+        };
+        let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
+        let now = self.now();
+        if let Some(wait) = self.access.throttle.wait(user.name.as_str(), who.address, now) {
+            let why = format!("too many wrong passwords; try again in {} s", wait.as_secs().max(1));
+            return Err(Refused::new(RefusedKind::TooMany, why).into());
+        }
+        let checked = self.access.passwords.check(user.password, shown).await;
+        if checked.map_err(|error| Fault::Open(error.to_string()))? == Checked::Wrong {
+            self.access.throttle.wrong(user.name.as_str(), who.address, now);
+            return Err(Refused::field("password", "is wrong").into());
+        }
+        self.access.throttle.right(user.name.as_str(), who.address);
+        self.system(move |tx, _| {
+            if let Some(mut row) = tx.get(t::HASH_TO_SESSION, session.hash)? {
+                row.signed_in_at = now;
+                row.used_at = now;
+                tx.put(t::HASH_TO_SESSION, session.hash, &row)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn on_user(&self, verb: &'static str, id: UserId) -> Result<Deed, Error> {
+        let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
+        Ok(Deed::new(verb, format_args!("user:{}", user.name)))
+    }
+}
+
+fn put_invitation(tx: &Tx<'_>, moment: &super::Moment, user: UserId, hash: t::TokenHash) -> Result<Timestamp, Fault> {
+    let expires_at = moment.now.plus(limits::INVITATION);
+    let invitation = Invitation { user, expires_at, by: moment.actor.clone(), setup: false };
+    tx.put(t::HASH_TO_INVITATION, hash, &invitation)?;
+    Ok(expires_at)
+}
+
+/// Somebody must be able to let people in again.
+fn leave_an_admin(tx: &Tx<'_>, without: UserId) -> Result<(), Error> {
+    let others = tx.all(t::USER_ID_TO_USER, 0..=u128::MAX)?;
+    if others.iter().any(|user| user.admin && user.enabled && user.password.is_some() && user.id != without) {
+        return Ok(());
+    }
+    Err(Refused::conflict("this is the last admin; make somebody else one first").into())
+}
+
+pub(crate) fn rights(admin: bool, roles: &[RoleOnStack]) -> String {
+    let mut text = if admin { "admin".to_owned() } else { "member".to_owned() };
+    for role in roles {
+        text.push_str(&format!(", {} on {}", role.role, role.stack));
+    }
+    text
+}

@@ -1,0 +1,82 @@
+//! Where each secret of the store stands: what it is bound to, so that none opens in another's place.
+
+use crate::{
+    crypt::{AssociatedData, Key, Keyring, Purpose, Sealed, Secret},
+    domain::{EnvName, RelativePath, RunId, Slug, StackId},
+    store::Error,
+};
+
+use super::sealed_fault;
+
+/// One secret's place.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    kind: Purpose,
+    owner: String,
+    field: String,
+}
+
+impl Place {
+    fn new(kind: Purpose, owner: impl std::fmt::Display, field: impl std::fmt::Display) -> Self {
+        Self { kind, owner: owner.to_string(), field: field.to_string() }
+    }
+
+    pub(crate) fn data(&self) -> AssociatedData<'_> {
+        AssociatedData { kind: self.kind, owner: &self.owner, field: &self.field }
+    }
+
+    pub(crate) fn seal(&self, keys: &Keyring, plaintext: &[u8]) -> Sealed {
+        keys.seal(self.data(), plaintext)
+    }
+
+    pub(crate) fn open(&self, keys: &Keyring, sealed: &Sealed) -> Result<Secret<Vec<u8>>, Error> {
+        keys.open(self.data(), sealed).map_err(sealed_fault)
+    }
+
+    pub(crate) fn open_key(&self, keys: &Keyring, sealed: &Sealed) -> Result<Key, Error> {
+        keys.unwrap(self.data(), sealed).map_err(sealed_fault)
+    }
+
+    pub(crate) fn open_text(&self, keys: &Keyring, sealed: &Sealed) -> Result<Secret<String>, Error> {
+        let bytes = self.open(keys, sealed)?;
+        String::from_utf8(bytes.expose().clone())
+            .map(Secret::new)
+            .map_err(|_| sealed_fault(format!("{} is not text", self.data())))
+    }
+}
+
+pub(crate) fn variable(stack: StackId, name: &EnvName) -> Place {
+    Place::new(Purpose::Variable, stack, name)
+}
+
+pub(crate) fn file(stack: StackId, path: &RelativePath) -> Place {
+    Place::new(Purpose::File, stack, path)
+}
+
+pub(crate) fn credential(name: &Slug) -> Place {
+    Place::new(Purpose::Credential, name, "secret")
+}
+
+/// Half of what a sealed workspace is encrypted with.
+pub(crate) fn seal_key(run: RunId) -> Place {
+    Place::new(Purpose::DataKey, run, "seal")
+}
+
+/// What results and states of one chain are encrypted under.
+pub(crate) fn chain_key(run: RunId, chain: u32) -> Place {
+    Place::new(Purpose::DataKey, run, format_args!("chain {chain}"))
+}
+
+pub(crate) fn masks(run: RunId) -> Place {
+    Place::new(Purpose::Masks, run, "added")
+}
+
+/// The key of one file with a version of a managed state.
+pub(crate) fn state_key(stack: StackId, file: &str) -> Place {
+    Place::new(Purpose::State, stack, file)
+}
+
+/// Keys the hashes that stand for sensitive values of a stack.
+pub(crate) fn redaction_key(keys: &Keyring, stack: StackId) -> Key {
+    keys.derive(Purpose::Redaction, stack.to_string().as_bytes())
+}

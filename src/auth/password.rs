@@ -1,0 +1,180 @@
+//! Passwords: argon2id with OWASP's parameters of 2025 (19 MiB, 2 passes, 1 lane), which are the
+//! library's own defaults.
+
+use std::sync::Arc;
+
+use argon2::{
+    Argon2,
+    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
+};
+use tokio::sync::Semaphore;
+
+use crate::{
+    crypt::Secret,
+    domain::{FieldError, limits},
+};
+
+/// Passwords that people choose first, of the length that is asked for. Compared without case and
+/// without trailing digits and punctuation.
+const COMMON: &[&str] = &[
+    "passwordpassword",
+    "password",
+    "passwort",
+    "qwertyuiop",
+    "qwertzuiop",
+    "administrator",
+    "adminadmin",
+    "letmein",
+    "welcome",
+    "changeme",
+    "changemenow",
+    "iloveyou",
+    "airlock",
+    "airlockairlock",
+    "correcthorsebatterystaple",
+    "terraform",
+    "infrastructure",
+    "abcdefghijkl",
+    "aaaaaaaaaaaa",
+    "secretsecret",
+    "trustno",
+    "superman",
+    "football",
+    "baseball",
+    "princess",
+    "sunshine",
+    "masterpassword",
+    "defaultpassword",
+];
+
+/// Hashes and checks passwords, a few at a time, away from the async threads.
+#[derive(Clone, Debug)]
+pub struct Passwords {
+    at_once: Arc<Semaphore>,
+    /// What an unknown user's password is checked against, so that the answer takes as long.
+    nobody: Arc<str>,
+}
+
+/// The hashing itself failed: out of memory, or a stored hash that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("a password could not be hashed: {0}")]
+pub struct HashFailed(String);
+
+/// What checking a password gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checked {
+    Right,
+    /// Right, and the stored hash is of older parameters: store a new one.
+    RightButOld,
+    Wrong,
+}
+
+impl Passwords {
+    pub fn new() -> Result<Self, HashFailed> {
+        Ok(Self {
+            at_once: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
+            nobody: hash(&Secret::new("nobody has this password".to_owned()))?.into(),
+        })
+    }
+
+    /// A PHC string with a fresh salt.
+    pub async fn hash(&self, password: Secret<String>) -> Result<String, HashFailed> {
+        self.blocking(move || hash(&password)).await
+    }
+
+    /// Checks a password against a stored hash; with none, does the same work and says no.
+    pub async fn check(&self, stored: Option<String>, password: Secret<String>) -> Result<Checked, HashFailed> {
+        let nobody = Arc::clone(&self.nobody);
+        self.blocking(move || match stored {
+            Some(stored) => check(&stored, &password),
+            None => check(&nobody, &password).map(|_| Checked::Wrong),
+        })
+        .await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, HashFailed> + Send + 'static,
+    ) -> Result<T, HashFailed> {
+        let failed = |error: &dyn std::fmt::Display| HashFailed(error.to_string());
+        let permit = Arc::clone(&self.at_once).acquire_owned().await.map_err(|error| failed(&error))?;
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(permit);
+            result
+        });
+        done.await.map_err(|error| failed(&error))?
+    }
+}
+
+/// As [`Passwords::hash`], for callers outside the async runtime.
+pub fn hash(password: &Secret<String>) -> Result<String, HashFailed> {
+    Argon2::default()
+        .hash_password(password.expose().as_bytes())
+        .map(|hash| hash.to_string())
+        .map_err(|error| HashFailed(error.to_string()))
+}
+
+fn check(stored: &str, password: &Secret<String>) -> Result<Checked, HashFailed> {
+    let parsed = PasswordHash::new(stored).map_err(|error| HashFailed(error.to_string()))?;
+    if Argon2::default().verify_password(password.expose().as_bytes(), &parsed).is_err() {
+        return Ok(Checked::Wrong);
+    }
+    let present = argon2::Params::default();
+    let costs = argon2::Params::try_from(&parsed).map_err(|error| HashFailed(error.to_string()))?;
+    let old = costs.m_cost() < present.m_cost() || costs.t_cost() < present.t_cost();
+    Ok(if old { Checked::RightButOld } else { Checked::Right })
+}
+
+/// Why a password is not good enough, if it is not. `user` must not be all of it.
+pub fn problem(password: &Secret<String>, user: &str) -> Option<FieldError> {
+    let text = password.expose();
+    let no = |error: String| Some(FieldError { field: "password".to_owned(), error });
+    if text.len() > limits::PASSWORD_MAX_BYTES {
+        return no(format!("has more than {} bytes", limits::PASSWORD_MAX_BYTES));
+    }
+    if text.chars().count() < limits::PASSWORD_MIN_CHARS {
+        return no(format!("needs at least {} characters", limits::PASSWORD_MIN_CHARS));
+    }
+    let core = text.to_lowercase();
+    let core = core.trim_matches(|c: char| !c.is_alphabetic());
+    if core.is_empty() || COMMON.contains(&core) || core == user.to_lowercase() || one_character(text) {
+        return no("is one of the first that somebody would try; choose a few unrelated words".to_owned());
+    }
+    None
+}
+
+fn one_character(text: &str) -> bool {
+    let mut chars = text.chars();
+    let first = chars.next();
+    chars.all(|c| Some(c) == first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_right_password_opens_and_nothing_else_does() {
+        let passwords = Passwords::new().unwrap();
+        let secret = |text: &str| Secret::new(text.to_owned());
+        let stored = passwords.hash(secret("a long password of mine")).await.unwrap();
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
+        let check = |stored: Option<String>, text: &str| passwords.check(stored, secret(text));
+        assert_eq!(check(Some(stored.clone()), "a long password of mine").await.unwrap(), Checked::Right);
+        assert_eq!(check(Some(stored), "a long password of yours").await.unwrap(), Checked::Wrong);
+        assert_eq!(check(None, "nobody has this password").await.unwrap(), Checked::Wrong);
+        let old = "$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        assert_eq!(check(Some(old.to_owned()), "x").await.unwrap(), Checked::Wrong);
+    }
+
+    #[test]
+    fn passwords_that_everybody_tries_are_refused() {
+        let problem = |text: &str| problem(&Secret::new(text.to_owned()), "ops-lead");
+        assert!(problem("short").unwrap().error.contains("at least 12"));
+        for bad in ["Password1234!", "aaaaaaaaaaaaaa", "123456789012345", "Administrator1", "ops-lead2026"] {
+            assert!(problem(bad).is_some(), "{bad}");
+        }
+        assert_eq!(problem("seven green kettles"), None);
+    }
+}

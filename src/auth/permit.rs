@@ -1,0 +1,194 @@
+//! The proof that an actor may do one thing to one object.
+
+use super::Who;
+use crate::{
+    domain::{Refused, RefusedKind, Role, StackId, Timestamp},
+    store::{Fault, Rows},
+};
+
+/// Everything that can be permitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Permission {
+    See,
+    Comment,
+    Trigger,
+    Perform,
+    Cancel,
+    Stop,
+    Confirm,
+    Discard,
+    Replan,
+    Review,
+    Prioritize,
+    Promote,
+    Acknowledge,
+    ForceStop,
+    Lock,
+    UnlockAnother,
+    EditEnvironment,
+    UploadSource,
+    EditStack,
+    DeleteStack,
+    UseState,
+    CreateStack,
+    ManageUsers,
+    ManageKeys,
+    ManageCredentials,
+    SeeAudit,
+    SeeSystem,
+    ManageSystem,
+}
+
+/// What an actor needs to have.
+enum Need {
+    Role(Role),
+    GlobalAdmin,
+}
+
+impl Permission {
+    const fn need(self) -> Need {
+        match self {
+            Self::See | Self::Comment => Need::Role(Role::Reader),
+            Self::Trigger
+            | Self::Perform
+            | Self::Cancel
+            | Self::Stop
+            | Self::Confirm
+            | Self::Discard
+            | Self::Replan
+            | Self::Review
+            | Self::Prioritize
+            | Self::Promote
+            | Self::Acknowledge
+            | Self::Lock
+            | Self::EditEnvironment
+            | Self::UseState
+            | Self::UploadSource => Need::Role(Role::Writer),
+            Self::ForceStop | Self::UnlockAnother | Self::EditStack | Self::DeleteStack => Need::Role(Role::Admin),
+            Self::CreateStack
+            | Self::ManageUsers
+            | Self::ManageKeys
+            | Self::ManageCredentials
+            | Self::SeeAudit
+            | Self::SeeSystem
+            | Self::ManageSystem => Need::GlobalAdmin,
+        }
+    }
+
+    /// The verb in the audit log and in refusals.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::See => "see",
+            Self::Comment => "comment",
+            Self::Trigger => "trigger",
+            Self::Perform => "perform a task",
+            Self::Cancel => "cancel",
+            Self::Stop => "stop",
+            Self::Confirm => "confirm",
+            Self::Discard => "discard",
+            Self::Replan => "replan",
+            Self::Review => "review",
+            Self::Prioritize => "prioritize",
+            Self::Promote => "promote",
+            Self::Acknowledge => "acknowledge",
+            Self::ForceStop => "force a stop",
+            Self::Lock => "lock",
+            Self::UnlockAnother => "release another's lock",
+            Self::EditEnvironment => "edit the environment",
+            Self::UploadSource => "upload a source",
+            Self::EditStack => "change the settings",
+            Self::DeleteStack => "delete the stack",
+            Self::UseState => "use the state",
+            Self::CreateStack => "create stacks",
+            Self::ManageUsers => "manage users",
+            Self::ManageKeys => "manage API keys",
+            Self::ManageCredentials => "manage credentials",
+            Self::SeeAudit => "see the audit log",
+            Self::SeeSystem => "see the system page",
+            Self::ManageSystem => "manage the system",
+        }
+    }
+
+    /// Whether the password must have been shown lately.
+    const fn is_dangerous(self) -> bool {
+        matches!(self, Self::ManageKeys | Self::DeleteStack | Self::ManageSystem)
+    }
+}
+
+/// What something is permitted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    Stack(StackId),
+    Installation,
+}
+
+/// The proof. Only [`permit`] makes one; it is checked once more inside the transaction.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    who: Who,
+    permission: Permission,
+    on: On,
+}
+
+impl Permit {
+    pub const fn who(&self) -> &Who {
+        &self.who
+    }
+
+    pub const fn permission(&self) -> Permission {
+        self.permission
+    }
+
+    pub const fn on(&self) -> On {
+        self.on
+    }
+
+    /// The stack that this permit is about; refuses when it is about another one.
+    pub fn covers(&self, stack: StackId) -> Result<(), Refused> {
+        match self.on {
+            On::Stack(permitted) if permitted == stack => Ok(()),
+            On::Stack(_) | On::Installation => Err(Refused::forbidden("this permit is about another stack")),
+        }
+    }
+
+    /// Whether the store, as the transaction sees it, still allows it.
+    pub fn still_holds(&self, view: &impl Rows, now: Timestamp) -> Result<Result<(), Refused>, Fault> {
+        let Some(who) = self.who.again(view, now)? else {
+            return Ok(Err(Refused::new(RefusedKind::Unauthenticated, "your access was revoked meanwhile")));
+        };
+        Ok(allows(&who, self.permission, self.on))
+    }
+
+    /// A permit of the system itself, for what nobody asked for: start-up, expiry, retention.
+    pub const fn of_system(permission: Permission, on: On) -> Self {
+        Self { who: Who::system(), permission, on }
+    }
+}
+
+/// Whether `who` may do it. What they may not see does not exist for them.
+pub fn permit(who: &Who, permission: Permission, on: On, now: Timestamp) -> Result<Permit, Refused> {
+    allows(who, permission, on)?;
+    if permission.is_dangerous() && !who.is_fresh(now) {
+        return Err(Refused::new(
+            RefusedKind::Reauthenticate,
+            format!("to {} show your password once more: you signed in more than 10 minutes ago", permission.word()),
+        ));
+    }
+    Ok(Permit { who: who.clone(), permission, on })
+}
+
+fn allows(who: &Who, permission: Permission, on: On) -> Result<(), Refused> {
+    match (permission.need(), on) {
+        (Need::GlobalAdmin, _) if who.admin => Ok(()),
+        (Need::GlobalAdmin, _) => Err(Refused::forbidden(format!("only admins may {}", permission.word()))),
+        (Need::Role(need), On::Stack(stack)) => match who.role_on(stack) {
+            Some(role) if role >= need => Ok(()),
+            Some(role) => Err(Refused::forbidden(format!(
+                "to {} you need the role {need} on this stack; you have {role}",
+                permission.word()
+            ))),
+            None => Err(Refused::not_found("what you asked for")),
+        },
+        (Need::Role(_), On::Installation) => Ok(()),
+    }
+}

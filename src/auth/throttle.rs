@@ -1,0 +1,105 @@
+//! Growing delays for wrong passwords, per user and address, so that nobody else is locked out.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::domain::Timestamp;
+
+/// Wrong tries that cost nothing.
+const FREE: u32 = 3;
+/// The longest delay.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Entries kept; the stalest make room.
+const ENTRIES: usize = 10_000;
+/// A try this old is forgotten.
+const FORGET: Duration = Duration::from_secs(3_600);
+
+/// Remembers wrong tries.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    tries: Mutex<HashMap<(String, Option<IpAddr>), Tries>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tries {
+    wrong: u32,
+    last: Timestamp,
+}
+
+impl Tries {
+    fn open_at(self) -> Timestamp {
+        let over = self.wrong.saturating_sub(FREE);
+        if over == 0 {
+            return self.last;
+        }
+        let delay = Duration::from_secs(1_u64 << (over - 1).min(10)).min(LONGEST);
+        self.last.plus(delay)
+    }
+}
+
+impl Throttle {
+    /// How long this user must wait at this address, if they must.
+    pub fn wait(&self, user: &str, address: Option<IpAddr>, now: Timestamp) -> Option<Duration> {
+        let tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = tries.get(&key(user, address))?;
+        let left = found.open_at() - now;
+        (left > Duration::ZERO).then_some(left)
+    }
+
+    /// A wrong password was shown.
+    pub fn wrong(&self, user: &str, address: Option<IpAddr>, now: Timestamp) {
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        if tries.len() >= ENTRIES {
+            tries.retain(|_, entry| now - entry.last < FORGET);
+        }
+        if tries.len() >= ENTRIES {
+            tries.clear();
+        }
+        let entry = tries.entry(key(user, address)).or_insert(Tries { wrong: 0, last: now });
+        if now - entry.last > FORGET {
+            entry.wrong = 0;
+        }
+        entry.wrong = entry.wrong.saturating_add(1);
+        entry.last = now;
+    }
+
+    /// The right password was shown.
+    pub fn right(&self, user: &str, address: Option<IpAddr>) {
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner).remove(&key(user, address));
+    }
+}
+
+fn key(user: &str, address: Option<IpAddr>) -> (String, Option<IpAddr>) {
+    (user.chars().take(64).flat_map(char::to_lowercase).collect(), address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_for_one_address_and_not_for_another() {
+        let throttle = Throttle::default();
+        let (here, there) = (Some(IpAddr::from([10, 0, 0, 1])), Some(IpAddr::from([10, 0, 0, 2])));
+        let now = Timestamp::from_millis(1_000_000);
+        for _ in 0..FREE {
+            throttle.wrong("Ann", here, now);
+        }
+        assert_eq!(throttle.wait("ann", here, now), None);
+        throttle.wrong("ann", here, now);
+        assert_eq!(throttle.wait("ann", here, now), Some(Duration::from_secs(1)));
+        throttle.wrong("ann", here, now);
+        assert_eq!(throttle.wait("ann", here, now), Some(Duration::from_secs(2)));
+        assert_eq!(throttle.wait("ann", there, now), None);
+        for _ in 0..100 {
+            throttle.wrong("ann", here, now);
+        }
+        assert_eq!(throttle.wait("ann", here, now), Some(LONGEST));
+        throttle.right("ann", here);
+        assert_eq!(throttle.wait("ann", here, now), None);
+    }
+}

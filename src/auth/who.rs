@@ -1,0 +1,154 @@
+//! From a token to an actor with their roles.
+
+use std::net::IpAddr;
+
+use super::token::{self, Presented};
+use crate::{
+    crypt,
+    domain::{Actor, Role, SessionId, StackId, Timestamp, UserId, limits},
+    store::{
+        Fault, Find, Rows,
+        record::{ApiKey, Holder, RoleOnStack, Session, SessionKind, User},
+        tables as t,
+    },
+};
+
+/// Somebody who showed who they are, with what they may do.
+#[derive(Clone, Debug)]
+pub struct Who {
+    pub actor: Actor,
+    pub admin: bool,
+    roles: Vec<RoleOnStack>,
+    pub session: Option<SessionFacts>,
+    pub address: Option<IpAddr>,
+}
+
+/// What a request must know of its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionFacts {
+    pub id: SessionId,
+    pub hash: t::TokenHash,
+    pub kind: SessionKind,
+    pub signed_in_at: Timestamp,
+    pub used_at: Timestamp,
+}
+
+impl Who {
+    /// The system itself: start-up, expiry, retention.
+    pub const fn system() -> Self {
+        Self { actor: Actor::System, admin: true, roles: Vec::new(), session: None, address: None }
+    }
+
+    /// The same, seen from an address.
+    #[must_use]
+    pub fn at(self, address: Option<IpAddr>) -> Self {
+        Self { address, ..self }
+    }
+
+    /// The role on a stack, if any.
+    pub fn role_on(&self, stack: StackId) -> Option<Role> {
+        if self.admin {
+            return Some(Role::Admin);
+        }
+        self.roles.iter().filter(|role| role.stack == stack).map(|role| role.role).max()
+    }
+
+    /// The stacks that are visible: none means all of them.
+    pub fn visible(&self) -> Option<Vec<StackId>> {
+        (!self.admin).then(|| self.roles.iter().map(|role| role.stack).collect())
+    }
+
+    pub const fn user(&self) -> Option<UserId> {
+        match &self.actor {
+            Actor::User { id, .. } => Some(*id),
+            Actor::ApiKey { .. } | Actor::Workload { .. } | Actor::System => None,
+        }
+    }
+
+    /// Whether the password was shown lately enough for something dangerous. Keys need not.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        match (&self.actor, &self.session) {
+            (Actor::User { .. }, Some(session)) => now - session.signed_in_at <= limits::REAUTHENTICATE,
+            (Actor::User { .. }, None) => false,
+            (Actor::ApiKey { .. } | Actor::Workload { .. } | Actor::System, _) => true,
+        }
+    }
+
+    /// The same actor as the store knows them now; none when they are gone or switched off.
+    pub fn again(&self, view: &impl Rows, now: Timestamp) -> Result<Option<Self>, Fault> {
+        let found = match &self.actor {
+            Actor::User { id, .. } => view.user(*id)?.and_then(of_user),
+            Actor::ApiKey { id, .. } => view.get(t::KEY_ID_TO_API_KEY, id.number())?.and_then(|key| of_key(key, now)),
+            Actor::Workload { .. } | Actor::System => Some(self.clone()),
+        };
+        Ok(found.map(|who| Self { session: self.session, address: self.address, ..who }))
+    }
+}
+
+/// Who holds this token, if anybody does.
+pub fn authenticate(
+    view: &impl Rows,
+    token: &str,
+    address: Option<IpAddr>,
+    now: Timestamp,
+) -> Result<Option<Who>, Fault> {
+    let found = match token::presented(token) {
+        Some(Presented::Session) => by_session(view, token, now)?,
+        Some(Presented::ApiKey(id)) => {
+            let key = view.get(t::KEY_ID_TO_API_KEY, id.number())?;
+            key.filter(|key| crypt::same(&key.secret_hash, &token::hash(token))).and_then(|key| of_key(key, now))
+        }
+        None => None,
+    };
+    Ok(found.map(|who| Who { address, ..who }))
+}
+
+/// A user by record, as when they sign in.
+pub fn of_user(user: User) -> Option<Who> {
+    user.enabled.then(|| Who {
+        actor: Actor::User { id: user.id, name: user.name.to_string() },
+        admin: user.admin,
+        roles: user.roles,
+        session: None,
+        address: None,
+    })
+}
+
+fn of_key(key: ApiKey, now: Timestamp) -> Option<Who> {
+    let valid = !key.revoked && key.expires_at.is_none_or(|end| now < end);
+    valid.then(|| Who {
+        actor: Actor::ApiKey { id: key.id, name: key.name.to_string() },
+        admin: key.admin,
+        roles: key.roles,
+        session: None,
+        address: None,
+    })
+}
+
+fn by_session(view: &impl Rows, token: &str, now: Timestamp) -> Result<Option<Who>, Fault> {
+    let hash = token::hash(token);
+    let Some(session) = view.get(t::HASH_TO_SESSION, hash)? else { return Ok(None) };
+    if is_over(&session, now) {
+        return Ok(None);
+    }
+    let holder = match session.holder {
+        Holder::User(id) => view.user(id)?.and_then(of_user),
+        Holder::ApiKey(id) => view.get(t::KEY_ID_TO_API_KEY, id.number())?.and_then(|key| of_key(key, now)),
+    };
+    let facts = SessionFacts {
+        id: session.id,
+        hash,
+        kind: session.kind,
+        signed_in_at: session.signed_in_at,
+        used_at: session.used_at,
+    };
+    Ok(holder.map(|who| Who { session: Some(facts), ..who }))
+}
+
+/// Whether a session's time is up.
+pub fn is_over(session: &Session, now: Timestamp) -> bool {
+    let fixed = session.expires_at.is_some_and(|end| now >= end);
+    fixed
+        || (session.kind != SessionKind::Exchanged
+            && (now - session.used_at > limits::SESSION_IDLE || now - session.created_at > limits::SESSION_AGE))
+}
