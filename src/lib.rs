@@ -13,9 +13,13 @@
 //! | [`domain`] | the nouns and their rules; pure |
 //! | [`crypt`] | master key, data keys, chunked sealing, [`crypt::Secret`] |
 //! | [`protocol`] | what server and runner say to each other |
+//! | [`vendor`] | what terraform, opentofu and custom commands run, and how plans are read |
+//! | [`source`] | git addresses and fetching, uploaded archives |
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
 
 pub mod crypt;
 pub mod domain;
 pub mod protocol;
+pub mod source;
+pub mod vendor;
