@@ -4,15 +4,23 @@
 //! # The map, in reading order
 //!
 //! Three kinds of process, one binary. The **server** speaks HTTP, keeps the store, decides what
-//! runs next, and executes nothing. For every uninterrupted chain of phases it starts a **runner**
-//! ([`runner`]), which owns the sandbox and the log and outlives the server. The runner forks the
-//! **jail**, in which the commands run.
+//! runs next, and executes nothing. For every uninterrupted chain of phases it starts a **runner**,
+//! which owns the sandbox and the log and outlives the server. The runner forks the **jail**, in
+//! which the commands run.
 //!
 //! | module | what it owns |
 //! | --- | --- |
 //! | [`domain`] | the nouns and their rules; pure |
-//! | [`crypt`] | master key, data keys, chunked sealing, [`crypt::Secret`] |
+//! | [`config`] | one immutable configuration from file, environment and flags |
+//! | [`machine`] | the life cycle of a run; pure |
 //! | [`protocol`] | what server and runner say to each other |
+//! | [`crypt`] | master key, data keys, chunked encryption, [`crypt::Secret`] |
+//! | [`store`] | every table, record and transaction |
+//! | [`auth`] | who somebody is, and the [`auth::Permit`] that they may do one thing |
+//! | [`actions`] | use cases that change something: one verb, one transaction |
+//! | [`live`] | bells: numbers that say "look again" |
+//! | [`source`] | git addresses and fetches, uploads |
+//! | [`vendor`] | terraform, opentofu, custom: the commands of each phase, and what plans say |
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
 
