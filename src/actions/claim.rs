@@ -8,7 +8,7 @@ use crate::{
     domain::{
         EnvName, Phase, Refused, RelativePath, RunId, StackId, limits,
         run::{Kind, SourceVersion},
-        stack::{NetworkMode, Source, Vendor},
+        stack::{Source, Vendor},
     },
     machine::Chain as ChainKind,
     protocol::{
@@ -71,7 +71,7 @@ impl Reading<'_> {
         let goes_on = matches!(self.kind, ChainKind::GoOn | ChainKind::Seal);
         let shape = self.kind.shape(self.run.kind, self.run.skip_initialization, self.stack.settings.autodeploy);
         let steps = shape.phases.iter().map(|phase| self.step(*phase)).collect::<Result<Vec<_>, Error>>()?;
-        let vendor = self.vendor()?;
+        let vendor = self.vendor();
         let state = self.state_access(vendor.has_state());
         let spec = ChainSpec {
             version: VERSION,
@@ -134,14 +134,14 @@ impl Reading<'_> {
     }
 
     /// The vendor with its binary as the jail sees it.
-    fn vendor(&self) -> Result<Vendor, Error> {
+    fn vendor(&self) -> Vendor {
         let mut vendor = self.stack.settings.vendor.clone();
         if let Some(listed) = self.listed_binary()
             && let Vendor::Terraform { binary, .. } | Vendor::OpenTofu { binary, .. } = &mut vendor
         {
             *binary = Some(listed.1.display().to_string());
         }
-        Ok(vendor)
+        vendor
     }
 
     /// The operator-listed binary that the stack names: where it is, and where the jail sees it.

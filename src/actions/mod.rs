@@ -36,7 +36,7 @@ use crate::{
     crypt::Keyring,
     domain::{Clock, Refused, Timestamp, actor::ActorName, limits},
     live::Bells,
-    store::{Error, Fault, Store, Tx, record::Outcome},
+    store::{Store, Tx, record::Outcome},
 };
 
 mod audit;
@@ -70,6 +70,11 @@ pub use sign_in::{InvitationFor, SignIn, SignedIn};
 pub use stack::NewStack;
 pub use trigger::{NewRun, NewTask};
 pub use user::{Invited, NewUser};
+
+pub use crate::store::{
+    Error, Fault,
+    record::{ChainAsk, Chore},
+};
 
 /// What actions need to know of the installation. Fixed while the server runs.
 #[derive(Clone, Debug)]

@@ -78,7 +78,7 @@ impl Actions {
         if !matches!(new.kind, Kind::Tracked | Kind::Proposed | Kind::Destroy) {
             return Err(Refused::field("kind", "must be tracked, proposed or destroy").into());
         }
-        let blank = Blank { commit: new.commit, message: new.message, ..Blank::new(self.new_run_id(), new.kind) };
+        let blank = Blank { commit: new.commit, message: new.message, ..Blank::new(new_run_id(), new.kind) };
         self.make_run(permit, "run.trigger", stack, blank, once).await
     }
 
@@ -99,7 +99,7 @@ impl Actions {
         let blank = Blank {
             command: Some(new.command),
             skip_initialization: new.skip_initialization,
-            ..Blank::new(self.new_run_id(), Kind::Task)
+            ..Blank::new(new_run_id(), Kind::Task)
         };
         self.make_run(permit, "task.perform", stack, blank, once).await
     }
@@ -113,7 +113,7 @@ impl Actions {
             skip_initialization: old.skip_initialization,
             retry_of: Some(old.id),
             source: Some(old.source.clone()),
-            ..Blank::new(self.new_run_id(), old.kind)
+            ..Blank::new(new_run_id(), old.kind)
         };
         self.make_run(permit, "run.retry", old.stack, blank, once).await
     }
@@ -133,13 +133,9 @@ impl Actions {
             message: old.message.clone(),
             retry_of: Some(old.id),
             source: Some(old.source.clone()),
-            ..Blank::new(self.new_run_id(), Kind::Tracked)
+            ..Blank::new(new_run_id(), Kind::Tracked)
         };
         self.make_run(permit, "run.promote", old.stack, blank, once).await
-    }
-
-    fn new_run_id(&self) -> RunId {
-        RunId::new(Ulid::generate())
     }
 
     fn ended_run(&self, run: RunId, verb: &str) -> Result<Run, Error> {
@@ -188,6 +184,10 @@ impl Actions {
     pub fn system_permit(&self, stack: StackId) -> Permit {
         Permit::of_system(Permission::Trigger, On::Stack(stack))
     }
+}
+
+fn new_run_id() -> RunId {
+    RunId::new(Ulid::generate())
 }
 
 fn check_stack(stack: &Stack, allow_unconfined: bool) -> Result<(), Refused> {

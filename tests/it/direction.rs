@@ -33,7 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("queries", &["domain", "machine", "crypt", "store", "auth", "policy", "log", "manifest"]),
-    ("dispatch", &["domain", "protocol", "live", "actions", "queries"]),
+    ("dispatch", &["domain", "protocol", "crypt", "log", "workspace", "live", "actions", "queries"]),
     ("outbound", &["domain", "egress", "live", "actions", "queries"]),
     ("scheduler", &["domain", "live", "actions", "queries", "dispatch"]),
     ("http", &["domain", "config", "auth", "actions", "queries", "live"]),

@@ -1,0 +1,107 @@
+//! The server's side of runners: start, adopt, listen, stop; and the chores that runs leave behind.
+//!
+//! One task attends to each living chain. It starts from what lies in the chain's directory and from
+//! who holds its lock, never from a pid, so that a server that was killed and started again does the
+//! same as one that was not:
+//!
+//! | lock | records | means |
+//! | --- | --- | --- |
+//! | held by somebody | | a runner is alive: listen to it |
+//! | free | end in `ended` | it is done: take the records over |
+//! | free | begin with `started` | it is gone and was not done: lost |
+//! | free | none | it never ran: start it |
+//!
+//! Knows what a chain is; knows nothing of what it does. Executes nothing itself.
+
+mod attend;
+mod chores;
+mod dir;
+mod spawn;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    actions::{Actions, ChainAsk, LiveChain},
+    domain::RunId,
+};
+
+/// What dispatch works with.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    actions: Actions,
+    /// Living chains by run and number, each with what was asked of it.
+    attended: Arc<Mutex<HashMap<(RunId, u32), watch::Sender<Option<ChainAsk>>>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Dispatch {
+    pub fn new(actions: Actions, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { actions, attended: Arc::default(), tasks, stop }
+    }
+
+    /// Looks after chains and chores until the server stops. Runners go on without it.
+    pub async fn run(self) {
+        let mut bell = self.actions.bells().hear_work();
+        loop {
+            bell.mark_unchanged();
+            if let Err(error) = self.look() {
+                tracing::error!(%error, "chains cannot be looked up");
+            }
+            chores::perform(&self.actions).await;
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                changed = bell.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// How many chains are attended to.
+    pub fn living(&self) -> usize {
+        self.attended().len()
+    }
+
+    /// Attends to every chain that nobody attends to, and passes on what was asked of the others.
+    fn look(&self) -> Result<(), crate::actions::Error> {
+        for chain in self.actions.live_chains()? {
+            let key = (chain.run, chain.number);
+            if let Some(ask) = self.attended().get(&key) {
+                ask.send_if_modified(|asked| {
+                    let more = chain.ask > *asked;
+                    *asked = chain.ask.max(*asked);
+                    more
+                });
+                continue;
+            }
+            self.attend_to(chain);
+        }
+        Ok(())
+    }
+
+    fn attend_to(&self, chain: LiveChain) {
+        let key = (chain.run, chain.number);
+        let (asks, asked) = watch::channel(chain.ask);
+        self.attended().insert(key, asks);
+        let dispatch = self.clone();
+        self.tasks.spawn(async move {
+            let attending = attend::attend(&dispatch.actions, chain, asked);
+            tokio::select! {
+                () = dispatch.stop.cancelled() => {}
+                () = attending => {}
+            }
+            dispatch.attended().remove(&key);
+            // Something may have been written for this key while it was being attended to.
+            dispatch.actions.bells().ring_work();
+        });
+    }
+
+    fn attended(&self) -> std::sync::MutexGuard<'_, HashMap<(RunId, u32), watch::Sender<Option<ChainAsk>>>> {
+        self.attended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
