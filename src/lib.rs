@@ -13,9 +13,11 @@
 //! | [`domain`] | the nouns and their rules; pure |
 //! | [`crypt`] | master key, data keys, chunked sealing, [`crypt::Secret`] |
 //! | [`protocol`] | what server and runner say to each other |
+//! | [`workspace`] | the tree that a run works in: made, sealed while the run waits, opened, erased |
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
 
 pub mod crypt;
 pub mod domain;
 pub mod protocol;
+pub mod workspace;
