@@ -20,6 +20,7 @@
 //! | [`actions`] | use cases that change something: one verb, one transaction |
 //! | [`live`] | bells: numbers that say "look again" |
 //! | [`source`] | git addresses and fetches, uploads |
+//! | [`workspace`] | the tree that a run works in, open or sealed |
 //! | [`vendor`] | terraform, opentofu, custom: the commands of each phase, and what plans say |
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
@@ -35,3 +36,4 @@ pub mod protocol;
 pub mod source;
 pub mod store;
 pub mod vendor;
+pub mod workspace;

@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use crate::{
     actions::{Actions, Chore, Chores},
     log, protocol,
-    workspace,
+    workspace::{self, SealPaths},
 };
 
 /// Does everything that waits. What fails stays and is tried again.
@@ -46,7 +46,7 @@ fn carry_out(chores: &Chores) -> Chore {
         }
     };
     if chores.what.destroy_seal {
-        let erased = workspace::erase(&chores.sealed, &chores.erase).map_err(io::Error::other);
+        let erased = workspace::erase(&SealPaths { sealed: chores.sealed.clone(), key: chores.erase.clone() }).map_err(io::Error::other);
         done.destroy_seal = tried("destroy a seal", erased);
     }
     if chores.what.remove_workspace {
