@@ -1,0 +1,177 @@
+//! What needs somebody, what works, what failed lately; the queue.
+
+use crate::{
+    auth::Who,
+    domain::{BlockedBy, Look, RunId, State, limits, run::Kind},
+    store::{
+        Fault, Flow, Find, Order, Rows, Snapshot,
+        record::Run,
+        tables as t,
+    },
+};
+
+use super::{
+    Queries, Result, sees,
+    stacks::{StackRow, lost_stacks, row, visible_stacks},
+};
+
+/// The first page.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// Unconfirmed, pending review, lost and not acknowledged; the oldest first.
+    pub needs: Vec<Run>,
+    /// Active and waiting ones.
+    pub working: Vec<Run>,
+    pub slots_used: usize,
+    pub failed: Vec<Run>,
+    pub stacks: Vec<StackRow>,
+}
+
+/// The queue for slots.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    pub slots: usize,
+    /// Runs that hold a slot.
+    pub running: Vec<Run>,
+    pub waiting: Vec<Waiting>,
+}
+
+/// A run that waits, and for what.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    pub run: Run,
+    pub blocked_by: Option<BlockedBy>,
+}
+
+/// Runs that the list of failures on Home shows.
+const FAILED_LATELY: usize = 5;
+
+impl Queries {
+    pub fn home(&self, who: &Who) -> Result<Home> {
+        let view = self.view()?;
+        let active = visible(who, view.all_active_runs()?);
+        let (needs, working): (Vec<Run>, Vec<Run>) =
+            active.into_iter().partition(|run| run.state.look() == Look::NeedsYou);
+        let mut needs = needs;
+        needs.extend(visible(who, unacknowledged(&view)?));
+        needs.sort_by_key(|run| run.state_since);
+        let lost = lost_stacks(&view)?;
+        let stacks = visible_stacks(&view, who)?.into_iter().map(|stack| row(&view, stack, &lost));
+        let mut stacks = stacks.collect::<std::result::Result<Vec<_>, _>>()?;
+        stacks.sort_by_key(|row| std::cmp::Reverse(row.latest.as_ref().map(|run| run.updated_at)));
+        Ok(Home { needs, working, slots_used: slots_used(&view)?, failed: self.failed_lately(who, &view)?, stacks })
+    }
+
+    /// How many things need somebody: the number beside *Home*.
+    pub fn needs(&self, who: &Who) -> Result<usize> {
+        let view = self.view()?;
+        let look = Look::NeedsYou as u8;
+        let mut seqs = Vec::new();
+        view.walk_index(t::LOOK_RUN, (look, 0)..=(look, u64::MAX), Order::Up, |(_, seq)| {
+            seqs.push(seq);
+            Ok(if seqs.len() < limits::LIST_MAX { Flow::Continue(()) } else { Flow::Break(()) })
+        })?;
+        let waiting = visible(who, view.runs_of(&seqs)?).len();
+        Ok(waiting + visible(who, unacknowledged(&view)?).len())
+    }
+
+    pub fn queue(&self, who: &Who) -> Result<Queue> {
+        let view = self.view()?;
+        let active = visible(who, view.all_active_runs()?);
+        let (running, waiting): (Vec<Run>, Vec<Run>) =
+            active.into_iter().partition(|run| run.state.holds_slot() && run.kind.takes_slot());
+        let mut waiting: Vec<Waiting> = waiting
+            .into_iter()
+            .filter(|run| run.state.look() == Look::Waiting)
+            .map(|run| Waiting { blocked_by: blocked_by(&run), run })
+            .collect();
+        waiting.sort_by_key(|waiting| {
+            (waiting.run.state == State::Queued, !waiting.run.prioritized, waiting.run.kind.class(), waiting.run.seq)
+        });
+        Ok(Queue { slots: self.slots, running, waiting })
+    }
+
+    /// How many slots are in use.
+    pub fn slots_used(&self) -> Result<usize> {
+        Ok(slots_used(&self.view()?)?)
+    }
+
+    fn failed_lately(&self, who: &Who, view: &Snapshot) -> std::result::Result<Vec<Run>, Fault> {
+        let look = Look::Failed as u8;
+        let mut found = Vec::new();
+        let mut looked_at = 0;
+        let mut seqs = Vec::new();
+        view.walk_index(t::LOOK_RUN, (look, 0)..=(look, u64::MAX), Order::Down, |(_, seq)| {
+            seqs.push(seq);
+            looked_at += 1;
+            Ok(if looked_at < limits::PAGE_ROWS { Flow::Continue(()) } else { Flow::Break(()) })
+        })?;
+        let week_ago = self.now().millis() - 7 * 86_400_000;
+        for run in visible(who, view.runs_of(&seqs)?) {
+            if found.len() < FAILED_LATELY && run.updated_at.millis() > week_ago && !run.unacknowledged {
+                found.push(run);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// What keeps a run from going on, as people and the API see it.
+pub fn blocked_by(run: &Run) -> Option<BlockedBy> {
+    match run.state {
+        State::Queued => run.blocked_by.clone(),
+        State::Ready | State::Confirmed | State::ReplanRequested => Some(BlockedBy::Slot),
+        State::Preparing
+        | State::Initializing
+        | State::Planning
+        | State::Checking
+        | State::Unconfirmed
+        | State::PendingReview
+        | State::PreparingApply
+        | State::Applying
+        | State::Performing
+        | State::Destroying
+        | State::Finished
+        | State::Failed
+        | State::Discarded
+        | State::Canceled
+        | State::Stopped
+        | State::Skipped => None,
+    }
+}
+
+fn visible(who: &Who, runs: Vec<Run>) -> Vec<Run> {
+    runs.into_iter().filter(|run| sees(who, run.stack)).collect()
+}
+
+fn slots_used(view: &Snapshot) -> std::result::Result<usize, Fault> {
+    Ok(usize::try_from(view.count(t::SLOT_RUN)?).unwrap_or(usize::MAX))
+}
+
+/// Runs that were lost while they changed something, and that nobody acknowledged.
+pub(super) fn unacknowledged(view: &Snapshot) -> std::result::Result<Vec<Run>, Fault> {
+    let mut seqs = Vec::new();
+    view.walk_index(t::UNACKNOWLEDGED_RUN, 0..=u64::MAX, Order::Up, |seq| {
+        seqs.push(seq);
+        Ok(if seqs.len() < limits::LIST_MAX { Flow::Continue(()) } else { Flow::Break(()) })
+    })?;
+    view.runs_of(&seqs)
+}
+
+/// Whether a list of tasks shows a run.
+pub const fn is_task(kind: Kind) -> bool {
+    matches!(kind, Kind::Task | Kind::OnDemand)
+}
+
+/// Whom a run waits behind.
+pub const fn behind(blocked: &BlockedBy) -> Option<RunId> {
+    match blocked {
+        BlockedBy::Run { run, .. } | BlockedBy::Upstream { run } => Some(*run),
+        BlockedBy::Lock { .. }
+        | BlockedBy::Approval
+        | BlockedBy::Slot
+        | BlockedBy::Disk
+        | BlockedBy::State { .. }
+        | BlockedBy::Disabled => None,
+    }
+}

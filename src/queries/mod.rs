@@ -1,0 +1,92 @@
+//! Use cases that read: everything that pages, the API and the command line show, each from one
+//! snapshot, each only as far as the asking actor may see.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `runs` | one run, lists of runs by filter and cursor, timelines, changes |
+//! | `stacks` | stacks, their environment, files, uploads |
+//! | `home` | what needs somebody, what works, what failed, the queue |
+//! | `access` | users, keys, sessions, credentials |
+//! | `audit` | the audit log, its chain |
+//! | `logs` | where a phase's log lies, and how it is read |
+//!
+//! What an actor may not see does not exist here: the answer is `None`, never a hint.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::{
+    auth::Who,
+    crypt::Keyring,
+    domain::{Clock, Refused, StackId, Timestamp},
+    store::{Fault, Snapshot, Store},
+};
+
+mod access;
+mod audit;
+mod home;
+mod logs;
+mod runs;
+mod stacks;
+
+pub use access::{Access, CredentialRow, SessionRow};
+pub use audit::{AuditFilter, AuditPage};
+pub use home::{Home, Queue, Waiting};
+pub use logs::{LogPlace, PhaseLog};
+pub use runs::{Cursor, Page, RunDetail, RunFilter};
+pub use stacks::{StackFilter, StackGroup, StackRow};
+
+pub use crate::store::record::{
+    ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Outcome, PhaseRow, RoleOnStack,
+    Run, SessionKind, Stack, Upload, User, Variable, VariableValue,
+};
+
+/// Everything that queries read from. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Queries {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    keys: Arc<Keyring>,
+    data: PathBuf,
+    slots: usize,
+}
+
+/// What a query can answer instead.
+pub type Result<T> = std::result::Result<T, crate::store::Error>;
+
+impl Queries {
+    pub fn new(store: Store, clock: Arc<dyn Clock>, keys: Arc<Keyring>, data: PathBuf, slots: usize) -> Self {
+        Self { store, clock, keys, data, slots }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub const fn slots(&self) -> usize {
+        self.slots
+    }
+
+    pub(crate) fn view(&self) -> std::result::Result<Snapshot, Fault> {
+        self.store.read()
+    }
+
+    /// Who holds a token.
+    pub fn authenticate(&self, token: &str, address: Option<std::net::IpAddr>) -> Result<Option<Who>> {
+        Ok(crate::auth::who::authenticate(&self.view()?, token, address, self.now())?)
+    }
+
+    /// The id of the key that new secrets are encrypted with.
+    pub fn master_key_id(&self) -> String {
+        self.keys.key_id().to_string()
+    }
+}
+
+/// Whether an actor may know of a stack.
+fn sees(who: &Who, stack: StackId) -> bool {
+    who.role_on(stack).is_some()
+}
+
+/// The answer for what does not exist, or may not be seen.
+fn not_found(what: impl std::fmt::Display) -> crate::store::Error {
+    Refused::not_found(what).into()
+}
