@@ -12,10 +12,14 @@
 //! | --- | --- |
 //! | [`domain`] | the nouns and their rules; pure |
 //! | [`crypt`] | master key, data keys, chunked sealing, [`crypt::Secret`] |
+//! | [`mask`] | what is secret, and the streaming masker |
+//! | [`log`] | the text and the index of each phase: written, read, followed, compressed |
 //! | [`protocol`] | what server and runner say to each other |
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
 
 pub mod crypt;
 pub mod domain;
+pub mod log;
+pub mod mask;
 pub mod protocol;
