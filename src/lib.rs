@@ -21,6 +21,10 @@
 //! | [`live`] | bells: numbers that say "look again" |
 //! | [`source`] | git addresses and fetches, uploads |
 //! | [`workspace`] | the tree that a run works in, open or sealed |
+//! | [`mask`] | the streaming masker: no secret reaches a log |
+//! | [`log`] | log files: written, followed, paged, compressed |
+//! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
+//! | [`queries`] | use cases that read |
 //! | [`vendor`] | terraform, opentofu, custom: the commands of each phase, and what plans say |
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
@@ -32,7 +36,9 @@ pub mod crypt;
 pub mod dispatch;
 pub mod domain;
 pub mod live;
+pub mod log;
 pub mod machine;
+pub mod mask;
 pub mod protocol;
 pub mod queries;
 pub mod source;
