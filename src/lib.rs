@@ -24,6 +24,7 @@
 //! | [`mask`] | the streaming masker: no secret reaches a log |
 //! | [`log`] | log files: written, followed, paged, compressed |
 //! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
+//! | [`scheduler`] | what happens without anybody asking |
 //! | [`queries`] | use cases that read |
 //! | [`vendor`] | terraform, opentofu, custom: the commands of each phase, and what plans say |
 //!
@@ -41,6 +42,7 @@ pub mod machine;
 pub mod mask;
 pub mod protocol;
 pub mod queries;
+pub mod scheduler;
 pub mod source;
 pub mod store;
 pub mod vendor;

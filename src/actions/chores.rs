@@ -196,3 +196,61 @@ fn forget_stale(tx: &crate::store::Tx<'_>, now: Timestamp) -> Result<(), crate::
     }
     Ok(())
 }
+
+impl Actions {
+    /// Looks at every waiting run again: after a start, and when room on the disk came back.
+    pub async fn look_again(&self) -> Result<(), Error> {
+        let waiting = self.store.read()?.all_active_runs()?;
+        let mut stacks: Vec<_> = waiting
+            .iter()
+            .filter(|run| run.state.look() == crate::domain::Look::Waiting)
+            .map(|run| run.stack)
+            .collect();
+        stacks.sort_unstable();
+        stacks.dedup();
+        if stacks.is_empty() {
+            return Ok(());
+        }
+        self.system(move |tx, moment| {
+            for stack in &stacks {
+                life::settle(tx, moment, *stack)?;
+            }
+            life::schedule(tx, moment)
+        })
+        .await
+    }
+
+    /// Removes what a crash left beside sealed workspaces.
+    pub fn sweep_sealed(&self) -> Result<(), Error> {
+        let view = self.store.read()?;
+        let live = |run: RunId| matches!(view.run(run), Ok(Some(run)) if !run.state.is_terminal());
+        crate::workspace::recover(&self.setup.data.join("sealed"), live)
+            .map(drop)
+            .map_err(|error| crate::store::Fault::Io(error.to_string()).into())
+    }
+
+    /// Removes finished logs whose time is up, and says so in their runs. Says how many.
+    pub async fn sweep_logs(&self) -> Result<usize, Error> {
+        let days = i64::from(self.setup.log_retention_days);
+        let before = self.now().millis() - days * 86_400_000;
+        let mut removed = 0;
+        let logs = self.setup.data.join("logs");
+        for entry in std::fs::read_dir(&logs).into_iter().flatten().flatten() {
+            let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<RunId>().ok()) else { continue };
+            let run = self.store.read()?.run(id)?;
+            if run.is_some_and(|run| run.updated_at.millis() < before) && std::fs::remove_dir_all(entry.path()).is_ok()
+            {
+                removed += 1;
+                self.system(move |tx, _| {
+                    if let Some(run) = tx.run(id)? {
+                        let after = Run { logs_expired: true, ..run.clone() };
+                        tx.put_run(Some(&run), &after)?;
+                    }
+                    Ok(())
+                })
+                .await?;
+            }
+        }
+        Ok(removed)
+    }
+}

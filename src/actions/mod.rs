@@ -93,6 +93,7 @@ pub struct Setup {
     pub binaries: BTreeMap<String, PathBuf>,
     pub cgroup: Option<PathBuf>,
     pub state_versions: u32,
+    pub log_retention_days: u32,
     pub upload_versions: u32,
     pub allow_unconfined: bool,
 }

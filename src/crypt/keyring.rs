@@ -71,6 +71,11 @@ impl Keyring {
         Key::from_slice(self.open(data, wrapped)?.expose()).map_err(|_| OpenError::NotAKey { what: data.to_string() })
     }
 
+    /// The id of the key that new records are encrypted with.
+    pub const fn present_id(&self) -> MasterKeyId {
+        self.present.id()
+    }
+
     /// Whether a record is still encrypted with another key than the present one.
     pub fn needs_rewrap(&self, sealed: &Sealed) -> bool {
         sealed.key_id() != self.present.id()

@@ -60,7 +60,7 @@ impl Attending<'_> {
     async fn all(&mut self) -> Result<(), Trouble> {
         let dir = ChainDir::make(&self.chain.dir)?;
         loop {
-            match self.look(&dir)? {
+            match look(&dir)? {
                 Found::Alive => self.listen(&dir).await?,
                 Found::Done => return self.take(&dir).await.map(drop),
                 Found::Lost => {
@@ -75,16 +75,6 @@ impl Attending<'_> {
                 }
             }
         }
-    }
-
-    fn look(&self, dir: &ChainDir) -> io::Result<Found> {
-        let Some(lock) = dir.try_lock()? else { return Ok(Found::Alive) };
-        let (records, _) = dir.records(0)?;
-        Ok(match (records.first(), records.last()) {
-            (_, Some(Record::Ended { .. })) => Found::Done,
-            (Some(_), _) => Found::Lost,
-            (None, _) => Found::NeverRan(lock),
-        })
     }
 
     /// Starts the runner. False when the run does not want one any more.
@@ -167,12 +157,21 @@ impl Attending<'_> {
         if records.is_empty() {
             return Ok(());
         }
-        let report =
-            Report { run: self.chain.run, chain: self.chain.number, from: self.taken, to, records };
+        let report = Report { run: self.chain.run, chain: self.chain.number, from: self.taken, to, records };
         self.actions.report(report).await?;
         self.taken = to;
         Ok(())
     }
+}
+
+fn look(dir: &ChainDir) -> io::Result<Found> {
+    let Some(lock) = dir.try_lock()? else { return Ok(Found::Alive) };
+    let (records, _) = dir.records(0)?;
+    Ok(match (records.first(), records.last()) {
+        (_, Some(Record::Ended { .. })) => Found::Done,
+        (Some(_), _) => Found::Lost,
+        (None, _) => Found::NeverRan(lock),
+    })
 }
 
 /// Connects to a runner; none when it is gone or does not listen any more.

@@ -46,7 +46,8 @@ fn carry_out(chores: &Chores) -> Chore {
         }
     };
     if chores.what.destroy_seal {
-        let erased = workspace::erase(&SealPaths { sealed: chores.sealed.clone(), key: chores.erase.clone() }).map_err(io::Error::other);
+        let erased = workspace::erase(&SealPaths { sealed: chores.sealed.clone(), erase: chores.erase.clone() })
+            .map_err(io::Error::other);
         done.destroy_seal = tried("destroy a seal", erased);
     }
     if chores.what.remove_workspace {

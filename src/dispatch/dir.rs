@@ -25,10 +25,6 @@ impl ChainDir {
         Ok(Self(path.to_owned()))
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.0
-    }
-
     fn lock_file(&self) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(self.0.join(file::LOCK))
     }

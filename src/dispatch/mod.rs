@@ -20,7 +20,7 @@ mod spawn;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::watch;
@@ -31,12 +31,14 @@ use crate::{
     domain::RunId,
 };
 
+type Attended = HashMap<(RunId, u32), watch::Sender<Option<ChainAsk>>>;
+
 /// What dispatch works with.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     actions: Actions,
     /// Living chains by run and number, each with what was asked of it.
-    attended: Arc<Mutex<HashMap<(RunId, u32), watch::Sender<Option<ChainAsk>>>>>,
+    attended: Arc<Mutex<Attended>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -101,7 +103,7 @@ impl Dispatch {
         });
     }
 
-    fn attended(&self) -> std::sync::MutexGuard<'_, HashMap<(RunId, u32), watch::Sender<Option<ChainAsk>>>> {
+    fn attended(&self) -> MutexGuard<'_, Attended> {
         self.attended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

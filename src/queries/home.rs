@@ -2,12 +2,8 @@
 
 use crate::{
     auth::Who,
-    domain::{BlockedBy, Look, RunId, State, limits, run::Kind},
-    store::{
-        Fault, Flow, Find, Order, Rows, Snapshot,
-        record::Run,
-        tables as t,
-    },
+    domain::{BlockedBy, Look, State, limits},
+    store::{Fault, Find, Flow, Order, Rows, Snapshot, record::Run, tables as t},
 };
 
 use super::{
@@ -156,22 +152,4 @@ pub(super) fn unacknowledged(view: &Snapshot) -> std::result::Result<Vec<Run>, F
         Ok(if seqs.len() < limits::LIST_MAX { Flow::Continue(()) } else { Flow::Break(()) })
     })?;
     view.runs_of(&seqs)
-}
-
-/// Whether a list of tasks shows a run.
-pub const fn is_task(kind: Kind) -> bool {
-    matches!(kind, Kind::Task | Kind::OnDemand)
-}
-
-/// Whom a run waits behind.
-pub const fn behind(blocked: &BlockedBy) -> Option<RunId> {
-    match blocked {
-        BlockedBy::Run { run, .. } | BlockedBy::Upstream { run } => Some(*run),
-        BlockedBy::Lock { .. }
-        | BlockedBy::Approval
-        | BlockedBy::Slot
-        | BlockedBy::Disk
-        | BlockedBy::State { .. }
-        | BlockedBy::Disabled => None,
-    }
 }

@@ -14,8 +14,13 @@ use super::{Queries, Result};
 /// A phase's log: live in its chain's directory, or filed away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogPlace {
-    Live { text: PathBuf, index: PathBuf },
-    Finished { file: PathBuf },
+    Live {
+        text: PathBuf,
+        index: PathBuf,
+    },
+    Finished {
+        file: PathBuf,
+    },
     /// It was removed because its time was up, or the phase never wrote one.
     Nowhere,
 }

@@ -30,14 +30,14 @@ mod stacks;
 
 pub use access::{Access, CredentialRow, SessionRow};
 pub use audit::{AuditFilter, AuditPage};
-pub use home::{Home, Queue, Waiting};
+pub use home::{Home, Queue, Waiting, blocked_by};
 pub use logs::{LogPlace, PhaseLog};
 pub use runs::{Cursor, Page, RunDetail, RunFilter};
 pub use stacks::{StackFilter, StackGroup, StackRow};
 
 pub use crate::store::record::{
-    ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Outcome, PhaseRow, RoleOnStack,
-    Run, SessionKind, Stack, Upload, User, Variable, VariableValue,
+    ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Outcome, PhaseRow,
+    RoleOnStack, Run, SessionKind, Stack, Upload, User, Variable, VariableValue,
 };
 
 /// Everything that queries read from. Cheap to clone.
@@ -77,7 +77,7 @@ impl Queries {
 
     /// The id of the key that new secrets are encrypted with.
     pub fn master_key_id(&self) -> String {
-        self.keys.key_id().to_string()
+        self.keys.present_id().to_string()
     }
 }
 

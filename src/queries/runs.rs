@@ -189,7 +189,7 @@ impl Listing<'_> {
             let batch = self.batch(top)?;
             let Some(last) = batch.last().map(|run| run.seq) else { return Ok(()) };
             for run in batch {
-                if self.see(run)?.is_break() {
+                if self.see(run).is_break() {
                     return Ok(());
                 }
             }
@@ -219,7 +219,7 @@ impl Listing<'_> {
     fn keep(&mut self, seqs: Vec<u64>) -> Result<()> {
         for seq in seqs {
             if let Some(run) = self.view.get(t::SEQ_TO_RUN, seq)?
-                && self.see(run)?.is_break()
+                && self.see(run).is_break()
             {
                 break;
             }
@@ -228,16 +228,16 @@ impl Listing<'_> {
     }
 
     /// Looks at one run; says whether the page goes on.
-    fn see(&mut self, run: Run) -> std::result::Result<Flow, Fault> {
+    fn see(&mut self, run: Run) -> Flow {
         if self.found.len() == self.limit || self.scanned == limits::SCAN_ROWS {
             self.last = Some(run.seq + 1);
-            return Ok(Flow::Break(()));
+            return Flow::Break(());
         }
         self.scanned += 1;
         if self.filter.fits(&run) {
             self.found.push(run);
         }
-        Ok(Flow::Continue(()))
+        Flow::Continue(())
     }
 }
 

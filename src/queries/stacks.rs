@@ -101,7 +101,8 @@ impl Queries {
             }
             let row = row(&view, stack, &lost)?;
             let state = row.latest.as_ref().map(|run| run.state);
-            if filter.group.is_none_or(|group| group == row.group) && (filter.state.is_none() || filter.state == state) {
+            if filter.group.is_none_or(|group| group == row.group) && (filter.state.is_none() || filter.state == state)
+            {
                 rows.push(row);
             }
         }

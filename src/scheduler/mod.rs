@@ -1,0 +1,58 @@
+//! What happens without anybody asking: at the start, and as time goes by.
+//!
+//! Slots are given in the transaction that frees or asks for one (`actions`); this module only looks
+//! after what no transaction triggers: runs that wait for the disk, things whose time is up, and
+//! what a crash left behind.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::actions::Actions;
+
+/// Between two looks at the clock.
+const TICK: Duration = Duration::from_secs(15);
+/// Ticks between two clean-ups of the disk.
+const SWEEP_EVERY: u64 = 240;
+
+/// Puts right what a crash may have left: every waiting run is looked at again.
+pub async fn recover(actions: &Actions) -> Result<(), crate::actions::Error> {
+    actions.look_again().await?;
+    actions.sweep_sealed()?;
+    Ok(())
+}
+
+/// Looks after time until the server stops.
+pub async fn run(actions: Actions, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut count = 0_u64;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = ticks.tick() => {}
+        }
+        tick(&actions, count).await;
+        count += 1;
+    }
+    actions.write_strangers().await;
+}
+
+async fn tick(actions: &Actions, count: u64) {
+    let told = |what: &str, result: Result<(), crate::actions::Error>| {
+        if let Err(error) = result {
+            tracing::error!(%error, "cannot {what}");
+        }
+    };
+    told("expire what is too old", actions.expire().await.map(drop));
+    told("look at waiting runs", actions.look_again().await);
+    // Chores that failed, such as on a full disk, are tried again.
+    actions.bells().ring_work();
+    if count % 4 == 3 {
+        actions.write_strangers().await;
+    }
+    if count % SWEEP_EVERY == 1 {
+        told("remove old uploads", actions.sweep_uploads().map(drop));
+        told("remove old logs", actions.sweep_logs().await.map(drop));
+    }
+}
