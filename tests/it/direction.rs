@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "actions",
         &[
-            "domain", "machine", "protocol", "crypt", "mask", "store", "auth", "policy", "vendor", "source",
+            "domain", "machine", "protocol", "crypt", "mask", "store", "auth", "policy", "vendor", "source", "workspace",
             "manifest", "live",
         ],
     ),

@@ -1,0 +1,240 @@
+//! The composition root: the only place that knows everything. Builds, spawns, drains in order.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    actions::{Actions, Setup},
+    config::{Config, Tls},
+    crypt::{Keyring, MasterKey, MasterKeyError, Secret, load_keyring},
+    dispatch::Dispatch,
+    domain::{Clock, Timestamp, UserName},
+    http,
+    live::Bells,
+    queries::Queries,
+    scheduler,
+    store::{Backend, Store},
+};
+
+/// Why a server could not start or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error("{what} {path}: {source}")]
+    Io { what: &'static str, path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Store(#[from] crate::store::Fault),
+    #[error(transparent)]
+    Key(#[from] MasterKeyError),
+    #[error(transparent)]
+    Action(#[from] crate::store::Error),
+    #[error(transparent)]
+    Hash(#[from] crate::auth::password::HashFailed),
+    #[error("the data directory {path} is on a network file system ({kind}), where locks and fsync cannot be trusted; use a local one")]
+    NetworkFileSystem { path: PathBuf, kind: &'static str },
+    #[error("{0}")]
+    Serve(#[from] http::ServeError),
+    #[error("the first admin was not made: {0}")]
+    AdminPassword(String),
+    #[error("{0}")]
+    Isolation(String),
+}
+
+/// The time of day.
+#[derive(Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is where the time comes from")]
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Everything that works on a data directory, with nothing listening yet.
+#[derive(Clone, Debug)]
+pub struct App {
+    pub actions: Actions,
+    pub queries: Queries,
+    pub config: Arc<Config>,
+    pub data: PathBuf,
+}
+
+/// Directories below the data directory.
+const DIRS: &[&str] = &["runs", "uploads", "sealed", "logs", "states", "cache", "backups"];
+
+impl App {
+    /// Opens a data directory, and makes it when there is none.
+    pub fn open(config: Config) -> Result<Self, AppError> {
+        let data = make_data(&config.data)?;
+        // The store first: it knows whether another server is at work here.
+        let store = Store::open(Backend::File(data.join("airlock.redb")))?;
+        let keys = Arc::new(keyring(&config, &data)?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let live = Arc::new(Bells::default());
+        let setup = setup_of(&config, &data);
+        let slots = config.slots;
+        let actions = Actions::new(store.clone(), Arc::clone(&keys), Arc::clone(&clock), live, setup)?;
+        let queries = Queries::new(store, clock, keys, data.clone(), slots);
+        Ok(Self { actions, queries, config: Arc::new(config), data })
+    }
+}
+
+fn setup_of(config: &Config, data: &Path) -> Setup {
+    let root = rustix::process::geteuid().is_root();
+    Setup {
+        data: data.to_owned(),
+        public_url: public_url(config),
+        slots: config.slots,
+        stop_grace: config.stop_grace,
+        local_sources: config.local_sources.clone(),
+        provider_mirror: config.provider_mirror.clone(),
+        plugin_cache: data.join("cache").join("plugins"),
+        uids: root.then_some((config.uid_range.first, config.uid_range.last)),
+        binaries: config.binaries.clone(),
+        cgroup: None,
+        state_versions: config.state_versions,
+        log_retention_days: config.log_retention_days,
+        upload_versions: config.upload_versions,
+        allow_unconfined: config.allow_unconfined,
+    }
+}
+
+fn public_url(config: &Config) -> String {
+    let scheme = if config.tls == Tls::Off { "http" } else { "https" };
+    config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", config.listen))
+}
+
+fn make_data(path: &Path) -> Result<PathBuf, AppError> {
+    let failed = |what| move |source| AppError::Io { what, path: path.to_owned(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("cannot make the data directory"))?;
+    let data = path.canonicalize().map_err(failed("cannot find the data directory"))?;
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o700)).map_err(failed("cannot close to others"))?;
+    refuse_network(&data)?;
+    for dir in DIRS {
+        let below = data.join(dir);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&below)
+            .map_err(|source| AppError::Io { what: "cannot make", path: below.clone(), source })?;
+    }
+    Ok(data)
+}
+
+/// Magic numbers of `statfs(2)`.
+const NETWORK_FILE_SYSTEMS: &[(i64, &str)] =
+    &[(0x6969, "nfs"), (0xFF53_4D42, "cifs"), (0xFE53_4D42, "smb2"), (0x517B, "smb"), (0x0102_1997, "9p")];
+
+fn refuse_network(data: &Path) -> Result<(), AppError> {
+    let stat = rustix::fs::statfs(data)
+        .map_err(|error| AppError::Io { what: "cannot look at", path: data.to_owned(), source: error.into() })?;
+    let found = NETWORK_FILE_SYSTEMS.iter().find(|(magic, _)| *magic == i64::from(stat.f_type));
+    match found {
+        Some((_, kind)) => Err(AppError::NetworkFileSystem { path: data.to_owned(), kind }),
+        None => Ok(()),
+    }
+}
+
+/// The master key: given, or kept in the data directory and made at the first start.
+fn keyring(config: &Config, data: &Path) -> Result<Keyring, AppError> {
+    if let Some(path) = &config.master_key_file {
+        return Ok(load_keyring(path)?);
+    }
+    if let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") {
+        let path = Path::new(&dir).join("master.key");
+        if path.exists() {
+            return Ok(Keyring::new(MasterKey::load_credential(&path)?));
+        }
+    }
+    let path = data.join("master.key");
+    match load_keyring(&path) {
+        Err(MasterKeyError::Missing { .. }) => Ok(Keyring::new(MasterKey::create(&path)?)),
+        other => Ok(other?),
+    }
+}
+
+/// Serves until SIGTERM or SIGINT, then drains. Runners go on.
+pub async fn serve(app: App, ready: impl FnOnce(&str)) -> Result<(), AppError> {
+    let stop = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    first_admin(&app).await?;
+    scheduler::recover(&app.actions).await?;
+    let listener = http::listen(&app.config).await?;
+    let url = app.actions.setup().public_url.clone();
+    let dispatch = Dispatch::new(app.actions.clone(), tasks.clone(), stop.child_token());
+    tasks.spawn(dispatch.clone().run());
+    tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));
+    let web = http::Web::new(app.actions.clone(), app.queries.clone(), Arc::clone(&app.config), stop.child_token());
+    tasks.spawn(async move { signalled().await });
+    ready(&url);
+    tell_set_up(&app, &url).await?;
+    let shut = stop.clone();
+    let serving = http::serve(listener, web, stop.child_token());
+    tokio::select! {
+        served = serving => served?,
+        () = signalled() => {}
+    }
+    shut.cancel();
+    tasks.close();
+    if tokio::time::timeout(app.config.drain, tasks.wait()).await.is_err() {
+        tracing::warn!("some work did not end in time");
+    }
+    Ok(())
+}
+
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// Makes the admin that a password file asks for, when nobody can sign in yet.
+async fn first_admin(app: &App) -> Result<(), AppError> {
+    let Some(path) = &app.config.admin_password_file else { return Ok(()) };
+    if !app.actions.needs_set_up()? {
+        return Ok(());
+    }
+    let text = fs::read_to_string(path)
+        .map_err(|source| AppError::Io { what: "cannot read the admin password file", path: path.clone(), source })?;
+    let password = Secret::new(text.trim_end_matches(['\n', '\r']).to_owned());
+    let name = UserName::new("admin").map_err(|error| AppError::AdminPassword(error.to_string()))?;
+    app.actions.bootstrap_admin(name, password).await.map_err(|error| AppError::AdminPassword(error.to_string()))?;
+    Ok(())
+}
+
+/// With no user yet, the link that makes the first one is printed and written beside the data.
+async fn tell_set_up(app: &App, url: &str) -> Result<(), AppError> {
+    let path = app.data.join(http::SETUP_LINK);
+    if !app.actions.needs_set_up()? {
+        let _ = fs::remove_file(&path);
+        return Ok(());
+    }
+    let token = app.actions.set_up_token().await?;
+    let link = format!("{url}/setup?token={}", token.expose());
+    write_private(&path, &link).map_err(|source| AppError::Io { what: "cannot write", path: path.clone(), source })?;
+    eprintln!("No user exists yet. Set up the first one at\n  {link}\n(also in {})", path.display());
+    Ok(())
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()
+}
+
+/// How long open connections may take to end.
+pub const LINGER: Duration = Duration::from_secs(5);
