@@ -13,9 +13,11 @@
 //! | [`domain`] | the nouns and their rules; pure |
 //! | [`crypt`] | master key, data keys, chunked sealing, [`crypt::Secret`] |
 //! | [`protocol`] | what server and runner say to each other |
+//! | [`http`] | the web: pages and their files |
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
 
 pub mod crypt;
 pub mod domain;
+pub mod http;
 pub mod protocol;
