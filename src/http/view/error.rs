@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::frame::{Frame, Theme};
+use super::frame::Frame;
 
 /// Every error is one of our pages.
 #[derive(Clone, Debug, Template)]
@@ -23,11 +23,11 @@ pub struct ErrorPage {
 }
 
 impl ErrorPage {
-    /// The page for a status; the frame may be replaced by that of the person who asked.
-    pub fn new(status: u16, detail: impl Into<String>, request_id: impl Into<String>) -> Self {
+    /// The page for a status, in the frame of the person who asked or in [`Frame::bare`].
+    pub fn new(frame: Frame, status: u16, detail: impl Into<String>, request_id: impl Into<String>) -> Self {
         let (title, advice) = words(status);
         Self {
-            frame: Frame::bare(title, "/", Theme::System),
+            frame: Frame { subject: title.to_owned(), ..frame },
             status,
             title,
             detail: detail.into(),
@@ -68,11 +68,13 @@ fn ways(status: u16) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{domain::Timestamp, http::view::frame::Theme};
 
     #[test]
     fn every_status_says_what_can_be_done_and_leads_on() {
         for status in [401, 403, 404, 409, 413, 422, 429, 500, 503] {
-            let page = ErrorPage::new(status, "run #12 is applying", "req-1");
+            let frame = Frame::bare("", "/", Theme::System, Timestamp::default());
+            let page = ErrorPage::new(frame, status, "run #12 is applying", "req-1");
             assert!(!page.advice.is_empty() && !page.ways.is_empty(), "{status}");
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{live::LiveHook, status::Badge, words};
-use crate::domain::Look;
+use crate::domain::{Look, Timestamp};
 
 /// Where in the navigation a page belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,13 +153,15 @@ pub struct Frame {
     pub flash: Option<Flash>,
     /// Whether single-letter shortcuts are on.
     pub shortcuts: bool,
+    /// When the page was made: the script measures the reader's clock by it.
+    pub now: Timestamp,
     /// Where the page hears of changes.
     pub live: Option<LiveHook>,
 }
 
 impl Frame {
     /// A frame with only a subject, for someone who is not signed in.
-    pub fn bare(subject: impl Into<String>, path: impl Into<String>, theme: Theme) -> Self {
+    pub fn bare(subject: impl Into<String>, path: impl Into<String>, theme: Theme, now: Timestamp) -> Self {
         Self {
             subject: subject.into(),
             badge: None,
@@ -171,6 +173,7 @@ impl Frame {
             needs_you: 0,
             flash: None,
             shortcuts: true,
+            now,
             live: None,
         }
     }
