@@ -31,11 +31,13 @@
 //! Who may use whom is a table in `tests/it/direction.rs`.
 
 pub mod actions;
+pub mod app;
 pub mod auth;
 pub mod config;
 pub mod crypt;
 pub mod dispatch;
 pub mod domain;
+pub mod http;
 pub mod live;
 pub mod log;
 pub mod machine;

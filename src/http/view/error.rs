@@ -1,0 +1,81 @@
+//! Error pages: what happened, what you can do, links on, the request's id.
+
+use askama::Template;
+
+use super::frame::Frame;
+
+/// Every error is one of our pages.
+#[derive(Clone, Debug, Template)]
+#[template(path = "error.html")]
+pub struct ErrorPage {
+    pub frame: Frame,
+    pub status: u16,
+    pub title: &'static str,
+    /// What happened, in this case: the refusal's sentence.
+    pub detail: String,
+    /// What the reader can do.
+    pub advice: &'static str,
+    /// Fields of the input that are wrong: name and error.
+    pub fields: Vec<(String, String)>,
+    /// Word and address.
+    pub ways: Vec<(String, String)>,
+    pub request_id: String,
+}
+
+impl ErrorPage {
+    /// The page for a status, in the frame of the person who asked or in [`Frame::bare`].
+    pub fn new(frame: Frame, status: u16, detail: impl Into<String>, request_id: impl Into<String>) -> Self {
+        let (title, advice) = words(status);
+        Self {
+            frame: Frame { subject: title.to_owned(), ..frame },
+            status,
+            title,
+            detail: detail.into(),
+            advice,
+            fields: Vec::new(),
+            ways: ways(status),
+            request_id: request_id.into(),
+        }
+    }
+}
+
+const fn words(status: u16) -> (&'static str, &'static str) {
+    match status {
+        401 => ("You are not signed in", "Sign in, and you come back here."),
+        403 => ("You may not do this", "Someone with the role that is named above can do it, or give it to you."),
+        404 => ("There is nothing here", "It may have been deleted, or you may not see it. Look for it in the lists."),
+        409 => ("Not possible at the moment", "Nothing was changed. Look at the present state and try again."),
+        413 => ("That is too large", "Nothing was stored. Send less; the limit is named above."),
+        422 => ("Something is not right yet", "Nothing was changed. Go back, mend it and send it again."),
+        429 => ("Too many requests", "Wait a moment, then try again."),
+        503 => ("Airlock cannot do this now", "Running work goes on. Try again in a moment."),
+        _ => {
+            ("Something went wrong", "It has been logged under the id below. Try again, or tell your operator the id.")
+        }
+    }
+}
+
+fn ways(status: u16) -> Vec<(String, String)> {
+    let way = |word: &str, href: &str| (word.to_owned(), href.to_owned());
+    match status {
+        401 => vec![way("Sign in", "/sign-in")],
+        403 => vec![way("Home", "/"), way("Your account", "/account")],
+        404 => vec![way("Stacks", "/stacks"), way("Runs", "/runs"), way("Home", "/")],
+        _ => vec![way("Home", "/"), way("Queue", "/queue")],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::Timestamp, http::view::frame::Theme};
+
+    #[test]
+    fn every_status_says_what_can_be_done_and_leads_on() {
+        for status in [401, 403, 404, 409, 413, 422, 429, 500, 503] {
+            let frame = Frame::bare("", "/", Theme::System, Timestamp::default());
+            let page = ErrorPage::new(frame, status, "run #12 is applying", "req-1");
+            assert!(!page.advice.is_empty() && !page.ways.is_empty(), "{status}");
+        }
+    }
+}
