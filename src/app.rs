@@ -36,7 +36,9 @@ pub enum AppError {
     Action(#[from] crate::store::Error),
     #[error(transparent)]
     Hash(#[from] crate::auth::password::HashFailed),
-    #[error("the data directory {path} is on a network file system ({kind}), where locks and fsync cannot be trusted; use a local one")]
+    #[error(
+        "the data directory {path} is on a network file system ({kind}), where locks and fsync cannot be trusted; use a local one"
+    )]
     NetworkFileSystem { path: PathBuf, kind: &'static str },
     #[error("{0}")]
     Serve(#[from] http::ServeError),
@@ -120,11 +122,11 @@ fn make_data(path: &Path) -> Result<PathBuf, AppError> {
     refuse_network(&data)?;
     for dir in DIRS {
         let below = data.join(dir);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&below)
-            .map_err(|source| AppError::Io { what: "cannot make", path: below.clone(), source })?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&below).map_err(|source| AppError::Io {
+            what: "cannot make",
+            path: below.clone(),
+            source,
+        })?;
     }
     Ok(data)
 }
@@ -134,8 +136,11 @@ const NETWORK_FILE_SYSTEMS: &[(i64, &str)] =
     &[(0x6969, "nfs"), (0xFF53_4D42, "cifs"), (0xFE53_4D42, "smb2"), (0x517B, "smb"), (0x0102_1997, "9p")];
 
 fn refuse_network(data: &Path) -> Result<(), AppError> {
-    let stat = rustix::fs::statfs(data)
-        .map_err(|error| AppError::Io { what: "cannot look at", path: data.to_owned(), source: error.into() })?;
+    let stat = rustix::fs::statfs(data).map_err(|error| AppError::Io {
+        what: "cannot look at",
+        path: data.to_owned(),
+        source: error.into(),
+    })?;
     let found = NETWORK_FILE_SYSTEMS.iter().find(|(magic, _)| *magic == i64::from(stat.f_type));
     match found {
         Some((_, kind)) => Err(AppError::NetworkFileSystem { path: data.to_owned(), kind }),
@@ -207,8 +212,11 @@ async fn first_admin(app: &App) -> Result<(), AppError> {
     if !app.actions.needs_set_up()? {
         return Ok(());
     }
-    let text = fs::read_to_string(path)
-        .map_err(|source| AppError::Io { what: "cannot read the admin password file", path: path.clone(), source })?;
+    let text = fs::read_to_string(path).map_err(|source| AppError::Io {
+        what: "cannot read the admin password file",
+        path: path.clone(),
+        source,
+    })?;
     let password = Secret::new(text.trim_end_matches(['\n', '\r']).to_owned());
     let name = UserName::new("admin").map_err(|error| AppError::AdminPassword(error.to_string()))?;
     app.actions.bootstrap_admin(name, password).await.map_err(|error| AppError::AdminPassword(error.to_string()))?;

@@ -1,6 +1,7 @@
 //! `Idempotency-Key`: the same request twice creates one thing.
 
 use crate::{
+    crypt::Hasher,
     domain::{Refused, Timestamp, limits},
     store::{Error, Rows, Tx, record::Idempotent, tables as t},
 };
@@ -14,8 +15,8 @@ pub struct Once {
 }
 
 impl Once {
-    /// `key` is what the header held; `request` the SHA-256 of method, path and body.
-    pub fn new(actor: &str, key: &str, request: [u8; 32]) -> Result<Self, Refused> {
+    /// `key` is what the header held; `request` what was asked for with it: path and body.
+    pub fn new(actor: &str, key: &str, request: &[&[u8]]) -> Result<Self, Refused> {
         let fits =
             !key.is_empty() && key.len() <= limits::IDEMPOTENCY_CHARS && key.bytes().all(|b| b.is_ascii_graphic());
         if !fits {
@@ -24,7 +25,12 @@ impl Once {
                 format!("must be 1 to {} printable characters without blanks", limits::IDEMPOTENCY_CHARS),
             ));
         }
-        Ok(Self { key: format!("{actor} {key}"), request })
+        let mut hasher = Hasher::new();
+        for part in request {
+            hasher.update(&(part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
+        Ok(Self { key: format!("{actor} {key}"), request: hasher.finish() })
     }
 
     /// What was created under this key before.

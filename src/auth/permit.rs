@@ -75,7 +75,7 @@ impl Permission {
         }
     }
 
-    /// The verb in the audit log and in refusals.
+    /// What it is, after "may" and "to".
     pub const fn word(self) -> &'static str {
         match self {
             Self::See => "see",
@@ -106,6 +106,40 @@ impl Permission {
             Self::SeeAudit => "see the audit log",
             Self::SeeSystem => "see the system page",
             Self::ManageSystem => "manage the system",
+        }
+    }
+
+    /// The verb in the audit log.
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Self::See => "see",
+            Self::Comment => "run.comment",
+            Self::Trigger => "run.trigger",
+            Self::Perform => "task.perform",
+            Self::Cancel => "run.cancel",
+            Self::Stop => "run.stop",
+            Self::Confirm => "run.confirm",
+            Self::Discard => "run.discard",
+            Self::Replan => "run.replan",
+            Self::Review => "run.review",
+            Self::Prioritize => "run.prioritize",
+            Self::Promote => "run.promote",
+            Self::Acknowledge => "run.acknowledge",
+            Self::ForceStop => "run.force_stop",
+            Self::Lock => "stack.lock",
+            Self::UnlockAnother => "stack.unlock",
+            Self::EditEnvironment => "environment.set",
+            Self::UploadSource => "source.upload",
+            Self::EditStack => "stack.edit",
+            Self::DeleteStack => "stack.delete",
+            Self::UseState => "state.use",
+            Self::CreateStack => "stack.create",
+            Self::ManageUsers => "user.manage",
+            Self::ManageKeys => "api_key.manage",
+            Self::ManageCredentials => "credential.manage",
+            Self::SeeAudit => "audit.see",
+            Self::SeeSystem => "system.see",
+            Self::ManageSystem => "system.manage",
         }
     }
 

@@ -1,8 +1,76 @@
 //! The web: axum and askama, and only here.
 //!
-//! Owns the pages' templates and view models ([`view`]) and the files they need ([`assets`]). Must
-//! not know the store, the log's files, the machine or any process: it reads through queries and
-//! changes through actions.
+//! | file | what |
+//! | --- | --- |
+//! | `serve` | sockets, TLS, graceful end |
+//! | `shield` | headers, request ids, limits, forms from elsewhere: around every request |
+//! | `extract` | who asks, from where; input that says what is wrong with it |
+//! | `problem` | refusals and faults as answers: problem+json, or a page |
+//! | [`api`] | `/api/v1`, `/oauth2/token` |
+//! | [`pages`] | the pages and their forms; [`view`] what they show |
+//! | `events` | server-sent events |
+//! | [`assets`] | files of `static/` |
+//!
+//! Must not know the store, the log's files, the machine or any process: it reads through queries
+//! and changes through actions.
 
+pub mod api;
 pub mod assets;
+mod extract;
+pub mod pages;
+mod problem;
+mod serve;
+mod shield;
 pub mod view;
+
+use std::sync::Arc;
+
+use axum::{Router, routing::get};
+use tokio_util::sync::CancellationToken;
+
+pub use problem::Problem;
+pub use serve::{ServeError, listen, serve};
+
+use crate::{actions::Actions, config::Config, queries::Queries};
+
+/// The file beside the data that holds the link for the first set-up.
+pub const SETUP_LINK: &str = "setup-link";
+
+/// What every handler works with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Web {
+    pub actions: Actions,
+    pub queries: Queries,
+    pub config: Arc<Config>,
+    /// Ends streams when the server ends.
+    pub stop: CancellationToken,
+    rates: Arc<shield::Rates>,
+}
+
+impl Web {
+    pub fn new(actions: Actions, queries: Queries, config: Arc<Config>, stop: CancellationToken) -> Self {
+        Self { actions, queries, config, stop, rates: Arc::default() }
+    }
+
+    /// Whether cookies may only travel encrypted.
+    pub fn secure(&self) -> bool {
+        self.actions.setup().public_url.starts_with("https://")
+    }
+}
+
+/// Everything that the server answers.
+pub fn router(web: Web) -> Router {
+    let routes = Router::new()
+        .merge(pages::routes(&web))
+        .merge(api::routes())
+        .route("/static/{name}", get(assets::serve))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready));
+    shield::around(routes, &web).with_state(web)
+}
+
+/// Whether the store answers and has room.
+async fn ready(axum::extract::State(web): axum::extract::State<Web>) -> Result<&'static str, Problem> {
+    web.queries.slots_used()?;
+    if web.actions.has_room() { Ok("ok\n") } else { Err(Problem::unavailable("the disk is nearly full")) }
+}

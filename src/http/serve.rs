@@ -1,0 +1,224 @@
+//! Sockets, TLS, and the graceful end.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use axum::serve::Listener;
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+
+use super::{Web, router};
+use crate::config::{Config, Tls};
+
+/// Handshakes that take longer are dropped.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Why the server cannot listen or serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("cannot listen on {address}: {source}; is another server running there? Choose another with --listen")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("the TLS certificate cannot be used: {0}")]
+    Certificate(String),
+    #[error("the server ended: {0}")]
+    Ended(#[from] io::Error),
+}
+
+/// An open socket, with or without TLS.
+pub struct Listening {
+    tcp: TcpListener,
+    tls: Option<Arc<RwLock<Arc<ServerConfig>>>>,
+}
+
+impl std::fmt::Debug for Listening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listening").field("tcp", &self.tcp).field("tls", &self.tls.is_some()).finish()
+    }
+}
+
+impl Listening {
+    /// Where it listens: the port that the system chose for port 0.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+/// Opens the socket that the configuration names.
+pub async fn listen(config: &Config) -> Result<Listening, ServeError> {
+    let address = config.listen;
+    let tls = tls_config(config)?.map(|tls| Arc::new(RwLock::new(tls)));
+    let tcp = TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
+    if let (Some(current), Tls::Given { .. }) = (&tls, &config.tls) {
+        reload_on_hangup(Arc::clone(current), config.clone());
+    }
+    Ok(Listening { tcp, tls })
+}
+
+/// Serves until `stop`, then lets requests end.
+pub async fn serve(listening: Listening, web: Web, stop: CancellationToken) -> Result<(), ServeError> {
+    let service = router(web).into_make_service_with_connect_info::<ClientAddress>();
+    axum::serve(listening, service).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    Ok(())
+}
+
+fn tls_config(config: &Config) -> Result<Option<Arc<ServerConfig>>, ServeError> {
+    let (certificates, key) = match &config.tls {
+        Tls::Off => return Ok(None),
+        Tls::SelfSigned => self_signed(config)?,
+        Tls::Given { cert, key } => (read_certificates(cert)?, read_key(key)?),
+    };
+    let bad = |error: rustls::Error| ServeError::Certificate(error.to_string());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(bad)?
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .map_err(bad)?;
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Some(Arc::new(tls)))
+}
+
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// A certificate for this start only, for the address and for localhost.
+fn self_signed(config: &Config) -> Result<Identity, ServeError> {
+    let mut names = vec!["localhost".to_owned(), config.listen.ip().to_string()];
+    if let Some(host) =
+        config.public_url.as_deref().and_then(|url| url::Url::parse(url).ok()?.host_str().map(str::to_owned))
+    {
+        names.push(host);
+    }
+    let made = rcgen::generate_simple_self_signed(names).map_err(|error| ServeError::Certificate(error.to_string()))?;
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
+        .map_err(|error| ServeError::Certificate(error.to_owned()))?;
+    Ok((vec![made.cert.der().clone()], key))
+}
+
+fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ServeError> {
+    let bad = |error: String| ServeError::Certificate(format!("{}: {error}", path.display()));
+    let read = CertificateDer::pem_file_iter(path).map_err(|error| bad(error.to_string()))?;
+    let certificates = read.collect::<Result<Vec<_>, _>>().map_err(|error| bad(error.to_string()))?;
+    if certificates.is_empty() { Err(bad("holds no certificate".to_owned())) } else { Ok(certificates) }
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, ServeError> {
+    PrivateKeyDer::from_pem_file(path).map_err(|error| ServeError::Certificate(format!("{}: {error}", path.display())))
+}
+
+/// SIGHUP reads a renewed certificate; one that cannot be used leaves the old one in place.
+fn reload_on_hangup(current: Arc<RwLock<Arc<ServerConfig>>>, config: Config) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            match tls_config(&config) {
+                Ok(Some(renewed)) => {
+                    *current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = renewed;
+                    tracing::info!("the TLS certificate was read again");
+                }
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "the TLS certificate stays the old one"),
+            }
+        }
+    });
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub SocketAddr);
+
+impl axum::extract::connect_info::Connected<axum::serve::IncomingStream<'_, Listening>> for ClientAddress {
+    fn connect_info(stream: axum::serve::IncomingStream<'_, Listening>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+/// A connection, with or without TLS.
+#[derive(Debug)]
+pub enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Listener for Listening {
+    type Io = Stream;
+    type Addr = SocketAddr;
+
+    /// One bad handshake must not keep others waiting, but they are few on a small team's server: a
+    /// handshake is awaited here, within its time.
+    async fn accept(&mut self) -> (Stream, SocketAddr) {
+        loop {
+            let (tcp, address) = Listener::accept(&mut self.tcp).await;
+            if let Err(error) = tcp.set_nodelay(true) {
+                tracing::debug!(%error, "a connection was gone at once");
+            }
+            let Some(tls) = &self.tls else { return (Stream::Plain(tcp), address) };
+            let config = Arc::clone(&tls.read().unwrap_or_else(std::sync::PoisonError::into_inner));
+            let handshake = TlsAcceptor::from(config).accept(tcp);
+            match tokio::time::timeout(HANDSHAKE, handshake).await {
+                Ok(Ok(stream)) => return (Stream::Tls(Box::new(stream)), address),
+                Ok(Err(error)) => tracing::debug!(%error, %address, "a TLS handshake failed"),
+                Err(_) => tracing::debug!(%address, "a TLS handshake took too long"),
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
+mod stream {
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    use super::Stream;
+
+    impl AsyncRead for Stream {
+        fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            match self.get_mut() {
+                Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+                Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            }
+        }
+    }
+
+    impl AsyncWrite for Stream {
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            match self.get_mut() {
+                Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+                Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+            }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            match self.get_mut() {
+                Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+                Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            }
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            match self.get_mut() {
+                Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+                Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What stands around every request: an id, headers, bounds, and the refusal of forms from elsewhere.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, DefaultBodyLimit, Request, State},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response},
+};
+use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer, csrf::CsrfLayer};
+use ulid::Ulid;
+
+use super::{Problem, Web, pages, serve::ClientAddress};
+use crate::domain::{Timestamp, limits};
+
+/// The request's id, in logs, in the answer's header and in problems.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// Where the request really comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct From(pub Option<IpAddr>);
+
+/// Nothing but our own files; each directive is there because a page needs it.
+const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                   font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+pub(super) fn around(routes: Router<Web>, web: &Web) -> Router<Web> {
+    routes
+        .fallback(|| async { Problem::not_found("there is nothing at this address") })
+        .method_not_allowed_fallback(|| async {
+            Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, "this address does not take this method")
+        })
+        .layer(DefaultBodyLimit::max(usize::try_from(limits::BODY_BYTES).unwrap_or(usize::MAX)))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(web.clone(), rate))
+        .layer(CsrfLayer::new())
+        .layer(middleware::from_fn_with_state(web.clone(), dress))
+        .layer(CompressionLayer::new().gzip(true))
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = text.unwrap_or("no message"), "a handler panicked");
+    Problem::internal().into_response()
+}
+
+/// Gives the request its id and its sender, and the answer its headers and, for people, its page.
+async fn dress(State(web): State<Web>, mut request: Request, next: Next) -> Response {
+    let id = RequestId(format!("req_{}", Ulid::generate()));
+    let from = From(client(&web, &request));
+    request.extensions_mut().insert(id.clone());
+    request.extensions_mut().insert(from);
+    let reader = pages::Reader::of(&request);
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await;
+    if response.status().is_client_error() || response.status().is_server_error() {
+        response = explain(&web, response, reader, &id);
+    }
+    tracing::debug!(%method, path, status = response.status().as_u16(), id = id.0, "answered");
+    seal(&web, &mut response, &id);
+    response
+}
+
+/// Every error is one of our problems, and a page where a person asked.
+fn explain(web: &Web, response: Response, reader: pages::Reader, id: &RequestId) -> Response {
+    let known = response.extensions().get::<Problem>().cloned();
+    let status = response.status();
+    let problem = match known {
+        Some(problem) => problem,
+        // A page that says itself what is wrong, such as a form with errors.
+        None if response.headers().get(header::CONTENT_TYPE).is_some_and(is_html) => return response,
+        None if is_foreign_json(&response) => return response,
+        None => Problem::of_status(status, default_words(status)),
+    };
+    let problem = Problem { request_id: id.0.clone(), ..problem };
+    let retry = response.headers().get(header::RETRY_AFTER).cloned();
+    let mut answer = match reader.wants_page() {
+        true => pages::error_page(web, &reader, &problem),
+        false => problem.into_response(),
+    };
+    if let Some(retry) = retry {
+        answer.headers_mut().insert(header::RETRY_AFTER, retry);
+    }
+    answer
+}
+
+fn is_html(kind: &HeaderValue) -> bool {
+    kind.as_bytes().starts_with(b"text/html")
+}
+
+/// Answers in other people's formats (OAuth, JSON:API) explain themselves.
+fn is_foreign_json(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    kind.starts_with(b"application/json") || kind.starts_with(b"application/vnd.api+json")
+}
+
+fn default_words(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::FORBIDDEN => "the request came from another site, or is not allowed",
+        StatusCode::PAYLOAD_TOO_LARGE => "the body is too large",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "the body's Content-Type is not what this address takes",
+        StatusCode::BAD_REQUEST => "the request could not be understood",
+        _ => "the request was refused",
+    }
+}
+
+fn seal(web: &Web, response: &mut Response, id: &RequestId) {
+    let secure = web.secure();
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value: &'static str| {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    };
+    set(header::CONTENT_SECURITY_POLICY, CSP);
+    set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(header::REFERRER_POLICY, "same-origin");
+    set(header::X_FRAME_OPTIONS, "DENY");
+    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    set(header::CACHE_CONTROL, "no-store");
+    if secure {
+        set(header::STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+    if let Ok(id) = HeaderValue::from_str(&id.0) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+}
+
+/// The sender's address; what a proxy says is believed only of listed ones.
+fn client(web: &Web, request: &Request<Body>) -> Option<IpAddr> {
+    let peer = request.extensions().get::<ConnectInfo<ClientAddress>>().map(|info| info.0.0.ip())?;
+    let trusted = |address: &IpAddr| web.config.trusted_proxies.contains(address);
+    if !trusted(&peer) {
+        return Some(peer);
+    }
+    let forwarded = request.headers().get("x-forwarded-for").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let hops = forwarded.rsplit(',').filter_map(|hop| hop.trim().parse().ok());
+    Some(hops.into_iter().find(|hop| !trusted(hop)).unwrap_or(peer))
+}
+
+/// Buckets of requests by sender.
+#[derive(Debug, Default)]
+pub struct Rates {
+    buckets: Mutex<HashMap<IpAddr, Bucket>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    left: f64,
+    at: Timestamp,
+}
+
+/// Senders remembered at once.
+const SENDERS: usize = 10_000;
+
+impl Rates {
+    /// Takes one request out of the sender's bucket; says how long to wait when it is empty.
+    fn take(&self, from: IpAddr, now: Timestamp) -> Option<Duration> {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= SENDERS {
+            buckets.retain(|_, bucket| now - bucket.at < Duration::from_secs(10));
+        }
+        let burst = f64::from(limits::RATE_BURST);
+        let bucket = buckets.entry(from).or_insert(Bucket { left: burst, at: now });
+        let earned = (now - bucket.at).as_secs_f64() * f64::from(limits::RATE_PER_SECOND);
+        bucket.left = (bucket.left + earned).min(burst);
+        bucket.at = now;
+        if bucket.left < 1.0 {
+            return Some(Duration::from_secs(1));
+        }
+        bucket.left -= 1.0;
+        None
+    }
+}
+
+async fn rate(State(web): State<Web>, request: Request, next: Next) -> Response {
+    let from = request.extensions().get::<From>().and_then(|from| from.0);
+    match from.and_then(|from| web.rates.take(from, web.actions.now())) {
+        Some(_) => {
+            let detail = format!("more than {} requests a second came from your address", limits::RATE_PER_SECOND);
+            Problem::of_status(StatusCode::TOO_MANY_REQUESTS, detail).into_response()
+        }
+        None => next.run(request).await,
+    }
+}
