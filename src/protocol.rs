@@ -16,6 +16,15 @@
 //! | `<NN>-<n>.state` | the n-th state written in phase `NN`, encrypted under the chain's key |
 //! | `runner.err` | what the runner itself had to complain about |
 //!
+//! The runner closes the pipe's reading end as soon as it listens on `control.sock` (or is gone): a
+//! server that keeps its end open sees the error condition on it and may connect. The socket ends
+//! when the runner does. A chain that goes on with a workspace that an earlier one kept finds it in
+//! its own `tree`; the server moves it there. Phases that the spec does not name appear in the
+//! records where they are carried out: `ending`, and `sealing` when the sealing at the chain's end
+//! failed.
+//!
+//! Results and states are sealed with associated data: [`result_label`], [`state_label`].
+//!
 //! Every message carries [`VERSION`]; a server reads those of the previous release, too.
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -273,8 +282,10 @@ pub enum AtEnd {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ChainSecrets {
     /// Encrypts results and states of this chain (AES-256-GCM, 32 bytes).
+    #[serde(with = "base64_bytes")]
     pub chain_key: Secret<Vec<u8>>,
     /// Keys the short hashes that stand for sensitive values in changes (32 bytes).
+    #[serde(with = "base64_bytes")]
     pub redaction_key: Secret<Vec<u8>>,
     /// What the sealed workspace is encrypted with, and where it lies; for chains that seal or open.
     pub seal: Option<SealKeys>,
@@ -290,6 +301,7 @@ pub struct ChainSecrets {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SealKeys {
     /// 32 bytes out of the run's record.
+    #[serde(with = "base64_bytes")]
     pub data_key: Secret<Vec<u8>>,
     /// `sealed/<run id>.sealed`.
     pub sealed: PathBuf,
@@ -308,6 +320,7 @@ pub struct Variable {
 pub struct MountedFile {
     /// Relative to the workspace.
     pub path: RelativePath,
+    #[serde(with = "base64_bytes")]
     pub content: Secret<Vec<u8>>,
     pub sensitive: bool,
 }
@@ -322,8 +335,9 @@ pub enum GitCredential {
 /// The state that the chain's endpoint answers with until something newer was written.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ManagedState {
-    /// The newest version, if there is one.
-    pub current: Option<Secret<Vec<u8>>>,
+    /// The newest version, if there is one; an empty one counts as none.
+    #[serde(with = "base64_bytes")]
+    pub current: Secret<Vec<u8>>,
     /// Password of the endpoint, made for this chain.
     pub password: Secret<String>,
 }
@@ -353,8 +367,26 @@ pub enum Record {
     Ended {
         at: Timestamp,
         workspace: WorkspaceLeft,
+        /// Whether somebody asked for the end.
         stopped: bool,
+        /// Why the runner broke off outside of any phase.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fault: Option<String>,
     },
+}
+
+/// The records in `bytes`, and how many bytes they take. A torn last line is left for later, and so
+/// is everything from a line on that is not a record.
+pub fn read_records(bytes: &[u8]) -> (Vec<Record>, usize) {
+    let mut records = Vec::new();
+    let mut consumed = 0;
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let Some(whole) = line.strip_suffix(b"\n") else { break };
+        let Ok(record) = serde_json::from_slice(whole) else { break };
+        records.push(record);
+        consumed += line.len();
+    }
+    (records, consumed)
 }
 
 /// What a phase leaves, without secrets.
@@ -427,6 +459,16 @@ pub struct PhaseResult {
     pub masks: Vec<Secret<String>>,
 }
 
+/// Associated data of `<NN>.result`.
+pub fn result_label(run: RunId, number: u32) -> String {
+    format!("airlock result 1 {run} {number}")
+}
+
+/// Associated data of `<NN>-<n>.state`. An empty state means that it was deleted.
+pub fn state_label(run: RunId, number: u32, n: u32) -> String {
+    format!("airlock state 1 {run} {number} {n}")
+}
+
 /// What the server asks a runner, one JSON line each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
@@ -475,5 +517,27 @@ pub fn ends_as(
     }
 }
 
+/// Bytes as base64 text: JSON would write each as a number.
+mod base64_bytes {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use zeroize::Zeroizing;
+
+    use crate::crypt::Secret;
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Secret<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&Zeroizing::new(STANDARD.encode(bytes.expose())))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret<Vec<u8>>, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
+        // The decoder's own error would show a part of the secret.
+        STANDARD.decode(text.as_bytes()).map(Secret::new).map_err(|_| D::Error::custom("bytes are not base64"))
+    }
+}
+
 /// The environment of a phase, by name. Built from nothing.
 pub type Environment = BTreeMap<String, String>;
+
+#[cfg(test)]
+mod tests;
