@@ -13,9 +13,11 @@
 //! | [`domain`] | the nouns and their rules; pure |
 //! | [`crypt`] | master key, data keys, chunked sealing, [`crypt::Secret`] |
 //! | [`protocol`] | what server and runner say to each other |
+//! | [`runner::native`] | the jail: a root of its own, no privileges, exact limits, no survivors |
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
 
 pub mod crypt;
 pub mod domain;
 pub mod protocol;
+pub mod runner;

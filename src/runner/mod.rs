@@ -1,0 +1,3 @@
+//! The runner: the process that carries out a chain of phases.
+
+pub mod native;
