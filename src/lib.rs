@@ -12,6 +12,8 @@
 //! | --- | --- |
 //! | [`domain`] | the nouns and their rules; pure |
 //! | [`crypt`] | master key, data keys, chunked sealing, [`crypt::Secret`] |
+//! | [`mask`] | what is secret, and the streaming masker |
+//! | [`log`] | the text and the index of each phase: written, read, followed, compressed |
 //! | [`protocol`] | what server and runner say to each other |
 //! | [`runner::native`] | the jail: a root of its own, no privileges, exact limits, no survivors |
 //!
@@ -19,5 +21,7 @@
 
 pub mod crypt;
 pub mod domain;
+pub mod log;
+pub mod mask;
 pub mod protocol;
 pub mod runner;
