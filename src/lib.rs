@@ -16,6 +16,8 @@
 //! | [`log`] | the text and the index of each phase: written, read, followed, compressed |
 //! | [`protocol`] | what server and runner say to each other |
 //! | [`runner::native`] | the jail: a root of its own, no privileges, exact limits, no survivors |
+//! | [`vendor`] | what terraform, opentofu and custom commands run, and how plans are read |
+//! | [`source`] | git addresses and fetching, uploaded archives |
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
 
@@ -25,3 +27,5 @@ pub mod log;
 pub mod mask;
 pub mod protocol;
 pub mod runner;
+pub mod source;
+pub mod vendor;
