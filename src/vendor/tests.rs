@@ -1,1 +1,5 @@
+//! Scripts in real shells, plans of a real Terraform.
 
+pub mod rig;
+mod scripts;
+mod terraform;
