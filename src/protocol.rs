@@ -172,7 +172,7 @@ pub enum Step {
     /// A phase that runs commands in the workspace.
     Shell(Shell),
     /// Phase `sealing`: nothing but sealing the workspace that an earlier chain kept.
-    Seal,
+    Seal(Seal),
 }
 
 impl Step {
@@ -181,7 +181,7 @@ impl Step {
             Self::Prepare(_) => Phase::Preparing,
             Self::Open(_) => Phase::PreparingApply,
             Self::Shell(shell) => shell.phase,
-            Self::Seal => Phase::Sealing,
+            Self::Seal(_) => Phase::Sealing,
         }
     }
 }
@@ -217,6 +217,13 @@ pub enum Fetch {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Open {
     /// What the person who confirmed was shown. It must be what is in there.
+    pub plan_digest: Digest,
+}
+
+/// The workspace that an earlier chain kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Seal {
+    /// What its planning phase produced. It must be what is in there.
     pub plan_digest: Digest,
 }
 

@@ -15,6 +15,8 @@ use super::{bells::Bells, dir::ChainDir, fault::Fault};
 #[derive(Debug)]
 pub struct Journal {
     file: File,
+    /// Put down, not yet written.
+    waiting: Vec<Record>,
     bytes: u64,
     bells: Bells,
 }
@@ -33,23 +35,32 @@ impl Journal {
             file.set_len(0).map_err(Fault::io("drop a torn record"))?;
         }
         dir.sync()?;
-        Ok(Self { file, bytes: 0, bells })
+        Ok(Self { file, waiting: Vec::new(), bytes: 0, bells })
     }
 
-    /// Appends records in one go; they are on the disk when this returns.
-    pub fn append(&mut self, records: &[Record]) -> Result<(), Fault> {
+    /// Puts a record down for the next [`Self::commit`].
+    pub fn add(&mut self, record: Record) {
+        self.waiting.push(record);
+    }
+
+    /// Appends what waits in one go; it is on the disk when this returns. After a fault it waits on,
+    /// and no part of it is in the file.
+    pub fn commit(&mut self) -> Result<(), Fault> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
         let mut lines = Vec::new();
-        for record in records {
+        for record in &self.waiting {
             serde_json::to_writer(&mut lines, record).map_err(Fault::of)?;
             lines.push(b'\n');
         }
-        self.file
-            .write_all(&lines)
-            .and_then(|()| self.file.sync_data())
-            .map_err(Fault::io("write the records"))?;
+        if let Err(error) = self.file.write_all(&lines).and_then(|()| self.file.sync_data()) {
+            // What cannot be cut off either is a torn end, which readers leave alone.
+            let _ = self.file.set_len(self.bytes);
+            return Err(Fault::io("write the records")(error));
+        }
         self.bytes += lines.len() as u64;
-        let phase = records.iter().rev().find_map(begun);
-        self.bells.recorded(self.bytes, phase);
+        self.bells.recorded(self.bytes, self.waiting.drain(..).rev().find_map(|record| begun(&record)));
         Ok(())
     }
 }

@@ -30,6 +30,7 @@ const CONFIGURATION_BYTES: u64 = 4 * limits::MIB;
 /// The two directories, held open.
 #[derive(Debug)]
 pub struct Tree {
+    root: OwnedFd,
     workspace: OwnedFd,
     run: OwnedFd,
     /// Whom the phases run as, when that is not this process's user.
@@ -57,7 +58,12 @@ impl Tree {
         let tree = directory(dir.fd(), file::TREE).map_err(Fault::io(doing))?;
         let workspace = directory(&tree, file::WORKSPACE).map_err(Fault::io(doing))?;
         let run = directory(&tree, file::RUN).map_err(Fault::io(doing))?;
-        Ok(Self { workspace, run, owner })
+        Ok(Self { root: tree, workspace, run, owner })
+    }
+
+    /// What is measured: all that phases can fill.
+    pub fn root(&self) -> Result<OwnedFd, Fault> {
+        self.root.try_clone().map_err(Fault::io("open the workspace"))
     }
 
     pub fn workspace(&self) -> BorrowedFd<'_> {
@@ -91,8 +97,13 @@ impl Tree {
     /// Puts a file into the workspace, in place of what is there, through no link.
     pub fn place(&self, path: &RelativePath, content: &[u8]) -> Result<(), Fault> {
         let (parents, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
+        self.place_in(parents, name, content)
+    }
+
+    /// As [`Self::place`], with the directory and the name apart.
+    pub fn place_in(&self, parents: &str, name: &str, content: &[u8]) -> Result<(), Fault> {
         let parent = self.directories(parents)?;
-        self.replace(parent.as_fd(), name, content, path.as_str())
+        self.replace(parent.as_fd(), name, content, name)
     }
 
     /// Makes the directories of a path where they are missing, and opens the last.

@@ -14,18 +14,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Deserialize;
 
 use crate::{
-    crypt::Secret,
+    crypt::{Key, Secret, seal_under},
     domain::RunId,
     protocol::{StateAccess, file, state_label},
 };
 
-use super::{dir::ChainDir, fault::Fault, keys::ChainKey};
+use super::{dir::ChainDir, fault::Fault};
 
 /// The endpoint's truth, shared by the thread that works and the one that talks.
 #[derive(Debug)]
 pub struct States {
     dir: Arc<ChainDir>,
-    key: Arc<ChainKey>,
+    key: Key,
     run: RunId,
     password: Secret<String>,
     inner: Mutex<Inner>,
@@ -77,7 +77,7 @@ struct LockInfo {
 impl States {
     pub fn new(
         dir: Arc<ChainDir>,
-        key: Arc<ChainKey>,
+        key: Key,
         run: RunId,
         password: Secret<String>,
         current: Secret<Vec<u8>>,
@@ -133,7 +133,7 @@ impl States {
     }
 
     fn persist(&self, number: u32, n: u32, state: &[u8]) -> Result<(), Fault> {
-        let sealed = self.key.seal(&state_label(self.run, number, n), state)?;
+        let sealed = seal_under(&self.key, state_label(self.run, number, n).as_bytes(), state);
         self.dir.write_durably(&file::state(number, n), &sealed)
     }
 
