@@ -73,6 +73,8 @@ pub const PLAN_JSON_BYTES: u64 = 256 * MIB;
 pub const PLAN_FILE_BYTES: u64 = 16 * MIB;
 /// Resources and outputs kept of one plan.
 pub const CHANGES: usize = 20_000;
+/// Bytes of all changes kept of one plan, as JSON.
+pub const CHANGES_BYTES: usize = 32 * MIB as usize;
 /// Bytes of one stored `before` or `after` value.
 pub const CHANGE_VALUE_BYTES: usize = 64 * KIB as usize;
 /// Bytes of variables carried to later phases by `$AIRLOCK_ENV`.

@@ -32,6 +32,8 @@ pub struct Surroundings<'a> {
     pub targets: &'a [String],
     /// Where the managed state is served, if the stack has one.
     pub state: Option<StateEndpoint<'a>>,
+    /// Whether the runner has written [`super::cli_config`]'s text to [`Places::cli_config`].
+    pub cli_config: bool,
     /// The state that the run will end in; for `ending`.
     pub final_state: Option<State>,
 }
@@ -59,13 +61,16 @@ pub fn base() -> Environment {
 /// What the vendor needs and the stack may set otherwise.
 fn vendor_defaults(surroundings: &Surroundings<'_>) -> Environment {
     match surroundings.facts.vendor {
-        Vendor::Terraform { .. } | Vendor::OpenTofu { .. } => [
-            ("TF_IN_AUTOMATION", "1".to_owned()),
-            ("TF_INPUT", "0".to_owned()),
-            ("TF_CLI_CONFIG_FILE", surroundings.places.cli_config()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into(),
+        Vendor::Terraform { .. } | Vendor::OpenTofu { .. } => {
+            let mut environment: Environment =
+                [("TF_IN_AUTOMATION", "1"), ("TF_INPUT", "0"), ("CHECKPOINT_DISABLE", "1")]
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .into();
+            if surroundings.cli_config {
+                environment.insert("TF_CLI_CONFIG_FILE".to_owned(), surroundings.places.cli_config());
+            }
+            environment
+        }
         Vendor::Custom { .. } => Environment::new(),
     }
 }

@@ -89,10 +89,11 @@ pub fn state_environment(endpoint: &StateEndpoint<'_>) -> Vec<(&'static str, Str
     variables
 }
 
-/// Text of [`Places::cli_config`]: no calls home; where the operator has a provider mirror, nothing
-/// but the mirror; where there is a plug-in cache, its use.
-pub fn cli_config(places: &Places, mirror: bool, cache: bool) -> String {
-    let mut text = "disable_checkpoint = true\n".to_owned();
+/// Text of [`Places::cli_config`], if one is needed: where the operator has a provider mirror,
+/// nothing but the mirror; where there is a plug-in cache, its use. Without either, Terraform reads
+/// what a hook may have written to `~/.terraformrc`.
+pub fn cli_config(places: &Places, mirror: bool, cache: bool) -> Option<String> {
+    let mut text = String::new();
     if cache {
         text.push_str(&format!("plugin_cache_dir = {}\n", quoted(&places.plugin_cache)));
     }
@@ -100,7 +101,7 @@ pub fn cli_config(places: &Places, mirror: bool, cache: bool) -> String {
         let path = quoted(&places.provider_mirror);
         text.push_str(&format!("provider_installation {{\n  filesystem_mirror {{\n    path = {path}\n  }}\n}}\n"));
     }
-    text
+    (!text.is_empty()).then_some(text)
 }
 
 /// A string of HCL.

@@ -24,6 +24,7 @@ fn of(vendor: Vendor, phase: Phase, variables: &[Variable], carried: &[(&str, &s
         carried: &carried.iter().map(|(name, value)| (EnvName::new(*name).unwrap(), (*value).to_owned())).collect(),
         targets: &["a.b".to_owned(), "c[\"d\"]".to_owned()],
         state: None,
+        cli_config: true,
         final_state: (phase == Phase::Ending).then_some(State::Finished),
     })
 }
@@ -70,6 +71,7 @@ fn a_terraform_phase_has_exactly_the_documented_environment() {
     AIRLOCK_STACK=shop
     AIRLOCK_TRIGGERED_BY=ada
     AIRLOCK_WORKSPACE=/workspace
+    CHECKPOINT_DISABLE=1
     CI=true
     HOME=/tmp/home
     LANG=C.UTF-8
@@ -160,6 +162,7 @@ fn a_managed_state_is_not_to_be_turned_elsewhere() {
         carried: &BTreeMap::new(),
         targets: &[],
         state: Some(StateEndpoint { address: "http://127.0.0.1:1/s", user: "run", password: "pw", lock: false }),
+        cli_config: false,
         final_state: None,
     });
     assert_eq!(environment["TF_HTTP_ADDRESS"], "http://127.0.0.1:1/s");

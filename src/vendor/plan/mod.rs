@@ -1,15 +1,27 @@
 //! What a plan would change, read from what the vendor wrote.
+//!
+//! A plan is read as a stream: of each change at most a bounded part is ever parsed, sensitive parts
+//! are replaced before anything is kept, and what is kept is bounded by `limits::CHANGES` and
+//! `limits::CHANGES_BYTES`. What is left out is still counted.
 
-use std::io::Read;
+mod canonical;
+mod collect;
+mod custom;
+mod terraform;
+mod value;
 
-use crate::domain::{Changes, CommitSha, Delta, Digest, stack::Vendor};
+use std::io::{self, Read};
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use crate::domain::{Changes, CommitSha, Delta, Digest, stack::Vendor, verdict::bytes};
 
 /// A plan, redacted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanRead {
     /// Whether there is anything to do.
     pub has_changes: bool,
-    /// Sensitive values are replaced already.
+    /// Sensitive values are replaced already; the run's masks are still to be laid over it.
     pub changes: Changes,
     /// Counted over all changes, those that were too many to keep included.
     pub delta: Delta,
@@ -23,27 +35,98 @@ pub struct PlanRead {
 /// Why a plan cannot be read. Planning fails with it.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    #[error("{0}")]
-    Unreadable(String),
+    #[error("planning ended with {0}; only 0 and 2 make a plan")]
+    Failed(i32),
+    #[error("{0} wrote no plan as JSON")]
+    Missing(&'static str),
+    #[error("{what} is larger than {}", bytes(*limit))]
+    TooLarge { what: &'static str, limit: u64 },
+    #[error("{what} cannot be read")]
+    Io {
+        what: &'static str,
+        #[source]
+        error: io::Error,
+    },
+    #[error("{what} is not valid: {error}")]
+    Malformed { what: &'static str, error: serde_json::Error },
+    #[error("the plan as JSON has format version `{0}`; only 0 and 1 are known: this program is newer than Airlock")]
+    Version(String),
+    #[error("the plan as JSON has no format version: it is not a plan")]
+    NotAPlan,
+    #[error("{0} is empty: write a JSON array of changes, or no file at all")]
+    Empty(&'static str),
 }
 
 /// Reads what a successful plan command (exit code 0 or 2) would change.
 ///
-/// `json` is the file [`crate::protocol::inside::PLAN_JSON`], if there is one. `redact` gives the text
-/// that stands for a sensitive value: a short keyed hash of the canonical JSON that it is called with.
+/// `json` is the file [`crate::protocol::inside::PLAN_JSON`], if there is one. `hash` is a short keyed
+/// hash in text: a sensitive value becomes `(sensitive HASH)`, so that a reader sees whether it
+/// changes and nothing else.
 pub fn read_plan(
     vendor: &Vendor,
     code: i32,
     json: Option<&mut dyn Read>,
-    redact: &dyn Fn(&[u8]) -> String,
+    hash: &dyn Fn(&[u8]) -> String,
 ) -> Result<PlanRead, PlanError> {
-    let _ = (vendor, code, json.is_some(), redact(b""));
-    unimplemented!()
+    if !matches!(code, 0 | 2) {
+        return Err(PlanError::Failed(code));
+    }
+    match vendor {
+        Vendor::Terraform { .. } | Vendor::OpenTofu { .. } => {
+            terraform::read(code, json.ok_or(PlanError::Missing(vendor.word()))?, hash)
+        }
+        Vendor::Custom { .. } => custom::read(code, json, hash),
+    }
 }
 
 /// What a confirmation is bound to: SHA-256 over the commit, the plan (SHA-256 of its file, or
 /// [`PlanRead::canonical`]) and the redacted changes.
 pub fn plan_digest(commit: Option<&CommitSha>, plan: &[u8; 32], changes: &Changes) -> Digest {
-    let _ = (commit, plan, changes);
-    unimplemented!()
+    let mut context = Context::new(&SHA256);
+    let commit = commit.map_or("", CommitSha::as_str);
+    let changes = canonical::bytes(&serde_json::to_value(changes).expect("changes are plain data"));
+    for part in [b"airlock plan 1".as_slice(), commit.as_bytes(), plan, &changes] {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    Digest::from_bytes(finish(context))
 }
+
+fn finish(context: Context) -> [u8; 32] {
+    context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
+
+/// Reads at most `limit` bytes and remembers whether there was more.
+struct Bounded<R> {
+    inner: io::Take<R>,
+}
+
+impl<R: Read> Bounded<R> {
+    fn new(inner: R, limit: u64) -> Self {
+        Self { inner: inner.take(limit + 1) }
+    }
+
+    fn is_exceeded(&self) -> bool {
+        self.inner.limit() == 0
+    }
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer)
+    }
+}
+
+/// The error of a stream that was read as JSON.
+fn failed(what: &'static str, limit: u64, exceeded: bool, error: serde_json::Error) -> PlanError {
+    if exceeded {
+        PlanError::TooLarge { what, limit }
+    } else if error.is_io() {
+        PlanError::Io { what, error: error.into() }
+    } else {
+        PlanError::Malformed { what, error }
+    }
+}
+
+#[cfg(test)]
+mod tests;

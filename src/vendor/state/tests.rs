@@ -89,9 +89,8 @@ fn without_a_configuration_nothing_is_managed() {
 #[test]
 fn the_cli_configuration_says_where_providers_come_from() {
     let places = Places::inside();
-    assert_eq!(cli_config(&places, false, false), "disable_checkpoint = true\n");
-    insta::assert_snapshot!(cli_config(&places, true, true), @r#"
-    disable_checkpoint = true
+    assert_eq!(cli_config(&places, false, false), None);
+    insta::assert_snapshot!(cli_config(&places, true, true).unwrap(), @r#"
     plugin_cache_dir = "/run/airlock-plugins"
     provider_installation {
       filesystem_mirror {

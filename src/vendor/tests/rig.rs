@@ -116,6 +116,7 @@ impl Rig {
                 password,
                 lock: true,
             }),
+            cli_config: false,
             final_state: None,
         });
         environment.insert("HOME".to_owned(), self.dir.path().to_str().unwrap().to_owned());
