@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    io::Write,
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -47,15 +46,6 @@ impl ChainDir {
         rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)
             .map(File::from)
             .map_err(Fault::io(format!("open `{name}`")))
-    }
-
-    /// Writes a whole file that is there after a crash either completely or not at all.
-    pub fn write_durably(&self, name: &str, bytes: &[u8]) -> Result<(), Fault> {
-        let draft = format!("{name}.tmp");
-        let mut file = self.file(&draft, OFlags::WRONLY | OFlags::TRUNC)?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Fault::io(format!("write `{name}`")))?;
-        rustix::fs::renameat(&self.fd, &draft, &self.fd, name).map_err(Fault::io(format!("name `{name}`")))?;
-        self.sync()
     }
 
     /// Removes a file; it is fine when there is none.

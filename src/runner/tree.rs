@@ -18,6 +18,7 @@ use rustix::{
 use crate::{
     domain::{RelativePath, limits, verdict::bytes},
     protocol::file,
+    workspace::{Open, Workspace},
 };
 
 use super::{dir::ChainDir, fault::Fault};
@@ -30,6 +31,7 @@ const CONFIGURATION_BYTES: u64 = 4 * limits::MIB;
 /// The two directories, held open.
 #[derive(Debug)]
 pub struct Tree {
+    open: Workspace<Open>,
     root: OwnedFd,
     workspace: OwnedFd,
     run: OwnedFd,
@@ -40,25 +42,28 @@ pub struct Tree {
 impl Tree {
     /// Makes empty directories. There must be none yet.
     pub fn make(dir: &ChainDir, owner: Option<u32>) -> Result<Self, Fault> {
-        let private = Mode::RWXU;
-        let doing = "make the workspace";
-        rustix::fs::mkdirat(dir.fd(), file::TREE, private).map_err(Fault::io(doing))?;
-        let tree = directory(dir.fd(), file::TREE).map_err(Fault::io(doing))?;
-        for name in [file::WORKSPACE, file::RUN] {
-            rustix::fs::mkdirat(&tree, name, private).map_err(Fault::io(doing))?;
-            let made = directory(&tree, name).map_err(Fault::io(doing))?;
-            give(&made, owner).map_err(Fault::io("give the workspace to the run's user"))?;
-        }
-        Self::find(dir, owner)
+        let made = Workspace::create(&dir.path().join(file::TREE), owner).map_err(Fault::of)?;
+        Self::of(made, dir, owner)
     }
 
-    /// Opens directories that an earlier chain left or that were just unsealed.
+    /// Opens directories that an earlier chain kept.
     pub fn find(dir: &ChainDir, owner: Option<u32>) -> Result<Self, Fault> {
+        let found = Workspace::adopt(&dir.path().join(file::TREE), owner).map_err(Fault::of)?;
+        Self::of(found, dir, owner)
+    }
+
+    /// The directories of a workspace that is open in `dir`.
+    pub fn of(open: Workspace<Open>, dir: &ChainDir, owner: Option<u32>) -> Result<Self, Fault> {
         let doing = "open the workspace";
-        let tree = directory(dir.fd(), file::TREE).map_err(Fault::io(doing))?;
-        let workspace = directory(&tree, file::WORKSPACE).map_err(Fault::io(doing))?;
-        let run = directory(&tree, file::RUN).map_err(Fault::io(doing))?;
-        Ok(Self { root: tree, workspace, run, owner })
+        let root = directory(dir.fd(), file::TREE).map_err(Fault::io(doing))?;
+        let workspace = directory(&root, file::WORKSPACE).map_err(Fault::io(doing))?;
+        let run = directory(&root, file::RUN).map_err(Fault::io(doing))?;
+        Ok(Self { open, root, workspace, run, owner })
+    }
+
+    /// For sealing or removing it.
+    pub fn into_workspace(self) -> Workspace<Open> {
+        self.open
     }
 
     /// What is measured: all that phases can fill.

@@ -3,3 +3,4 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says by failing")]
 
 mod direction;
+mod runner;

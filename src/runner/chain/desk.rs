@@ -1,7 +1,7 @@
 //! One phase from its first record to its last: number, log, result.
 
 use crate::{
-    crypt::seal_under,
+    crypt::write_file_under,
     domain::{Phase, Verdict},
     protocol::{PhaseResult, Produced, Record, file, result_label},
 };
@@ -91,8 +91,9 @@ impl Chain {
             return Ok(false);
         }
         let json = zeroize::Zeroizing::new(serde_json::to_vec(result).map_err(Fault::of)?);
-        let sealed = seal_under(&self.tools.key, result_label(self.spec.run.id, number).as_bytes(), &json);
-        self.tools.dir.write_durably(&file::result(number), &sealed)?;
+        let (path, label) = (self.tools.dir.short(&file::result(number)), result_label(self.spec.run.id, number));
+        write_file_under(&path, &self.tools.key, label.as_bytes(), &mut json.as_slice())
+            .map_err(Fault::io("write the phase's result"))?;
         Ok(true)
     }
 }

@@ -3,11 +3,10 @@
 
 use std::{fs::File, io::Read};
 
-use aws_lc_rs::{digest, hmac};
 use serde_json::Value;
 
 use crate::{
-    crypt::Secret,
+    crypt::{self, Hasher, Key, Secret},
     domain::{Changes, Digest, Verdict, limits},
     mask::MaskSet,
     protocol::{Planned, inside},
@@ -16,9 +15,6 @@ use crate::{
 
 use super::{Chain, desk::Desk, prepare::name_in_run};
 use crate::runner::fault::Fault;
-
-/// Bytes of the keyed hash that stands for a sensitive value.
-const HASH_BYTES: usize = 6;
 
 /// A plan as it lies in the workspace.
 struct Found {
@@ -67,8 +63,8 @@ impl Chain {
     fn find_plan(&self, code: i32) -> Result<Found, Fault> {
         let vendor = &self.spec.run.vendor;
         let json = self.tree()?.read_run_file(name_in_run(inside::PLAN_JSON), limits::PLAN_JSON_BYTES)?;
-        let key = hmac::Key::new(hmac::HMAC_SHA256, self.spec.secrets.redaction_key.expose());
-        let redact = |value: &[u8]| format!("sensitive:{}", hex::encode(&hmac::sign(&key, value).as_ref()[..HASH_BYTES]));
+        let key = Key::from_slice(self.spec.secrets.redaction_key.expose()).map_err(Fault::of)?;
+        let redact = |value: &[u8]| crypt::redact(&key, value);
         let mut bytes = json.as_deref();
         let reader = bytes.as_mut().map(|bytes| bytes as &mut dyn Read);
         let read = vendor::read_plan(vendor, code, reader, &redact).map_err(Fault::of)?;
@@ -89,18 +85,9 @@ impl Chain {
 }
 
 fn sha256(file: File, most: u64) -> std::io::Result<[u8; 32]> {
-    let mut hash = digest::Context::new(&digest::SHA256);
-    let mut file = file.take(most);
-    let mut piece = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut piece)? {
-            0 => break,
-            read => hash.update(&piece[..read]),
-        }
-    }
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(hash.finish().as_ref());
-    Ok(bytes)
+    let mut hasher = Hasher::new();
+    std::io::copy(&mut file.take(most), &mut hasher)?;
+    Ok(hasher.finish())
 }
 
 /// Changes for other eyes: what the run masks in logs is masked here, too.

@@ -22,7 +22,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::{crypt::Secret, domain::limits};
+use crate::{
+    crypt::{self, Secret},
+    domain::limits,
+};
 
 use super::{No, States};
 
@@ -150,7 +153,7 @@ impl Endpoint {
         let right = Secret::new(format!("{USER}:{}", self.states.password().expose()));
         STANDARD
             .decode(given.trim())
-            .is_ok_and(|given| aws_lc_rs::constant_time::verify_slices_are_equal(&given, right.expose().as_bytes()).is_ok())
+            .is_ok_and(|given| crypt::same(&given, right.expose().as_bytes()))
     }
 
     /// The whole body, or the answer that says why not.

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Deserialize;
 
 use crate::{
-    crypt::{Key, Secret, seal_under},
+    crypt::{Key, Secret, write_file_under},
     domain::RunId,
     protocol::{StateAccess, file, state_label},
 };
@@ -133,8 +133,10 @@ impl States {
     }
 
     fn persist(&self, number: u32, n: u32, state: &[u8]) -> Result<(), Fault> {
-        let sealed = seal_under(&self.key, state_label(self.run, number, n).as_bytes(), state);
-        self.dir.write_durably(&file::state(number, n), &sealed)
+        let (path, label) = (self.dir.short(&file::state(number, n)), state_label(self.run, number, n));
+        write_file_under(&path, &self.key, label.as_bytes(), &mut &*state)
+            .map(drop)
+            .map_err(Fault::io("write a version of the state"))
     }
 
     /// Takes the lock that `info` describes. Taking one's own lock again is fine.
