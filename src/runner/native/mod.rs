@@ -19,10 +19,24 @@
 //! - When [`RunningJail::wait`] returns, every process of the jail is dead.
 //! - All `unsafe` code stands in `sys.rs`.
 
+mod cgroup;
 mod error;
+mod fence;
+mod init;
 mod jailer;
+mod mounts;
+mod privileges;
+mod processes;
+mod program;
+mod root;
 mod running;
+mod seccomp;
+mod supervise;
+mod sys;
+mod wire;
+mod zygote;
 
+pub use cgroup::{find as find_cgroups, sweep as sweep_cgroups};
 pub use error::JailError;
 pub use jailer::{Jailer, PhaseJail};
 pub use running::{JailEnd, Mechanism, RunningJail, StopSignal, Usage};
