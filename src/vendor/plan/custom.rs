@@ -21,14 +21,20 @@ use super::{
     Bounded, PlanError, PlanRead, canonical,
     collect::Collected,
     failed, finish,
-    value::{Hash, Raw, parse, side_with_paths},
+    redactor::{Hash, Redactor},
+    value::{Raw, parse, side_with_paths},
 };
 use crate::domain::{Action, Delta, ResourceChange, limits};
 
 const WHAT: &str = "what the plan command wrote to $AIRLOCK_PLAN_FILE";
 
 pub fn read(code: i32, json: Option<&mut dyn Read>, hash: Hash<'_>) -> Result<PlanRead, PlanError> {
-    let mut entries = Entries { hash, collected: Collected::default(), canonical: Context::new(&SHA256), nameless: 0 };
+    let mut entries = Entries {
+        redactor: Redactor::new(hash),
+        collected: Collected::default(),
+        canonical: Context::new(&SHA256),
+        nameless: 0,
+    };
     let mut warnings = Vec::new();
     match (code, json) {
         (0, Some(_)) => {
@@ -37,6 +43,7 @@ pub fn read(code: i32, json: Option<&mut dyn Read>, hash: Hash<'_>) -> Result<Pl
         (_, Some(json)) => entries.read(json)?,
         (_, None) => {}
     }
+    entries.redactor.sweep(&mut entries.collected.changes);
     warnings.extend(entries.collected.warnings());
     if entries.nameless > 0 {
         warnings.push(format!("{} paths under `sensitive` name nothing in `before` or `after`", entries.nameless));
@@ -89,7 +96,7 @@ impl Sensitive {
 }
 
 struct Entries<'h> {
-    hash: Hash<'h>,
+    redactor: Redactor<'h>,
     collected: Collected,
     /// Over all entries before redaction.
     canonical: Context,
@@ -131,8 +138,8 @@ impl Entries<'_> {
                 *named |= known == path;
             }
         };
-        let before = side_with_paths(before.as_deref(), &paths, self.hash, &mut mark);
-        let after = side_with_paths(after.as_deref(), &paths, self.hash, &mut mark);
+        let before = side_with_paths(before.as_deref(), &paths, &mut self.redactor, &mut mark);
+        let after = side_with_paths(after.as_deref(), &paths, &mut self.redactor, &mut mark);
         self.nameless += named.iter().filter(|named| !**named).count();
         let mut sensitive = before.sensitive;
         sensitive.extend(after.sensitive);

@@ -7,6 +7,7 @@
 mod canonical;
 mod collect;
 mod custom;
+mod redactor;
 mod terraform;
 mod value;
 

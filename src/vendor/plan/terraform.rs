@@ -19,7 +19,8 @@ use super::{
     Bounded, PlanError, PlanRead,
     collect::Collected,
     failed,
-    value::{Hash, escaped, side},
+    redactor::{Hash, Redactor},
+    value::{Side, escaped, side},
 };
 use crate::domain::{Action, OutputChange, ResourceChange, limits};
 
@@ -27,7 +28,7 @@ const WHAT: &str = "the plan as JSON";
 
 pub fn read(code: i32, json: impl Read, hash: Hash<'_>) -> Result<PlanRead, PlanError> {
     let mut bounded = Bounded::new(json, limits::PLAN_JSON_BYTES);
-    let mut plan = Plan { hash, collected: Collected::default(), deferred: 0, version: None };
+    let mut plan = Plan { redactor: Redactor::new(hash), collected: Collected::default(), deferred: 0, version: None };
     let mut deserializer = serde_json::Deserializer::from_reader(BufReader::with_capacity(64 * 1024, &mut bounded));
     let read = deserializer.deserialize_map(&mut plan).and_then(|()| deserializer.end());
     drop(deserializer);
@@ -39,6 +40,7 @@ pub fn read(code: i32, json: impl Read, hash: Hash<'_>) -> Result<PlanRead, Plan
         None => {}
     }
     read.map_err(|error| failed(WHAT, limits::PLAN_JSON_BYTES, bounded.is_exceeded(), error))?;
+    plan.redactor.sweep(&mut plan.collected.changes);
     let delta = plan.collected.delta();
     let mut warnings = plan.collected.warnings();
     if plan.deferred > 0 {
@@ -54,7 +56,7 @@ pub fn read(code: i32, json: impl Read, hash: Hash<'_>) -> Result<PlanRead, Plan
 }
 
 struct Plan<'h> {
-    hash: Hash<'h>,
+    redactor: Redactor<'h>,
     collected: Collected,
     deferred: usize,
     version: Option<String>,
@@ -117,7 +119,7 @@ impl Plan<'_> {
     fn resource(&mut self, resource: Resource) {
         let Resource { address, previous_address, deposed, type_name, change } = resource;
         let moved_from = previous_address.filter(|previous| *previous != address);
-        let (before, after) = change.sides(self.hash);
+        let (before, after) = change.sides(&mut self.redactor);
         let mut sensitive = before.sensitive;
         sensitive.extend(after.sensitive);
         sensitive.sort();
@@ -155,7 +157,7 @@ impl Plan<'_> {
             Fate::Forgotten => Action::Delete,
             Fate::Is(action) => action,
         };
-        let (before, after) = change.sides(self.hash);
+        let (before, after) = change.sides(&mut self.redactor);
         let sensitive = !before.sensitive.is_empty() || !after.sensitive.is_empty();
         self.collected.output(OutputChange { name, action, before: before.value, after: after.value, sensitive });
     }
@@ -171,10 +173,10 @@ fn bookkeeping(moved_from: Option<&str>, imported: bool) -> Option<(String, Stri
 }
 
 impl Change {
-    fn sides(&self, hash: Hash<'_>) -> (super::value::Side, super::value::Side) {
+    fn sides(&self, redactor: &mut Redactor<'_>) -> (Side, Side) {
         (
-            side(self.before.as_deref(), None, self.before_sensitive.as_deref(), hash),
-            side(self.after.as_deref(), self.after_unknown.as_deref(), self.after_sensitive.as_deref(), hash),
+            side(self.before.as_deref(), None, self.before_sensitive.as_deref(), redactor),
+            side(self.after.as_deref(), self.after_unknown.as_deref(), self.after_sensitive.as_deref(), redactor),
         )
     }
 

@@ -105,6 +105,23 @@ fn sensitive_parts_are_hashed_wherever_they_are_nested() {
 }
 
 #[test]
+fn what_is_sensitive_in_one_place_is_hidden_in_every_place() {
+    let read = plan(&json!([
+        {"address": "a.b", "change": {"actions": ["update"],
+            "before": {"input": "hunter2-long", "output": "hunter2-long", "url": "https://u:hunter2-long@h", "pin": "1234", "n": "12345"},
+            "after": {"input": "hunter2-long"},
+            "before_sensitive": {"input": true, "pin": true}, "after_sensitive": {"input": true}}},
+        {"address": "a.c", "change": {"actions": ["create"], "after": ["1234", "hunter2-long!"]}},
+    ]));
+    let kept = serde_json::to_string(&read.changes).unwrap();
+    assert!(!kept.contains("hunter2"), "{kept}");
+    assert_eq!(read.changes.resources[0].before["output"], "(sensitive #14)");
+    assert_eq!(read.changes.resources[0].before["n"], "12345");
+    assert_eq!(read.changes.resources[0].sensitive, ["/input", "/output", "/pin", "/url"]);
+    assert_eq!(read.changes.resources[1].sensitive, ["/0", "/1"]);
+}
+
+#[test]
 fn where_value_and_mask_differ_in_shape_more_is_hidden_rather_than_less() {
     for (value, mask) in [
         (json!("secret"), json!({"a": true})),

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, value::RawValue};
 
-use super::canonical;
+use super::{canonical, redactor::Redactor};
 use crate::domain::{limits, verdict};
 
 /// What stands for a value that does not exist yet.
@@ -14,9 +14,6 @@ const PARSED_BYTES: usize = limits::MIB as usize;
 /// Bytes of a text from which it gives way when its value is too large.
 const LONG_TEXT_BYTES: usize = limits::KIB as usize;
 
-/// A short keyed hash.
-pub type Hash<'a> = &'a dyn Fn(&[u8]) -> String;
-
 /// What may be kept of one side.
 #[derive(Debug, Default, PartialEq)]
 pub struct Side {
@@ -26,7 +23,7 @@ pub struct Side {
 }
 
 /// One side with the trees that Terraform lays over it: `true` where a part is unknown or sensitive.
-pub fn side(value: Raw<'_>, unknown: Raw<'_>, sensitive: Raw<'_>, hash: Hash<'_>) -> Side {
+pub fn side(value: Raw<'_>, unknown: Raw<'_>, sensitive: Raw<'_>, redactor: &mut Redactor<'_>) -> Side {
     let (mut value, unknown, mask) = match (parse(value), parse(unknown), parse(sensitive)) {
         (Ok(value), Ok(unknown), Ok(mask)) => (value, unknown, mask),
         (Err(note), _, _) | (_, Err(note), _) | (_, _, Err(note)) => {
@@ -34,15 +31,20 @@ pub fn side(value: Raw<'_>, unknown: Raw<'_>, sensitive: Raw<'_>, hash: Hash<'_>
         }
     };
     let mut found = Vec::new();
-    redact(&mut value, &mask, &mut String::new(), &mut found, hash);
+    redact(&mut value, &mask, &mut String::new(), &mut found, redactor);
     overlay(&mut value, &unknown);
-    trim(&mut value, hash);
+    trim(&mut value, redactor);
     Side { value, sensitive: found }
 }
 
 /// One side with the paths that its writer named as sensitive. `named` is told of each path that was
 /// there.
-pub fn side_with_paths(value: Raw<'_>, paths: &[String], hash: Hash<'_>, named: &mut dyn FnMut(&str)) -> Side {
+pub fn side_with_paths(
+    value: Raw<'_>,
+    paths: &[String],
+    redactor: &mut Redactor<'_>,
+    named: &mut dyn FnMut(&str),
+) -> Side {
     let mut value = match parse(value) {
         Ok(value) => value,
         Err(note) => return Side { value: Value::String(note), sensitive: Vec::new() },
@@ -53,13 +55,13 @@ pub fn side_with_paths(value: Raw<'_>, paths: &[String], hash: Hash<'_>, named: 
     longest_first.sort_by_key(|path| std::cmp::Reverse(path.len()));
     for path in longest_first {
         if let Some(part) = value.pointer_mut(path) {
-            hide(part, hash);
+            redactor.hide(part);
             named(path);
             found.push(path.clone());
         }
     }
     found.reverse();
-    trim(&mut value, hash);
+    trim(&mut value, redactor);
     Side { value, sensitive: found }
 }
 
@@ -82,35 +84,35 @@ fn not_shown(size: usize) -> String {
 
 /// Replaces the parts that `mask` names. Where mask and value do not have the same shape, more is
 /// replaced rather than less.
-fn redact(value: &mut Value, mask: &Value, path: &mut String, found: &mut Vec<String>, hash: Hash<'_>) {
+fn redact(value: &mut Value, mask: &Value, path: &mut String, found: &mut Vec<String>, redactor: &mut Redactor<'_>) {
     match (mask, &mut *value) {
         (Value::Null | Value::Bool(false), _) => {}
         (Value::Object(masks), Value::Object(parts)) => {
             for (key, mask) in masks {
                 let part = parts.get_mut(key);
-                below(path, key, |path| redact(part.unwrap_or(&mut Value::Null), mask, path, found, hash));
+                below(path, key, |path| redact(part.unwrap_or(&mut Value::Null), mask, path, found, redactor));
             }
         }
         (Value::Array(masks), Value::Array(parts)) if masks.len() <= parts.len() => {
             for (n, (mask, part)) in masks.iter().zip(parts).enumerate() {
-                below(path, &n.to_string(), |path| redact(part, mask, path, found, hash));
+                below(path, &n.to_string(), |path| redact(part, mask, path, found, redactor));
             }
         }
         (Value::Object(_) | Value::Array(_), _) if !says_true(mask) => {}
         (Value::Object(masks), Value::Null) => {
             for (key, mask) in masks {
-                below(path, key, |path| redact(&mut Value::Null, mask, path, found, hash));
+                below(path, key, |path| redact(&mut Value::Null, mask, path, found, redactor));
             }
         }
         _ => {
-            hide(value, hash);
+            redactor.hide(value);
             found.push(path.clone());
         }
     }
 }
 
 /// Runs `inside` with `/key` at the end of the path.
-fn below(path: &mut String, key: &str, inside: impl FnOnce(&mut String)) {
+pub fn below(path: &mut String, key: &str, inside: impl FnOnce(&mut String)) {
     let length = path.len();
     path.push('/');
     path.push_str(&escaped(key));
@@ -121,13 +123,6 @@ fn below(path: &mut String, key: &str, inside: impl FnOnce(&mut String)) {
 /// A key as JSON pointers write it (RFC 6901).
 pub fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
-}
-
-/// That there is nothing is no secret.
-fn hide(value: &mut Value, hash: Hash<'_>) {
-    if !value.is_null() {
-        *value = Value::String(format!("(sensitive {})", hash(&canonical::bytes(value))));
-    }
 }
 
 fn says_true(mask: &Value) -> bool {
@@ -179,28 +174,28 @@ fn overlaid(mut value: Value, mark: &Value) -> Value {
 
 /// Makes a value fit [`limits::CHANGE_VALUE_BYTES`]: long texts give way first, then all of it. What
 /// gives way leaves its size and hash, so that a change in it is still seen.
-fn trim(value: &mut Value, hash: Hash<'_>) {
+fn trim(value: &mut Value, redactor: &Redactor<'_>) {
     if size(value) <= limits::CHANGE_VALUE_BYTES {
         return;
     }
     let whole = canonical::bytes(value);
-    trim_texts(value, hash);
+    trim_texts(value, redactor);
     if size(value) > limits::CHANGE_VALUE_BYTES {
-        *value = Value::String(too_long(&whole, hash));
+        *value = Value::String(too_long(&whole, redactor));
     }
 }
 
-fn trim_texts(value: &mut Value, hash: Hash<'_>) {
+fn trim_texts(value: &mut Value, redactor: &Redactor<'_>) {
     match value {
-        Value::String(text) if text.len() > LONG_TEXT_BYTES => *text = too_long(text.as_bytes(), hash),
-        Value::Array(items) => items.iter_mut().for_each(|item| trim_texts(item, hash)),
-        Value::Object(map) => map.values_mut().for_each(|item| trim_texts(item, hash)),
+        Value::String(text) if text.len() > LONG_TEXT_BYTES => *text = too_long(text.as_bytes(), redactor),
+        Value::Array(items) => items.iter_mut().for_each(|item| trim_texts(item, redactor)),
+        Value::Object(map) => map.values_mut().for_each(|item| trim_texts(item, redactor)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
-fn too_long(content: &[u8], hash: Hash<'_>) -> String {
-    format!("({}, not shown, {})", verdict::bytes(content.len() as u64), hash(content))
+fn too_long(content: &[u8], redactor: &Redactor<'_>) -> String {
+    format!("({}, not shown, {})", verdict::bytes(content.len() as u64), redactor.hash(content))
 }
 
 /// Bytes of a value as JSON.
