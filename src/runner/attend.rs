@@ -78,6 +78,8 @@ pub struct Attendance<'a> {
     pub stops_before: u32,
     pub signal: StopSignal,
     pub terms: Terms,
+    /// Whether nothing but this loop limits the jail's memory.
+    pub polls_memory: bool,
     /// The tree that may not grow beyond so many bytes.
     pub tree: OwnedFd,
     pub tree_bytes: u64,
@@ -99,8 +101,9 @@ pub fn attend(jail: RunningJail, pipes: Pipes, attendance: Attendance<'_>) -> Re
     let now = Instant::now();
     let watch = Watch::new(attendance.terms, now);
     let size = Size { measure: None, began: now, next: now + SIZE_EVERY };
+    let memory = attendance.polls_memory.then_some(now);
     let mut attending =
-        Attending { jail, pipes, with: attendance, watch, size, memory: now, report: Vec::new(), piece: vec![0; PIECE] };
+        Attending { jail, pipes, with: attendance, watch, size, memory, report: Vec::new(), piece: vec![0; PIECE] };
     while !attending.turn()? {}
     attending.end()
 }
@@ -111,8 +114,8 @@ struct Attending<'a> {
     with: Attendance<'a>,
     watch: Watch,
     size: Size,
-    /// When the memory was summed up last.
-    memory: Instant,
+    /// When the memory was summed up last; none where a cgroup limits it.
+    memory: Option<Instant>,
     report: Vec<u8>,
     piece: Vec<u8>,
 }
@@ -141,7 +144,7 @@ impl Attending<'_> {
             }
         };
         self.enforce(now)?;
-        let until = [deadline, self.with.log.due(), Some(self.memory + MEMORY_EVERY), Some(self.size.next)];
+        let until = [deadline, self.with.log.due(), self.memory.map(|last| last + MEMORY_EVERY), Some(self.size.next)];
         let ready = self.wait(until.into_iter().flatten().min().unwrap_or(now), now)?;
         self.read(ready)?;
         if self.with.log.due().is_some_and(|due| due <= Instant::now()) {
@@ -171,9 +174,9 @@ impl Attending<'_> {
     }
 
     fn enforce(&mut self, now: Instant) -> Result<(), Fault> {
-        if now >= self.memory + MEMORY_EVERY {
+        if self.memory.is_some_and(|last| now >= last + MEMORY_EVERY) {
             self.jail.enforce();
-            self.memory = now;
+            self.memory = Some(now);
         }
         if now >= self.size.next && self.measure(now, SIZE_STEP)? {
             self.size.next = Instant::now() + SIZE_EVERY.max(SIZE_SHARE * self.size.began.elapsed());

@@ -61,6 +61,15 @@ impl Tree {
         Ok(Self { open, root, workspace, run, owner })
     }
 
+    /// Removes what lies in `dir` although nobody opened it.
+    pub fn remove_left_over(dir: &ChainDir) -> Result<(), Fault> {
+        let path = dir.path().join(file::TREE);
+        if !path.exists() {
+            return Ok(());
+        }
+        Workspace::adopt(&path, None).and_then(Workspace::remove).map_err(Fault::of)
+    }
+
     /// For sealing or removing it.
     pub fn into_workspace(self) -> Workspace<Open> {
         self.open

@@ -1,6 +1,6 @@
 //! Phase `preparing`: the workspace is made fresh, and everything that phases find in it is put there.
 
-use std::{fs::File, path::PathBuf, time::Duration};
+use std::{fs::File, path::PathBuf};
 
 use crate::{
     domain::{BranchName, CommitSha, Verdict, limits, stack::{ExecutorKind, NetworkMode}, verdict::bytes},
@@ -77,6 +77,11 @@ impl Chain {
         RunFacts { commit: self.commit.clone(), ..self.spec.run.clone() }
     }
 
+    /// Whether phases run in a jail.
+    pub(super) fn confined(&self) -> bool {
+        self.jail.kind == ExecutorKind::Jail
+    }
+
     fn check_disk(&self, floor: u64) -> Result<(), Fault> {
         let disk = rustix::fs::fstatvfs(self.tools.dir.fd()).map_err(Fault::io("ask for the disk's free space"))?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
@@ -91,7 +96,7 @@ impl Chain {
     }
 
     fn fetch(&mut self, wanted: &Wanted, desk: &mut Desk) -> Result<Verdict, Fault> {
-        let confined = self.jail.kind == ExecutorKind::Jail;
+        let confined = self.confined();
         let local = wanted.local.as_ref().map(|host| {
             if confined { LOCAL_REPOSITORY.to_owned() } else { host.display().to_string() }
         });

@@ -4,19 +4,16 @@ use std::{net::TcpListener, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use crate::{
     crypt::Secret,
-    domain::{
-        Phase, State, Verdict, limits,
-        stack::{ExecutorKind, NetworkMode},
-    },
+    domain::{Phase, State, Verdict, limits, stack::NetworkMode},
     protocol::{Bind, Command, Environment, Shell, StateAccess, inside},
-    vendor::{self, Outcome, StateEndpoint, Surroundings},
+    vendor::{self, Outcome, Places, StateEndpoint, Surroundings},
 };
 
-use super::{Chain, desk::Desk};
+use super::{Chain, desk::Desk, prepare::name_in_run};
 use crate::runner::{
     attend::{Attendance, Attended, Pipes, attend},
     fault::Fault,
-    native::{PhaseJail, StopSignal},
+    native::{Mechanism, PhaseJail, StopSignal},
     state::http,
     watch::{Terms, Why},
 };
@@ -38,6 +35,15 @@ pub(super) struct Program {
     pub silence: Option<Duration>,
 }
 
+/// What a phase is told beside the run's facts.
+struct Told {
+    final_state: Option<State>,
+    /// Address of the managed state.
+    state: Option<String>,
+    /// Whether there are settings for Terraform itself.
+    cli_config: bool,
+}
+
 impl Chain {
     /// Runs a phase's hooks and command.
     pub(super) fn shell(&mut self, shell: &Shell, ends_as: Option<State>, desk: &mut Desk) -> Result<Verdict, Fault> {
@@ -45,12 +51,12 @@ impl Chain {
             desk.log.note("skipped, because the stack's environment says AIRLOCK_SKIP_APPLYING=true");
             return Ok(Verdict::SUCCESS);
         }
-        self.write_cli_config(shell)?;
+        let cli_config = self.write_cli_config(shell)?;
         if shell.phase == Phase::Planning {
             self.forget_old_plans()?;
         }
         let state = self.open_state(shell, desk.number)?;
-        let program = self.program(shell, ends_as, state)?;
+        let program = self.program(shell, Told { final_state: ends_as, state, cli_config })?;
         let attended = self.run_program(program, desk);
         desk.produced.states = self.close_state(shell);
         let attended = attended?;
@@ -82,7 +88,8 @@ impl Chain {
                 argv: program.argv,
                 environment: program.environment,
                 cwd: PathBuf::from(&self.places.workspace),
-                network: program.network,
+                // Without a jail there is no other network; the stack's page says so in red.
+                network: if self.confined() { program.network } else { NetworkMode::Host },
                 binds: program.binds,
                 limits: self.jail.limits.clone(),
                 listen: program.listen,
@@ -104,6 +111,7 @@ impl Chain {
                 silence: program.silence,
                 grace: Duration::from_secs(self.spec.stop_grace_seconds),
             },
+            polls_memory: self.tools.jailer.limited_by() == Mechanism::Poll,
             tree,
             tree_bytes: self.jail.limits.workspace_bytes,
         };
@@ -118,9 +126,11 @@ impl Chain {
         self.tree().and_then(|tree| tree.root())
     }
 
-    fn program(&self, shell: &Shell, final_state: Option<State>, state: Option<String>) -> Result<Program, Fault> {
+    fn program(&self, shell: &Shell, told: Told) -> Result<Program, Fault> {
+        let Told { final_state, state, cli_config } = told;
         let facts = self.facts();
-        let script = vendor::script(shell, &facts, &self.places);
+        let places = self.places(shell);
+        let script = vendor::script(shell, &facts, &places);
         let targets = match &shell.command {
             Command::Plan { targets, .. } => targets.as_slice(),
             Command::Init | Command::Apply | Command::Destroy | Command::Perform { .. } | Command::Nothing => &[],
@@ -137,11 +147,12 @@ impl Chain {
         let environment = vendor::environment(&Surroundings {
             facts: &facts,
             phase: shell.phase,
-            places: &self.places,
+            places: &places,
             variables: &self.spec.secrets.variables,
             carried: &self.carried,
             targets,
             state,
+            cli_config,
             final_state,
         });
         let silence = self.jail.limits.silence_seconds;
@@ -149,7 +160,7 @@ impl Chain {
             argv: argv(script.argv()),
             environment,
             network: facts.network.clone(),
-            binds: shell.binds.clone(),
+            binds: if self.confined() { shell.binds.clone() } else { Vec::new() },
             listen,
             signal: stop_signal(&facts.vendor),
             wall: Duration::from_secs(shell.wall_seconds),
@@ -183,22 +194,39 @@ impl Chain {
     }
 
     fn has_own_network(&self) -> bool {
-        self.jail.kind == ExecutorKind::Jail && self.spec.run.network != NetworkMode::Host
+        self.confined() && self.spec.run.network != NetworkMode::Host
     }
 
-    /// Terraform's own settings: where providers come from.
-    fn write_cli_config(&self, shell: &Shell) -> Result<(), Fault> {
+    /// Where things lie for this phase. Without a jail, a grant is the host's own path.
+    fn places(&self, shell: &Shell) -> Places {
+        let mut places = self.places.clone();
+        for bind in shell.binds.iter().filter(|_| !self.confined()) {
+            let host = bind.host.display().to_string();
+            if bind.inside.as_os_str() == inside::PROVIDER_MIRROR {
+                places.provider_mirror = host;
+            } else if bind.inside.as_os_str() == inside::PLUGIN_CACHE {
+                places.plugin_cache = host;
+            }
+        }
+        places
+    }
+
+    /// Terraform's own settings: where providers come from. True when there are any.
+    fn write_cli_config(&self, shell: &Shell) -> Result<bool, Fault> {
         if !self.spec.run.vendor.has_state() {
-            return Ok(());
+            return Ok(false);
         }
         let has = |inside: &str| shell.binds.iter().any(|bind| bind.inside.as_os_str() == inside);
-        let text = vendor::cli_config(&self.places, has(inside::PROVIDER_MIRROR), has(inside::PLUGIN_CACHE));
-        self.tree()?.write_run_file(super::prepare::name_in_run(&self.places.cli_config()), text.as_bytes())
+        let text = vendor::cli_config(&self.places(shell), has(inside::PROVIDER_MIRROR), has(inside::PLUGIN_CACHE));
+        if let Some(text) = &text {
+            self.tree()?.write_run_file(name_in_run(&self.places.cli_config()), text.as_bytes())?;
+        }
+        Ok(text.is_some())
     }
 
     /// Takes up what phases have left in `$AIRLOCK_ENV`.
     pub(super) fn read_carried(&mut self) -> Result<(), Fault> {
-        let name = super::prepare::name_in_run(inside::ENV_FILE);
+        let name = name_in_run(inside::ENV_FILE);
         let content = self.tree()?.read_run_file(name, limits::CARRIED_BYTES as u64)?.unwrap_or_default();
         self.carried = vendor::carried(&content).map_err(Fault::of)?.variables;
         let secret = |name: &_| self.spec.secrets.variables.iter().any(|old| old.sensitive && old.name == *name);
