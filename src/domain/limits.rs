@@ -121,6 +121,16 @@ pub const LOG_TAIL_LINES: usize = 1_000;
 pub const LOG_EVENT_BYTES: usize = 16 * KIB as usize;
 /// Bytes of text in one frame of a compressed log.
 pub const LOG_FRAME_BYTES: usize = 256 * KIB as usize;
+/// Bytes of text that one index entry stands for, so that a line is found by reading no more.
+pub const LOG_ENTRY_BYTES: usize = 64 * KIB as usize;
+/// Bytes of text on one page of rows.
+pub const LOG_PAGE_BYTES: usize = 2 * MIB as usize;
+/// Bytes of text that one search looks through before it returns where to go on.
+pub const LOG_SEARCH_BYTES: u64 = 32 * MIB;
+/// Bytes of what is searched for.
+pub const LOG_NEEDLE_BYTES: usize = KIB as usize;
+/// Bytes of encoded pieces that readers of live logs share.
+pub const LOG_SHARED_BYTES: usize = 8 * MIB as usize;
 /// Time within which printed text is on disk.
 pub const LOG_FLUSH: Duration = Duration::from_millis(50);
 

@@ -131,14 +131,17 @@ pub(super) fn heads(add: &mut impl FnMut(&[u8])) {
 pub(super) fn look(text: &[u8], at: usize, before: u8, ended: bool) -> Sight {
     let rest = &text[at..];
     let sight = match rest[0] {
-        b'A' if !before.is_ascii_alphanumeric() => access_key(rest, ended),
+        b'A' if !word(before) => access_key(rest, ended),
         b'e' if !word(before) => jwt(rest),
         b'-' => pem(rest),
         b's' | b'S' => aws_secret(rest, ended),
         b'0'..=b'9' => entra_secret(rest, ended),
         _ => Sight::Nothing,
     };
-    let sight = if matches!(sight, Sight::Nothing) { known_token(rest, before) } else { sight };
+    let sight = match (sight, rest[0]) {
+        (Sight::Nothing, b'g' | b'x' | b'h' | b'A' | b'S' | b'&' | b'?') => known_token(rest, before),
+        (sight, _) => sight,
+    };
     match sight {
         Sight::Nothing => Sight::Nothing,
         Sight::Open { from } => Sight::Open { from: from.map(|from| at + from) },

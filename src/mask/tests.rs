@@ -276,7 +276,7 @@ fn a_command_without_end_is_masked_without_end() {
     let mut out = Vec::new();
     masker.push(b"::add-mask ", &mut out);
     for _ in 0..40 {
-        masker.push(&[b'x'; 64 << 10], &mut out);
+        masker.push(&vec![b'x'; 64 << 10], &mut out);
         assert!(masker.held() <= 1 << 20);
     }
     masker.push(b"\nafter", &mut out);
@@ -405,7 +405,9 @@ proptest! {
         text in "[ab]{1,12}",
     ) {
         let mut set = Patterns::default();
-        patterns.iter().for_each(|pattern| set.add(pattern.as_bytes()));
+        for pattern in &patterns {
+            set.add(pattern.as_bytes());
+        }
         set.sort();
         let longest = patterns.iter().filter(|pattern| text.starts_with(*pattern)).map(String::len).max();
         prop_assert_eq!(set.longest(text.as_bytes()), longest);
