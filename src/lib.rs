@@ -18,6 +18,7 @@
 //! | [`runner::native`] | the jail: a root of its own, no privileges, exact limits, no survivors |
 //! | [`vendor`] | what terraform, opentofu and custom commands run, and how plans are read |
 //! | [`source`] | git addresses and fetching, uploaded archives |
+//! | [`workspace`] | the tree that a run works in: made, sealed while the run waits, opened, erased |
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
 
@@ -29,3 +30,4 @@ pub mod protocol;
 pub mod runner;
 pub mod source;
 pub mod vendor;
+pub mod workspace;

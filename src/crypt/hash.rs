@@ -1,0 +1,105 @@
+//! Digests, and hashes that need a key.
+
+use std::fmt;
+
+use aws_lc_rs::{constant_time, digest as sha2, hmac};
+
+use super::Key;
+use crate::domain::Digest;
+
+/// SHA-256 of what comes in pieces.
+#[derive(Clone)]
+pub struct Hasher(sha2::Context);
+
+impl Hasher {
+    pub fn new() -> Self {
+        Self(sha2::Context::new(&sha2::SHA256))
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn finish(self) -> [u8; 32] {
+        self.0.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+
+    pub fn digest(self) -> Digest {
+        Digest::from_bytes(self.finish())
+    }
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hasher(…)")
+    }
+}
+
+impl std::io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// SHA-256.
+pub fn digest(bytes: &[u8]) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.update(bytes);
+    hasher.digest()
+}
+
+/// What stands for a sensitive value: `hmac:` and 8 hexadecimal digits (HMAC-SHA256, cut short).
+///
+/// Equal values give equal hashes under one key, so that people see *that* a secret changes. Short
+/// enough that it does not serve to guess the value by trying, even for somebody with the key.
+pub fn redact(key: &Key, value: &[u8]) -> String {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.expose()), value);
+    format!("hmac:{}", hex::encode(&tag.as_ref()[..4]))
+}
+
+/// Whether two byte strings are equal, in a time that does not depend on where they differ.
+pub fn same(one: &[u8], other: &[u8]) -> bool {
+    constant_time::verify_slices_are_equal(one, other).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_does_not_depend_on_the_pieces() {
+        let mut hasher = Hasher::new();
+        hasher.update(b"a");
+        hasher.update(b"bc");
+        assert_eq!(hasher.digest(), digest(b"abc"));
+        // FIPS 180-4, the first example.
+        assert_eq!(digest(b"abc").digits(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+
+    #[test]
+    fn a_redacted_value_shows_only_whether_it_is_the_same() {
+        let key = Key::new([1; 32]);
+        let shown = redact(&key, b"hunter2");
+        assert_eq!(shown.len(), "hmac:1a2b3c4d".len());
+        assert_eq!(shown, redact(&key, b"hunter2"));
+        assert_ne!(shown, redact(&key, b"hunter3"));
+        assert_ne!(shown, redact(&Key::new([2; 32]), b"hunter2"));
+    }
+
+    #[test]
+    fn comparing_says_what_plain_comparing_says() {
+        assert!(same(b"", b"") && same(b"abc", b"abc"));
+        assert!(!same(b"abc", b"abd") && !same(b"abc", b"ab"));
+    }
+}
