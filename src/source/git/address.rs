@@ -48,7 +48,9 @@ pub enum AddressError {
     NoPath,
     #[error("the address must not hold a query or a fragment; the branch is a setting of its own")]
     Query,
-    #[error("`{0}` is neither an absolute path nor an address; use https://, ssh://, user@host:path or an absolute path")]
+    #[error(
+        "`{0}` is neither an absolute path nor an address; use https://, ssh://, user@host:path or an absolute path"
+    )]
     Relative(String),
     #[error("the path must not hold `..`")]
     Upwards,
@@ -143,8 +145,7 @@ pub fn local_repository(path: &Path, local_sources: &[PathBuf]) -> Result<PathBu
     if !local_sources.iter().any(|source| path.starts_with(source)) && !path.canonicalize().is_ok_and(|p| listed(&p)) {
         return Err(not_listed());
     }
-    let real =
-        path.canonicalize().map_err(|error| AddressError::Unreadable { path: path.to_owned(), error })?;
+    let real = path.canonicalize().map_err(|error| AddressError::Unreadable { path: path.to_owned(), error })?;
     if !listed(&real) {
         return Err(not_listed());
     }

@@ -29,7 +29,9 @@ pub enum FetchError {
     CredentialRefused { address: String },
     #[error("the stored ssh key for {address} cannot be read; it must be a private key without a passphrase")]
     BadKey { address: String },
-    #[error("the host key of {address} is not the known one; compare it, then put its line into the credential's known_hosts")]
+    #[error(
+        "the host key of {address} is not the known one; compare it, then put its line into the credential's known_hosts"
+    )]
     HostKey { address: String },
     #[error("there is no repository at {address}, or the credential may not see it")]
     NoRepository { address: String },
@@ -97,8 +99,9 @@ const WORDS: &[(&[&str], fn(&Request<'_>, String, String) -> FetchError)] = &[
             None => FetchError::CredentialWanted { address },
         },
     ),
-    (&["SSL certificate", "certificate verif", "server certificate"], |_, address, said| {
-        FetchError::Certificate { address, said }
+    (&["SSL certificate", "certificate verif", "server certificate"], |_, address, said| FetchError::Certificate {
+        address,
+        said,
     }),
     (
         &[

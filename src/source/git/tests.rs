@@ -133,9 +133,10 @@ fn a_server_that_gives_no_single_commits_is_asked_for_the_branch() {
     }
     // The oldest protocol has the server refuse what it did not advertise.
     let mut rig = Rig::new();
-    rig.environment = [("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "protocol.version"), ("GIT_CONFIG_VALUE_0", "0")]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .into();
+    rig.environment =
+        [("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "protocol.version"), ("GIT_CONFIG_VALUE_0", "0")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
     let fetched = rig.fetch(&local(&repository), |request| request.commit = Some(&first));
     assert_eq!(fetched.result, Ok(first.clone()), "{}", fetched.log);
     assert!(fetched.log.contains("fetching the branch"), "{}", fetched.log);
@@ -208,7 +209,13 @@ fn submodules_are_left_alone_unless_asked_for_and_never_come_from_this_disk() {
     inner.commit("inner.txt", "inner\n");
     let repository = Repository::new();
     repository.git(&[
-        "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.path().to_str().unwrap(), "sub",
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "--quiet",
+        "add",
+        inner.path().to_str().unwrap(),
+        "sub",
     ]);
     let head = repository.commit("a.txt", "one\n");
     let rig = Rig::new();
@@ -290,10 +297,22 @@ fn what_git_and_ssh_say_becomes_a_sentence() {
         into: "/workspace",
     };
     for (said, expected) in [
-        ("No ED25519 host key is known for example.org and you have requested strict checking.\nHost key verification failed.\nfatal: Could not read from remote repository.", "the host key of"),
-        ("@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed.", "the host key of"),
-        ("git@example.org: Permission denied (publickey).\nfatal: Could not read from remote repository.", "refused the stored credential"),
-        ("Load key \"/tmp/x/key\": error in libcrypto\ngit@example.org: Permission denied (publickey).", "cannot be read; it must be a private key"),
+        (
+            "No ED25519 host key is known for example.org and you have requested strict checking.\nHost key verification failed.\nfatal: Could not read from remote repository.",
+            "the host key of",
+        ),
+        (
+            "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed.",
+            "the host key of",
+        ),
+        (
+            "git@example.org: Permission denied (publickey).\nfatal: Could not read from remote repository.",
+            "refused the stored credential",
+        ),
+        (
+            "Load key \"/tmp/x/key\": error in libcrypto\ngit@example.org: Permission denied (publickey).",
+            "cannot be read; it must be a private key",
+        ),
         ("ssh: Could not resolve hostname example.org: Name or service not known", "is not known"),
         ("ssh: connect to host example.org port 22: Connection timed out", "cannot be reached"),
         ("fatal: unable to access 'https://x/': SSL certificate problem: self-signed certificate", "is not trusted"),
@@ -307,6 +326,9 @@ fn what_git_and_ssh_say_becomes_a_sentence() {
         assert!(error.contains(expected), "{said}: {error}");
     }
     for reported in ["", "commit", "commit abc\n", "failed\n", "failed new\nx", "\u{fffd}"] {
-        assert!(matches!(fetched(&request, reported.as_bytes()), Err(FetchError::NothingReported { .. })), "{reported}");
+        assert!(
+            matches!(fetched(&request, reported.as_bytes()), Err(FetchError::NothingReported { .. })),
+            "{reported}"
+        );
     }
 }
