@@ -18,7 +18,7 @@ use rustix::{
 use crate::{
     domain::{RelativePath, limits, verdict::bytes},
     protocol::file,
-    workspace::{Open, Workspace},
+    workspace::{Open, Workspace, remove_tree},
 };
 
 use super::{dir::ChainDir, fault::Fault};
@@ -63,11 +63,7 @@ impl Tree {
 
     /// Removes what lies in `dir` although nobody opened it.
     pub fn remove_left_over(dir: &ChainDir) -> Result<(), Fault> {
-        let path = dir.path().join(file::TREE);
-        if !path.exists() {
-            return Ok(());
-        }
-        Workspace::adopt(&path, None).and_then(Workspace::remove).map_err(Fault::of)
+        remove_tree(&dir.path().join(file::TREE)).map_err(Fault::of)
     }
 
     /// For sealing or removing it.

@@ -110,7 +110,7 @@ impl Chain {
             credential: self.spec.secrets.git.as_ref().map(credential),
             into: &workspace,
         };
-        let script = git::script(&request);
+        let script = git::script(&request).map_err(Fault::of)?;
         let mut environment = base_environment();
         environment.extend(script.environment.clone());
         let words = ["sh", "-c", &script.text, "airlock"];

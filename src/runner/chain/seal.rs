@@ -4,7 +4,7 @@ use crate::{
     crypt::Key,
     domain::Verdict,
     protocol::{Open, SealKeys, WorkspaceLeft, file},
-    workspace::{Binding, SealPaths, SealTerms, Sealed, Workspace},
+    workspace::{Binding, SealFailed, SealPaths, SealTerms, Sealed, Workspace, erase},
 };
 
 use super::{Chain, desk::Desk};
@@ -15,9 +15,9 @@ impl Chain {
     pub(super) fn unseal(&mut self, open: &Open, desk: &mut Desk) -> Result<Verdict, Fault> {
         self.remove_workspace()?;
         self.plan_digest = Some(open.plan_digest.clone());
-        let terms = self.seal_terms()?;
+        let keys = self.spec.secrets.open.as_ref().ok_or(Fault::Missing("keys for opening a workspace"))?;
         let path = self.tools.dir.path().join(file::TREE);
-        let opened = Workspace::<Sealed>::at(terms.paths.clone()).open(&terms, &path, self.jail.user).map_err(Fault::of)?;
+        let opened = Workspace::<Sealed>::at(self.terms(keys)?).open(&path, self.jail.user).map_err(Fault::of)?;
         self.tree = Some(Tree::of(opened, &self.tools.dir, self.jail.user)?);
         self.verify_plan(&open.plan_digest)?;
         self.read_carried()?;
@@ -25,12 +25,24 @@ impl Chain {
         Ok(Verdict::SUCCESS)
     }
 
-    /// Seals the workspace; nothing of it is left in clear.
+    /// Seals the workspace; nothing of it is left in clear. After a fault nothing is sealed, and what
+    /// can still be used of the workspace is.
     pub(super) fn seal(&mut self) -> Result<WorkspaceLeft, Fault> {
-        let terms = self.seal_terms()?;
+        let keys = self.spec.secrets.seal.as_ref().ok_or(Fault::Missing("keys for sealing a workspace"))?;
+        let terms = self.terms(keys)?;
         let tree = self.tree.take().ok_or(Fault::Missing("workspace that could be sealed"))?;
-        let (_, report) = tree.into_workspace().seal(&terms).map_err(Fault::of)?;
-        Ok(WorkspaceLeft::Sealed { tree_bytes: report.tree_bytes, sealed_bytes: report.sealed_bytes })
+        let failed = match tree.into_workspace().seal(terms) {
+            Ok((_, report)) => {
+                return Ok(WorkspaceLeft::Sealed { tree_bytes: report.tree_bytes, sealed_bytes: report.sealed_bytes });
+            }
+            Err(failed) => failed,
+        };
+        let fault = Fault::of(&failed);
+        match failed {
+            SealFailed::Kept { workspace, .. } => self.tree = Some(Tree::of(workspace, &self.tools.dir, self.jail.user)?),
+            SealFailed::Remains { workspace, .. } => erase(workspace.paths()).map_err(Fault::of)?,
+        }
+        Err(fault)
     }
 
     /// Removes whatever there is of a workspace in clear.
@@ -42,8 +54,8 @@ impl Chain {
         Ok(WorkspaceLeft::Removed)
     }
 
-    fn seal_terms(&self) -> Result<SealTerms, Fault> {
-        let SealKeys { data_key, sealed, erase } = self.spec.secrets.seal.as_ref().ok_or(Fault::Missing("keys of a seal"))?;
+    fn terms(&self, keys: &SealKeys) -> Result<SealTerms, Fault> {
+        let SealKeys { data_key, sealed, erase } = keys;
         Ok(SealTerms {
             paths: SealPaths { sealed: sealed.clone(), erase: erase.clone() },
             record_key: Key::from_slice(data_key.expose()).map_err(Fault::of)?,

@@ -180,10 +180,11 @@ fn the_jail_dies_with_its_runner() {
     let fifo = shared.join("fifo");
     rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666)).unwrap();
-    trial.steps[1] = perform("exec 9>/run/shared/fifo; echo alive >&9; trap '' TERM; while :; do sleep 0.01; done");
+    trial.steps[1] = perform("echo begun; exec 9>/run/shared/fifo; echo alive >&9; trap '' TERM; while :; do sleep 0.01; done");
     let Step::Shell(shell) = &mut trial.steps[1] else { panic!() };
     shell.binds = vec![Bind { host: shared, inside: "/run/shared".into(), writable: true }];
-    let runner = trial.start();
+    let mut runner = trial.start();
+    runner.until_log(2, Phase::Performing, "begun");
     let mut held = File::open(&fifo).unwrap();
     let mut word = [0; 6];
     held.read_exact(&mut word).unwrap();

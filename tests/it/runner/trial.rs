@@ -157,6 +157,15 @@ impl Trial {
         self.root.path().join("sealed/run.sealed")
     }
 
+    /// Every chain seals with a key of its own.
+    fn seal_keys(&self, chain: u32) -> SealKeys {
+        SealKeys {
+            data_key: Secret::new(vec![u8::try_from(chain).unwrap(); 32]),
+            sealed: self.sealed_file(),
+            erase: self.root.path().join("sealed/run.key"),
+        }
+    }
+
     fn chain_spec(&self) -> ChainSpec {
         ChainSpec {
             version: VERSION,
@@ -184,11 +193,8 @@ impl Trial {
             secrets: ChainSecrets {
                 chain_key: Secret::new(CHAIN_KEY.to_vec()),
                 redaction_key: Secret::new(vec![8; 32]),
-                seal: Some(SealKeys {
-                    data_key: Secret::new(vec![9; 32]),
-                    sealed: self.sealed_file(),
-                    erase: self.root.path().join("sealed/run.key"),
-                }),
+                open: self.chains.checked_sub(1).map(|before| self.seal_keys(before)),
+                seal: Some(self.seal_keys(self.chains)),
                 variables: self
                     .variables
                     .iter()
