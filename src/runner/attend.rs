@@ -206,7 +206,10 @@ impl Attending<'_> {
 
     fn wait(&self, until: Instant, now: Instant) -> Result<Ready, Fault> {
         let streams = [&self.pipes.stdout, &self.pipes.stderr, &self.pipes.report];
-        let mut fds = vec![PollFd::new(&self.jail, PollFlags::IN), PollFd::from_borrowed_fd(self.with.asked.wake(), PollFlags::IN)];
+        let mut fds = vec![
+            PollFd::new(&self.jail, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.with.asked.wake(), PollFlags::IN),
+        ];
         fds.extend(streams.iter().filter_map(|fd| fd.as_ref()).map(|fd| PollFd::new(fd, PollFlags::IN)));
         // A millisecond more, because a turn that comes too early would only wait again.
         let timeout = Timespec::try_from(until.saturating_duration_since(now) + Duration::from_micros(100)).ok();

@@ -15,7 +15,9 @@ pub enum Fault {
     /// Only where in the line, because the text may be secret.
     #[error("the {which} cannot be read (column {column}): server and runner do not agree on it")]
     Spec { which: &'static str, column: usize },
-    #[error("the specification has version {found}; this runner speaks version {spoken}: start the server again, so that both are the same program")]
+    #[error(
+        "the specification has version {found}; this runner speaks version {spoken}: start the server again, so that both are the same program"
+    )]
     Version { found: u32, spoken: u32 },
     #[error("standard output is not the locked `{lock}` of `{dir}`: the runner is started by the server")]
     NotLocked { lock: &'static str, dir: String },

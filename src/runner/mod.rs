@@ -89,7 +89,8 @@ fn run() -> Result<(), Fault> {
 
 /// Nobody of the same user may look into this process from now on, and no dump is made of it.
 fn hide_memory() -> Result<(), Fault> {
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Fault::io("hide this process's memory"))
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(Fault::io("hide this process's memory"))
 }
 
 /// Nothing can be run: says so in the records, so that nobody tries the same again.
@@ -108,9 +109,10 @@ fn carry_out(jail: JailSpec, spec: ChainSpec, jailer: Jailer, dir: Arc<ChainDir>
     let asked = Arc::new(Asked::new()?);
     let (mut spec, key) = take_key(spec)?;
     let masks = MaskSet::new(secrets(&spec.secrets), spec.run.mask_well_known);
-    let states = spec.secrets.state.take().map(|state| {
-        Arc::new(States::new(Arc::clone(&dir), key.clone(), spec.run.id, state.password, state.current))
-    });
+    let states =
+        spec.secrets.state.take().map(|state| {
+            Arc::new(States::new(Arc::clone(&dir), key.clone(), spec.run.id, state.password, state.current))
+        });
     let control = listen(&dir)?;
     let talk = Talk::start(Subjects { control, bells: heard, asked: Arc::clone(&asked), states: states.clone() })?;
     let lock = handed.into_lock();

@@ -75,7 +75,8 @@ impl PhaseLog {
     /// Ends the log; it is on the disk when this returns.
     pub fn finish(self) -> LogEnd {
         let at = self.began.elapsed();
-        let mut warnings: Vec<String> = self.broken.iter().map(|why| format!("the log is not complete: {why}")).collect();
+        let mut warnings: Vec<String> =
+            self.broken.iter().map(|why| format!("the log is not complete: {why}")).collect();
         match self.writer.finish(at) {
             Ok(summary) => {
                 self.bells.logged(summary.bytes);

@@ -44,7 +44,8 @@ impl Handed {
         }
         let spec = io::stdin().as_fd().try_clone_to_owned().map_err(Fault::io(doing))?;
         let lock = io::stdout().as_fd().try_clone_to_owned().map_err(Fault::io(doing))?;
-        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(Fault::io(doing))?;
+        let null =
+            rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(Fault::io(doing))?;
         rustix::stdio::dup2_stdin(&null).and_then(|()| rustix::stdio::dup2_stdout(&null)).map_err(Fault::io(doing))?;
         match rustix::process::setsid() {
             // Already the leader of a session.
@@ -95,7 +96,8 @@ impl Handed {
     /// Refuses to work without the chain's lock: recovery relies on it.
     pub fn check_lock(&self, dir: &ChainDir) -> Result<(), Fault> {
         let not_locked = || Fault::NotLocked { lock: file::LOCK, dir: dir.path().display().to_string() };
-        let named = rustix::fs::statat(dir.fd(), file::LOCK, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).map_err(|_| not_locked())?;
+        let named = rustix::fs::statat(dir.fd(), file::LOCK, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|_| not_locked())?;
         let held = rustix::fs::fstat(&self.lock).map_err(|_| not_locked())?;
         if (named.st_dev, named.st_ino) != (held.st_dev, held.st_ino) {
             return Err(not_locked());

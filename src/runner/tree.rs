@@ -148,7 +148,11 @@ impl Tree {
 
     /// Names and contents of the files of a directory of the workspace that `wanted` names. Links
     /// are followed as far as they stay in the workspace.
-    pub fn configuration(&self, root: &RelativePath, wanted: impl Fn(&str) -> bool) -> Result<Vec<(String, Vec<u8>)>, Fault> {
+    pub fn configuration(
+        &self,
+        root: &RelativePath,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(String, Vec<u8>)>, Fault> {
         let doing = || format!("look into the project root `{root}`");
         let at = if root.as_str().is_empty() { "." } else { root.as_str() };
         let dir = match beneath(&self.workspace, Path::new(at), OFlags::DIRECTORY, ResolveFlags::empty()) {
@@ -164,7 +168,9 @@ impl Tree {
                 continue;
             }
             if found.len() == CONFIGURATION_FILES {
-                return Err(Fault::Other(format!("the project root has more than {CONFIGURATION_FILES} configuration files")));
+                return Err(Fault::Other(format!(
+                    "the project root has more than {CONFIGURATION_FILES} configuration files"
+                )));
             }
             let path = Path::new(at).join(name);
             if let Some(file) = regular(&self.workspace, &path, ResolveFlags::empty())? {

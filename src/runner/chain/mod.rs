@@ -23,8 +23,8 @@ use crate::{
 
 use self::desk::Desk;
 use super::{
-    asked::Asked, bells::Bells, dir::ChainDir, fault::Fault, journal::Journal, native::Jailer,
-    state::States, talk::Talk, tree::Tree,
+    asked::Asked, bells::Bells, dir::ChainDir, fault::Fault, journal::Journal, native::Jailer, state::States,
+    talk::Talk, tree::Tree,
 };
 
 /// What a chain works with.

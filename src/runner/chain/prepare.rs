@@ -3,7 +3,11 @@
 use std::{fs::File, path::PathBuf};
 
 use crate::{
-    domain::{BranchName, CommitSha, Verdict, limits, stack::{ExecutorKind, NetworkMode}, verdict::bytes},
+    domain::{
+        BranchName, CommitSha, Verdict, limits,
+        stack::{ExecutorKind, NetworkMode},
+        verdict::bytes,
+    },
     protocol::{Bind, Environment, Fetch, GitCredential, Prepare, RunFacts, file, inside},
     source::{
         git::{self, Address, Credential},
@@ -12,7 +16,11 @@ use crate::{
     vendor::{self, Places},
 };
 
-use super::{Chain, desk::Desk, shell::{Program, argv}};
+use super::{
+    Chain,
+    desk::Desk,
+    shell::{Program, argv},
+};
 use crate::runner::{dir::ChainDir, fault::Fault, native::StopSignal, tree::Tree, watch::Why};
 
 /// Where a jail that fetches sees a repository of the host.
@@ -43,13 +51,20 @@ impl Chain {
             Fetch::Git { url, branch, commit, submodules, local } => {
                 let address = Address::parse(url).map_err(Fault::of)?;
                 let branch = BranchName::new(branch).map_err(|error| Fault::Other(format!("the branch {error}")))?;
-                let wanted = Wanted { address, branch, commit: commit.clone(), submodules: *submodules, local: local.clone() };
+                let wanted =
+                    Wanted { address, branch, commit: commit.clone(), submodules: *submodules, local: local.clone() };
                 self.fetch(&wanted, desk)?
             }
             Fetch::Upload { path, digest } => {
                 let archive = File::open(path).map_err(Fault::io("open the uploaded source"))?;
-                let info = upload::unpack(archive, self.tree()?.workspace(), self.jail.user, digest).map_err(Fault::of)?;
-                desk.log.note(&format!("unpacked {} ({} entries, {})", digest.short(), info.entries, bytes(info.unpacked)));
+                let info =
+                    upload::unpack(archive, self.tree()?.workspace(), self.jail.user, digest).map_err(Fault::of)?;
+                desk.log.note(&format!(
+                    "unpacked {} ({} entries, {})",
+                    digest.short(),
+                    info.entries,
+                    bytes(info.unpacked)
+                ));
                 Verdict::SUCCESS
             }
         };
@@ -97,9 +112,10 @@ impl Chain {
 
     fn fetch(&mut self, wanted: &Wanted, desk: &mut Desk) -> Result<Verdict, Fault> {
         let confined = self.confined();
-        let local = wanted.local.as_ref().map(|host| {
-            if confined { LOCAL_REPOSITORY.to_owned() } else { host.display().to_string() }
-        });
+        let local = wanted
+            .local
+            .as_ref()
+            .map(|host| if confined { LOCAL_REPOSITORY.to_owned() } else { host.display().to_string() });
         let workspace = self.places.workspace.clone();
         let request = git::Request {
             address: &wanted.address,
@@ -150,7 +166,11 @@ impl Chain {
             let files = tree.configuration(&facts.project_root, wanted)?;
             let files = files.iter().map(|(name, content)| (name.as_str(), content.as_slice()));
             if vendor::needs_managed_state(&facts.vendor, files) {
-                tree.place_in(facts.project_root.as_str(), vendor::OVERRIDE_FILE, vendor::backend_override().as_bytes())?;
+                tree.place_in(
+                    facts.project_root.as_str(),
+                    vendor::OVERRIDE_FILE,
+                    vendor::backend_override().as_bytes(),
+                )?;
                 desk.log.note("the configuration names no backend: the state is managed by Airlock");
             }
         }

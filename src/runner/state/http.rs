@@ -151,9 +151,7 @@ impl Endpoint {
             return false;
         };
         let right = Secret::new(format!("{USER}:{}", self.states.password().expose()));
-        STANDARD
-            .decode(given.trim())
-            .is_ok_and(|given| crypt::same(&given, right.expose().as_bytes()))
+        STANDARD.decode(given.trim()).is_ok_and(|given| crypt::same(&given, right.expose().as_bytes()))
     }
 
     /// The whole body, or the answer that says why not.

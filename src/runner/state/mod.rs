@@ -75,13 +75,7 @@ struct LockInfo {
 }
 
 impl States {
-    pub fn new(
-        dir: Arc<ChainDir>,
-        key: Key,
-        run: RunId,
-        password: Secret<String>,
-        current: Secret<Vec<u8>>,
-    ) -> Self {
+    pub fn new(dir: Arc<ChainDir>, key: Key, run: RunId, password: Secret<String>, current: Secret<Vec<u8>>) -> Self {
         let inner = Inner { phase: None, current: version(current), lock: None };
         Self { dir, key, run, password, inner: Mutex::new(inner) }
     }

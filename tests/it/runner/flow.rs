@@ -15,7 +15,7 @@ fn a_task_runs_its_command_in_a_fresh_workspace_and_leaves_none() {
     assert_eq!(outcome.phases(), [Phase::Preparing, Phase::Performing]);
     assert_eq!(*outcome.verdict(Phase::Performing), Verdict::SUCCESS);
     let log = outcome.log(Phase::Performing);
-    assert_eq!(log, "/workspace\ndone\n");
+    assert_eq!(log, "/workspace\nREADME\ndone\n");
     assert_eq!(outcome.phase(Phase::Performing).produced.log_bytes, log.len() as u64);
     assert_eq!(outcome.end(), (WorkspaceLeft::Removed, false));
     assert!(!outcome.dir.join(file::TREE).exists());
@@ -103,7 +103,8 @@ fn a_plan_without_changes_is_never_applied() {
 
 #[test]
 fn nothing_follows_a_failed_phase() {
-    let mut trial = Trial::planning("echo broken; exit 1", "echo applied").with_ending("echo final=$AIRLOCK_FINAL_RUN_STATE");
+    let mut trial =
+        Trial::planning("echo broken; exit 1", "echo applied").with_ending("echo final=$AIRLOCK_FINAL_RUN_STATE");
     let outcome = trial.run();
     assert_eq!(outcome.phases(), [Phase::Preparing, Phase::Initializing, Phase::Planning, Phase::Ending]);
     assert_eq!(*outcome.verdict(Phase::Planning), Verdict::Exited { code: 1 });
@@ -220,7 +221,8 @@ fn mounted_files_lie_in_the_workspace_and_replace_links_instead_of_following_the
         });
     }
     trial.kind = Kind::Task;
-    trial.steps = vec![prepare, perform("cat target.txt link.txt deep/er/file; test ! -L link.txt && echo x >> link.txt")];
+    trial.steps =
+        vec![prepare, perform("cat target.txt link.txt deep/er/file; test ! -L link.txt && echo x >> link.txt")];
     let outcome = trial.run();
     assert_eq!(outcome.log(Phase::Performing), "untouchedmounteddeep\n".replace('\n', ""));
     assert_eq!(*outcome.verdict(Phase::Performing), Verdict::SUCCESS);
@@ -289,8 +291,12 @@ fn a_source_that_is_not_the_named_one_is_not_run() {
 fn a_replan_forgets_the_plan_before_it() {
     let mut trial = Trial::planning(PLAN, "true");
     let digest = trial.run().phase(Phase::Planning).produced.plan.clone().unwrap().digest;
-    trial.vendor =
-        airlock::domain::stack::Vendor::Custom { init: None, plan: Some("exit 2".to_owned()), apply: None, destroy: None };
+    trial.vendor = airlock::domain::stack::Vendor::Custom {
+        init: None,
+        plan: Some("exit 2".to_owned()),
+        apply: None,
+        destroy: None,
+    };
     trial.steps = vec![open_step(digest.clone()), plan_step()];
     let again = trial.run().phase(Phase::Planning).produced.plan.clone().unwrap();
     assert!(again.changes && again.delta.is_empty(), "{again:?}");

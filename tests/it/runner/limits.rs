@@ -141,7 +141,8 @@ fn a_workspace_that_has_grown_too_large_fails_the_phase() {
 
 #[test]
 fn output_beyond_its_limit_is_dropped_and_the_phase_goes_on() {
-    let mut trial = Trial::task("head -c 300000 /dev/zero | tr '\\0' 'x' | fold -w 99; echo still here > proof; exit 4");
+    let mut trial =
+        Trial::task("head -c 300000 /dev/zero | tr '\\0' 'x' | fold -w 99; echo still here > proof; exit 4");
     trial.jail.limits.output_bytes = 100_000;
     let outcome = trial.run();
     let ended = outcome.phase(Phase::Performing);
@@ -180,7 +181,8 @@ fn the_jail_dies_with_its_runner() {
     let fifo = shared.join("fifo");
     rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666)).unwrap();
-    trial.steps[1] = perform("echo begun; exec 9>/run/shared/fifo; echo alive >&9; trap '' TERM; while :; do sleep 0.01; done");
+    trial.steps[1] =
+        perform("echo begun; exec 9>/run/shared/fifo; echo alive >&9; trap '' TERM; while :; do sleep 0.01; done");
     let Step::Shell(shell) = &mut trial.steps[1] else { panic!() };
     shell.binds = vec![Bind { host: shared, inside: "/run/shared".into(), writable: true }];
     let mut runner = trial.start();

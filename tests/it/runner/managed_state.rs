@@ -46,11 +46,7 @@ fn planning(network: NetworkMode, state: &[u8]) -> Trial {
     trial.network = network;
     trial.state = Some(state.to_vec());
     let prepare = trial.prepare(&[("main.tf", MAIN)]);
-    trial.steps = vec![
-        prepare,
-        at_state(init(), StateAccess::Read),
-        at_state(plan_step(), StateAccess::Write),
-    ];
+    trial.steps = vec![prepare, at_state(init(), StateAccess::Read), at_state(plan_step(), StateAccess::Write)];
     trial.at_end = AtEnd::Seal;
     trial
 }
@@ -86,7 +82,11 @@ fn round_trip(network: NetworkMode) {
     // A run that begins with this state has nothing to do, and writes nothing.
     let mut again = planning(network, &state);
     let unchanged = again.run();
-    assert!(!unchanged.phase(Phase::Planning).produced.plan.clone().unwrap().changes, "{}", unchanged.log(Phase::Planning));
+    assert!(
+        !unchanged.phase(Phase::Planning).produced.plan.clone().unwrap().changes,
+        "{}",
+        unchanged.log(Phase::Planning)
+    );
     assert_eq!(unchanged.phase(Phase::Planning).produced.states, 0);
     assert_eq!(unchanged.end(), (WorkspaceLeft::Removed, false));
 }

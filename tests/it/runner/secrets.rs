@@ -44,7 +44,8 @@ fn masked_values_are_masked_in_changes_too() {
 
 #[test]
 fn a_phase_sees_what_it_was_given_and_nothing_else() {
-    let mut trial = Trial::task("env | cut -d= -f1 | sort; cat /proc/1/environ | tr '\\0' '\\n'").sensitive("TOKEN", "correct horse");
+    let mut trial = Trial::task("env | cut -d= -f1 | sort; cat /proc/1/environ | tr '\\0' '\\n'")
+        .sensitive("TOKEN", "correct horse");
     trial.steps.insert(1, init());
     trial.steps.truncate(2);
     trial.steps.push(perform("env | cut -d= -f1 | sort; id -u; ls /proc/self/fd | wc -l"));

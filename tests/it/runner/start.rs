@@ -53,7 +53,8 @@ fn a_specification_that_is_not_understood_is_not_quoted() {
     let mut trial = Trial::task("true").sensitive("TOKEN", "correct horse battery");
     let lock = trial.next_dir();
     let (jail, chain) = trial.lines();
-    let chain = String::from_utf8(chain).unwrap().replacen("\"sensitive\":true", "\"sensitive\":\"correct horse battery\"", 1);
+    let chain =
+        String::from_utf8(chain).unwrap().replacen("\"sensitive\":true", "\"sensitive\":\"correct horse battery\"", 1);
     let mut raw = spawn(&trial.jail.dir, lock);
     raw.pipe.write_all(&jail).unwrap();
     raw.pipe.write_all(chain.as_bytes()).unwrap();
@@ -94,7 +95,7 @@ fn a_chain_that_has_run_is_not_run_again() {
 
 #[test]
 fn everybody_who_listens_hears_how_far_things_are_and_when_they_end() {
-    let mut trial = Trial::task("read -r line < /run/airlock/never 2>/dev/null; echo one; echo two");
+    let mut trial = Trial::task("echo one; echo two");
     let mut runner = trial.start();
     let mut last = None;
     while let Some(bell) = runner.bell() {

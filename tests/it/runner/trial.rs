@@ -9,7 +9,10 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command as Process, ExitStatus, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use airlock::{
@@ -19,9 +22,9 @@ use airlock::{
         stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
     protocol::{
-        AtEnd, Bell, ChainSecrets, ChainSpec, Command, Fetch, JailSpec, ManagedState, Open, PhaseResult, Prepare, Produced,
-        Record, Request, Root, RunFacts, SealKeys, Shell, StateAccess, Step, VERSION, Variable, WorkspaceLeft, file,
-        read_records, result_label, state_label,
+        AtEnd, Bell, ChainSecrets, ChainSpec, Command, Fetch, JailSpec, ManagedState, Open, PhaseResult, Prepare,
+        Produced, Record, Request, Root, RunFacts, SealKeys, Shell, StateAccess, Step, VERSION, Variable,
+        WorkspaceLeft, file, read_records, result_label, state_label,
     },
 };
 use rustix::{
@@ -43,7 +46,7 @@ fn user() -> Option<u32> {
 
 /// The pieces of a run: its directory, and the specification of the next chain.
 pub struct Trial {
-    pub root: TempDir,
+    pub root: Arc<TempDir>,
     pub jail: JailSpec,
     pub kind: Kind,
     pub vendor: Vendor,
@@ -66,7 +69,7 @@ pub struct Trial {
 impl Trial {
     /// A tracked run of a custom stack, without any phase yet.
     pub fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
+        let root = Arc::new(tempfile::tempdir().unwrap());
         fs::create_dir(root.path().join("sealed")).unwrap();
         let jail = JailSpec {
             version: VERSION,
@@ -137,7 +140,7 @@ impl Trial {
     /// A step that prepares an upload with these files.
     pub fn prepare(&self, files: &[(&str, &str)]) -> Step {
         let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
-        for (name, content) in files {
+        for (name, content) in files.iter().chain(&[("README", "read me\n")]) {
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
             header.set_mode(0o644);
@@ -249,7 +252,7 @@ impl Trial {
         let mut raw = spawn(&self.jail.dir, lock);
         raw.pipe.write_all(&jail).unwrap();
         raw.pipe.write_all(&chain).unwrap();
-        raw.connect()
+        raw.connect(Arc::clone(&self.root))
     }
 
     pub fn run(&mut self) -> Outcome {
@@ -318,13 +321,14 @@ pub fn spawn(dir: &Path, lock: File) -> Raw {
 
 impl Raw {
     /// Waits until the runner listens, which it says by closing its end of the pipe.
-    fn connect(self) -> Runner {
+    fn connect(self, root: Arc<TempDir>) -> Runner {
         let Self { child, pipe, dir } = self;
         let mut ends = [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::empty())];
         rustix::event::poll(&mut ends, None).unwrap();
         let errors = || fs::read_to_string(dir.join(file::ERRORS)).unwrap_or_default();
-        let control = UnixStream::connect(dir.join(file::CONTROL)).unwrap_or_else(|_| panic!("no runner: {}", errors()));
-        Runner { child, control: BufReader::new(control), dir }
+        let control =
+            UnixStream::connect(dir.join(file::CONTROL)).unwrap_or_else(|_| panic!("no runner: {}", errors()));
+        Runner { child, control: BufReader::new(control), dir, root }
     }
 
     /// Waits for the end of a runner that has nothing to say.
@@ -341,6 +345,7 @@ pub struct Runner {
     pub child: Child,
     control: BufReader<UnixStream>,
     dir: PathBuf,
+    root: Arc<TempDir>,
 }
 
 impl Runner {
@@ -375,9 +380,9 @@ impl Runner {
 
     /// Hangs up, as a server that dies, and waits for the process.
     pub fn hang_up(self) -> Outcome {
-        let Self { child, control, dir } = self;
+        let Self { child, control, dir, root } = self;
         control.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
-        Self { child, control, dir }.outcome()
+        Self { child, control, dir, root }.outcome()
     }
 
     fn outcome(mut self) -> Outcome {
@@ -388,13 +393,16 @@ impl Runner {
         let ended = records
             .iter()
             .filter_map(|record| match record {
-                Record::PhaseEnded { number, phase, verdict, produced, .. } => {
-                    Some(Ended { number: *number, phase: *phase, verdict: verdict.clone(), produced: (**produced).clone() })
-                }
+                Record::PhaseEnded { number, phase, verdict, produced, .. } => Some(Ended {
+                    number: *number,
+                    phase: *phase,
+                    verdict: verdict.clone(),
+                    produced: (**produced).clone(),
+                }),
                 _ => None,
             })
             .collect();
-        Outcome { dir: self.dir, records, ended }
+        Outcome { dir: self.dir, records, ended, _root: self.root }
     }
 }
 
@@ -413,6 +421,8 @@ pub struct Outcome {
     pub dir: PathBuf,
     pub records: Vec<Record>,
     pub ended: Vec<Ended>,
+    /// The directory lives for as long as anybody looks at it.
+    _root: Arc<TempDir>,
 }
 
 impl Outcome {
@@ -421,6 +431,8 @@ impl Outcome {
     }
 
     pub fn phases(&self) -> Vec<Phase> {
+        // Shown when a test fails.
+        eprintln!("{:#?}\n{}", self.ended.last(), self.errors());
         self.ended.iter().map(|ended| ended.phase).collect()
     }
 
