@@ -269,16 +269,10 @@ impl Reading<'_> {
         let keys = &self.actions.keys;
         let run_secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
         let chain_key = vault::chain_key(self.run.id, self.chain.number).open(keys, &self.chain.key)?;
-        let needs_seal = at_end != AtEnd::Remove || matches!(self.kind, ChainKind::Apply | ChainKind::Replan);
-        let seal = match (needs_seal, &run_secrets.seal_key) {
-            (true, Some(sealed)) => Some(SealKeys {
-                data_key: vault::seal_key(self.run.id).open(keys, sealed)?,
-                sealed: self.actions.sealed_path(self.run.id),
-                erase: self.actions.erase_path(self.run.id),
-            }),
-            (true, None) => return Err(missing("the key of the sealed workspace")),
-            (false, _) => None,
-        };
+        let open = matches!(self.kind, ChainKind::Apply | ChainKind::Replan);
+        let open = open.then(|| self.seal_keys(run_secrets.seal_key.as_ref())).transpose()?;
+        let own = if self.kind == ChainKind::Replan { &run_secrets.next_seal_key } else { &run_secrets.seal_key };
+        let seal = (at_end != AtEnd::Remove).then(|| self.seal_keys(own.as_ref())).transpose()?;
         let masks: Vec<Secret<String>> = match &run_secrets.masks {
             Some(sealed) => {
                 let json = vault::masks(self.run.id).open(keys, sealed)?;
@@ -289,12 +283,22 @@ impl Reading<'_> {
         Ok(ChainSecrets {
             chain_key,
             redaction_key: vault::redaction_key(keys, self.stack.id).to_secret(),
+            open,
             seal,
             variables: self.variables()?,
             files: self.files()?,
             masks,
             git: self.git_credential()?,
             state: (state != StateAccess::None).then(|| self.managed_state()).transpose()?,
+        })
+    }
+
+    fn seal_keys(&self, wrapped: Option<&Sealed>) -> Result<SealKeys, Error> {
+        let wrapped = wrapped.ok_or_else(|| missing("the key of the sealed workspace"))?;
+        Ok(SealKeys {
+            data_key: vault::seal_key(self.run.id).open(&self.actions.keys, wrapped)?,
+            sealed: self.actions.sealed_path(self.run.id),
+            erase: self.actions.erase_path(self.run.id),
         })
     }
 

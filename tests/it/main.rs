@@ -4,3 +4,5 @@
 
 mod direction;
 mod gallery;
+mod runner;
+mod whole;
