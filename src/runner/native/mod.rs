@@ -38,5 +38,6 @@ mod zygote;
 
 pub use cgroup::{find as find_cgroups, sweep as sweep_cgroups};
 pub use error::JailError;
+pub use fence::landlock_abi;
 pub use jailer::{Jailer, PhaseJail};
 pub use running::{JailEnd, Mechanism, RunningJail, StopSignal, Usage};
