@@ -41,7 +41,22 @@ fn files_of_the_host_are_not_there() {
         assert_eq!(host.says(&script), "", "{server:?}");
         let top = host.says("ls -A / | tr '\\n' ' '");
         for entry in top.split_whitespace() {
-            let known = ["bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "tmp", "usr", "var", "workspace"];
+            let known = [
+                "bin",
+                "dev",
+                "etc",
+                "lib",
+                "lib32",
+                "lib64",
+                "libx32",
+                "proc",
+                "run",
+                "sbin",
+                "tmp",
+                "usr",
+                "var",
+                "workspace",
+            ];
             assert!(known.contains(&entry), "/{entry} should not be there: {top}");
         }
     }
@@ -62,7 +77,14 @@ fn nothing_can_be_mounted() {
         for script in tries {
             assert_ne!(host.sh(&script).verdict, airlock::domain::Verdict::SUCCESS, "{server:?} {script}");
         }
-        for number in [libc::SYS_mount, libc::SYS_fsopen, libc::SYS_move_mount, libc::SYS_open_tree, libc::SYS_pivot_root, libc::SYS_chroot] {
+        for number in [
+            libc::SYS_mount,
+            libc::SYS_fsopen,
+            libc::SYS_move_mount,
+            libc::SYS_open_tree,
+            libc::SYS_pivot_root,
+            libc::SYS_chroot,
+        ] {
             assert_eq!(host.says(&call(number, "0, 0, 0, 0, 0")), libc::EPERM.to_string(), "{server:?} call {number}");
         }
     }

@@ -45,7 +45,10 @@ fn daemons_do_not_outlive_the_phase() {
     for server in servers() {
         let marker = marker("daemon", *server);
         // The shell stays until it has been looked at, through a pipe that the daemon says `ready` on.
-        let script = format!("{{ {}; }} | {{ read line; echo $line; perl -e 'select undef, undef, undef, 0.2'; }}", daemon(&marker));
+        let script = format!(
+            "{{ {}; }} | {{ read line; echo $line; perl -e 'select undef, undef, undef, 0.2'; }}",
+            daemon(&marker)
+        );
         let report = Host::new(*server).run(Phase { marker: Some(marker), ..phase(&script) });
         assert_eq!(report.verdict, Verdict::SUCCESS);
         assert!(report.marked_when_ready >= 1, "the control: it was there: {report:?}");
@@ -81,7 +84,9 @@ fn who_ignores_a_stop_is_killed() {
 }
 
 fn a_jail_dies_with_its_runner() {
-    for (server, kind) in servers().iter().flat_map(|server| [(*server, ExecutorKind::Jail), (*server, ExecutorKind::Unconfined)]) {
+    for (server, kind) in
+        servers().iter().flat_map(|server| [(*server, ExecutorKind::Jail), (*server, ExecutorKind::Unconfined)])
+    {
         let mut host = Host::new(server);
         host.spec.kind = kind;
         let fifo = host.workspace().join("alive");
@@ -94,7 +99,8 @@ fn a_jail_dies_with_its_runner() {
                 (fifo.display().to_string(), "/".into())
             }
         };
-        let script = format!("trap '' TERM; exec 9> {inside}; echo up >&9; echo ready; perl -e 'sleep 1000' & wait; wait");
+        let script =
+            format!("trap '' TERM; exec 9> {inside}; echo up >&9; echo ready; perl -e 'sleep 1000' & wait; wait");
         let phase = Phase { when_ready: WhenReady::Die, network: NetworkMode::Host, cwd, ..phase(&script) };
         // Opened before there is anybody to write, so that nobody waits for anybody.
         let reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
@@ -122,7 +128,11 @@ fn an_unconfined_phase_leaves_nobody_behind() {
             let mut host = Host::new(*server);
             host.spec.kind = ExecutorKind::Unconfined;
             let marker = marker("unconfined", *server);
-            let hold = if stop == WhenReady::Kill { "; perl -e 'sleep 1000'" } else { "; perl -e 'select undef, undef, undef, 0.2'" };
+            let hold = if stop == WhenReady::Kill {
+                "; perl -e 'sleep 1000'"
+            } else {
+                "; perl -e 'select undef, undef, undef, 0.2'"
+            };
             let script = format!("{}{hold}", daemon(&marker));
             let report = host.run(Phase {
                 when_ready: stop,

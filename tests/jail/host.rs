@@ -140,7 +140,8 @@ impl Host {
     }
 
     pub fn run(&self, phase: Phase) -> Report {
-        let mut reports = self.try_run(vec![phase]).unwrap_or_else(|error| panic!("{:?}: no jail: {error}", self.server));
+        let mut reports =
+            self.try_run(vec![phase]).unwrap_or_else(|error| panic!("{:?}: no jail: {error}", self.server));
         reports.pop().unwrap()
     }
 
@@ -173,7 +174,8 @@ impl Host {
 
 /// A phase that runs `sh -c` in the workspace without a network.
 pub fn phase(script: &str) -> Phase {
-    let environment = [("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/tmp/home"), ("LANG", "C.UTF-8")];
+    let environment =
+        [("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/tmp/home"), ("LANG", "C.UTF-8")];
     Phase {
         argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
         environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
@@ -188,7 +190,7 @@ pub fn phase(script: &str) -> Phase {
 }
 
 /// This binary where every user can execute it.
-fn this_binary() -> &'static Path {
+pub fn this_binary() -> &'static Path {
     static COPY: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = COPY.get_or_init(|| {
         let dir = tempfile::Builder::new().prefix("airlock-jail-bin-").tempdir_in("/tmp").unwrap();

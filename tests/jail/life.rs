@@ -8,8 +8,8 @@ use airlock::{
 };
 
 use crate::{
-    host::{Host, Server, phase, servers, succeeds},
-    runner::Phase,
+    host::{Host, Server, phase, servers, succeeds, this_binary},
+    runner::{PROBE, Phase, Probed},
     tests,
 };
 
@@ -28,6 +28,7 @@ tests![
     a_jailer_starts_only_in_a_process_with_one_thread,
     root_never_lends_its_own_uid,
     an_unconfined_phase_runs_as_the_run_s_user,
+    the_host_is_probed_by_really_trying,
 ];
 
 fn a_command_runs_with_exactly_what_it_was_given() {
@@ -48,7 +49,8 @@ fn the_user_is_never_root() {
     for server in servers() {
         let host = Host::new(*server);
         let expected = if *server == Server::Root { server.jail_uid() } else { 1_000 };
-        let said = host.says("id -u; id -g; id -un; grep -E '^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp):' /proc/self/status");
+        let said = host
+            .says("id -u; id -g; id -un; grep -E '^(Cap(Inh|Prm|Eff|Bnd|Amb)|NoNewPrivs|Seccomp):' /proc/self/status");
         let none = "0000000000000000";
         assert_eq!(
             said,
@@ -98,12 +100,10 @@ fn the_exit_code_is_reported_on_its_own_descriptor() {
 fn programs_find_devices_terminals_and_their_outputs_by_name() {
     for server in servers() {
         let host = Host::new(*server);
-        let report = host.sh(
-            "set -e; echo out > /dev/stdout; echo err > /dev/stderr; head -c 3 /dev/zero | wc -c; \
+        let report = host.sh("set -e; echo out > /dev/stdout; echo err > /dev/stderr; head -c 3 /dev/zero | wc -c; \
              head -c 3 /dev/urandom | wc -c; echo gone > /dev/null; \
              perl -e 'open(my $pty, \"+<\", \"/dev/ptmx\") or die \"ptmx: $!\"; print \"pty\\n\"'; \
-             ls /dev | tr '\\n' ' '",
-        );
+             ls /dev | tr '\\n' ' '");
         assert_eq!(report.verdict, Verdict::SUCCESS, "{server:?} {report:?}");
         assert_eq!(report.stderr, "err\n");
         assert_eq!(
@@ -142,8 +142,9 @@ fn grants_are_seen_as_they_were_granted() {
 fn phases_of_one_chain_share_the_workspace_and_not_tmp() {
     for server in servers() {
         let host = Host::new(*server);
-        let reports =
-            host.try_run(vec![phase("echo kept > file; echo lost > /tmp/file"), phase("cat file; ls -A /tmp")]).unwrap();
+        let reports = host
+            .try_run(vec![phase("echo kept > file; echo lost > /tmp/file"), phase("cat file; ls -A /tmp")])
+            .unwrap();
         assert_eq!(reports[1].stdout, "kept\nhome\n");
     }
 }
@@ -177,11 +178,9 @@ fn an_image_is_the_root_where_there_is_one() {
         let mut host = Host::new(*server);
         let image = tiny_image();
         host.spec.root = Root::Image { path: image.path().to_owned() };
-        let report = host.sh(
-            "cat /etc/issue; echo x > /workspace/mine; cat /etc/passwd; ls -A /tmp; \
+        let report = host.sh("cat /etc/issue; echo x > /workspace/mine; cat /etc/passwd; ls -A /tmp; \
              if (echo x > /etc/issue) 2>/dev/null; then echo wrote; fi; ls /usr/bin 2>/dev/null | cat; \
-             read self rest < /proc/self/stat; echo $self",
-        );
+             read self rest < /proc/self/stat; echo $self");
         let (before, _) = report.stdout.split_once("airlock:x:").unwrap_or_else(|| panic!("{server:?} {report:?}"));
         assert_eq!(before, "tiny\n");
         assert!(report.stdout.contains("\nhome\n"), "{report:?}");
@@ -196,7 +195,7 @@ fn a_program_that_is_not_there_is_refused_by_name() {
     for server in servers() {
         let host = Host::new(*server);
         let mut missing = phase("");
-        missing.argv[0] = "/bin/nope".to_owned();
+        missing.argv[0] = "/bin/nope".into();
         let reason = "cannot execute /bin/nope: No such file or directory (os error 2)".to_owned();
         assert_eq!(host.run(missing).verdict, Verdict::Refused { reason });
         let nowhere = Phase { cwd: "/workspace/nowhere".into(), ..phase("true") };
@@ -209,7 +208,7 @@ fn requests_that_cannot_be_are_refused() {
     for server in servers() {
         let host = Host::new(*server);
         let mut relative = phase("true");
-        relative.argv[0] = "sh".to_owned();
+        relative.argv[0] = "sh".into();
         assert_eq!(host.try_run(vec![relative]).unwrap_err(), "the program `sh` is not an absolute path");
         let missing = Bind { host: "/nowhere/at/all".into(), inside: "/run/x".into(), writable: false };
         let error = host.try_run(vec![Phase { binds: vec![missing], ..phase("true") }]).unwrap_err();
@@ -250,11 +249,31 @@ fn an_unconfined_phase_runs_as_the_run_s_user() {
     for server in servers() {
         let mut host = Host::new(*server);
         host.spec.kind = airlock::domain::stack::ExecutorKind::Unconfined;
-        let open = Phase { network: airlock::domain::stack::NetworkMode::Host, cwd: "/".into(), ..phase("id -u; exit 4") };
+        let open =
+            Phase { network: airlock::domain::stack::NetworkMode::Host, cwd: "/".into(), ..phase("id -u; exit 4") };
         let report = host.run(open.clone());
         assert_eq!(report.stdout, format!("{}\n", server.jail_uid()));
         assert_eq!(report.verdict, Verdict::Exited { code: 4 });
         let error = host.try_run(vec![phase("true")]).unwrap_err();
         assert_eq!(error, "an unconfined phase cannot have a network of its own");
+    }
+}
+
+fn the_host_is_probed_by_really_trying() {
+    for server in servers() {
+        let host = Host::new(*server);
+        let said = succeeds(server.outside(this_binary()).arg(PROBE).arg(host.data.path()));
+        let (items, works): Probed = serde_json::from_str(&said).unwrap();
+        let item = |name: &str| items.iter().find(|item| item.0 == name).unwrap();
+        assert!(works, "{server:?} {items:#?}");
+        assert_eq!(item("jail").1, "ok");
+        assert_eq!(item("network namespace").1, "ok");
+        assert_eq!(item("server user").1, if *server == Server::Root { "ok" } else { "degraded" });
+        assert_eq!(fs::read_dir(host.data.path()).unwrap().count(), 2, "nothing is left of the trial");
+        // The control: where no trial can be made, that is what it says.
+        let (items, works): Probed =
+            serde_json::from_str(&succeeds(server.outside(this_binary()).arg(PROBE).arg("/nowhere"))).unwrap();
+        assert!(!works);
+        assert!(items[0].2.contains("/nowhere"), "{items:?}");
     }
 }

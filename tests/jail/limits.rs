@@ -66,7 +66,10 @@ fn a_file_does_not_grow_beyond_its_limit() {
         let limits = Limits { file_bytes: 2 * MIB, ..Limits::default() };
         let write = |mib: u32| format!("head -c {} /dev/zero > big", mib << 20);
         let report = host.run(limited(limits.clone(), &write(3)));
-        assert!(matches!(report.verdict, Verdict::FileLimit { limit_bytes, .. } if limit_bytes == 2 * MIB), "{report:?}");
+        assert!(
+            matches!(report.verdict, Verdict::FileLimit { limit_bytes, .. } if limit_bytes == 2 * MIB),
+            "{report:?}"
+        );
         assert_eq!(std::fs::metadata(host.workspace().join("big")).unwrap().len(), 2 * MIB);
         assert_eq!(host.run(limited(limits, &write(2))).verdict, Verdict::SUCCESS);
     }
@@ -82,7 +85,8 @@ fn open_files_are_limited() {
 
 fn tmp_is_bounded() {
     for server in servers() {
-        let said = Host::new(*server).says("df -k /tmp | tail -1 | awk '{print $2}'; df -k /dev/shm | tail -1 | awk '{print $2}'");
+        let said = Host::new(*server)
+            .says("df -k /tmp | tail -1 | awk '{print $2}'; df -k /dev/shm | tail -1 | awk '{print $2}'");
         assert_eq!(said, "1048576\n65536\n", "{server:?}");
     }
 }

@@ -1,9 +1,6 @@
 //! Networks of a jail.
 
-use std::{
-    io::Write,
-    net::TcpListener,
-};
+use std::{io::Write, net::TcpListener};
 
 use airlock::domain::{Verdict, stack::NetworkMode};
 

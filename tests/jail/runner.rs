@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
 };
@@ -14,7 +14,7 @@ use airlock::{
         stack::{Limits, NetworkMode},
     },
     protocol::{Bind, JailSpec},
-    runner::native::{JailError, Jailer, PhaseJail, RunningJail, StopSignal},
+    runner::native::{JailError, Jailer, PhaseJail, Question, RunningJail, StopSignal, probe},
 };
 use rustix::{
     io::{FdFlags, fcntl_setfd},
@@ -80,6 +80,22 @@ pub struct Report {
 }
 
 pub type Reports = Result<Vec<Report>, String>;
+
+/// Instead of a jail: asks what the host offers, with this data directory.
+pub const PROBE: &str = "--as-probe";
+
+/// Name, status, meaning and what to do of each item; and whether jails work.
+pub type Probed = (Vec<(String, String, String, Option<String>)>, bool);
+
+pub fn probe_main(data: &Path) -> ExitCode {
+    let report = probe(&Question { data, uids: 60_100..=60_199 });
+    let items = report.items.into_iter();
+    let items =
+        items.map(|item| (item.name.to_owned(), item.status.word().to_owned(), item.means, item.mend)).collect();
+    let probed: Probed = (items, report.default_isolation_works);
+    println!("{}", serde_json::to_string(&probed).unwrap());
+    ExitCode::SUCCESS
+}
 
 pub fn main() -> ExitCode {
     let order: Order = serde_json::from_reader(std::io::stdin()).unwrap();

@@ -212,12 +212,14 @@ pub(super) fn reset_signals() -> io::Result<()> {
     }
     // SAFETY: an all-zero sigset_t is valid memory that sigemptyset then initializes; the old set is
     // not asked for.
-    checked(unsafe {
-        let mut none: libc::sigset_t = zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut())
-    }
-    .into())
+    checked(
+        unsafe {
+            let mut none: libc::sigset_t = zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut())
+        }
+        .into(),
+    )
     .map(drop)
 }
 

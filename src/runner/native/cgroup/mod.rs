@@ -46,11 +46,7 @@ pub(super) enum Base {
 impl Base {
     /// What a [`crate::protocol::JailSpec`] says: version 2 shows by its file of controllers.
     pub(super) fn at(path: &Path) -> Self {
-        if path.join("cgroup.controllers").exists() {
-            Self::V2(path.to_owned())
-        } else {
-            Self::V1(path.to_owned())
-        }
+        if path.join("cgroup.controllers").exists() { Self::V2(path.to_owned()) } else { Self::V1(path.to_owned()) }
     }
 
     pub(super) const fn mechanism(&self) -> Mechanism {
