@@ -127,6 +127,21 @@ impl Host {
         self.data.path().join("master.key")
     }
 
+    /// A named pipe in the workspace that the jail's user can open.
+    pub fn pipe(&self, name: &str) -> PathBuf {
+        let path = self.workspace().join(name);
+        succeeds(Command::new("mkfifo").arg(&path));
+        chown(&path, Some(self.server.jail_uid()), None).unwrap();
+        path
+    }
+
+    /// Lets the jail's user reach the workspace by the host's path: without a jail it must.
+    pub fn open_the_way(&self) {
+        for path in self.workspace().ancestors().take_while(|path| path.starts_with(self.data.path())) {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+
     /// Runs a script with nothing special about it.
     pub fn sh(&self, script: &str) -> Report {
         self.run(phase(script))
