@@ -19,7 +19,7 @@ pub enum JailError {
     /// The caller asked for something that cannot be.
     #[error("{what}")]
     Request { what: String },
-    #[error("cannot {doing}: {source}{}", mend_clause(mend))]
+    #[error("cannot {doing}: {source}{}", mend_clause(*mend))]
     Setup { doing: String, source: io::Error, mend: Option<&'static str> },
     #[error("cannot {doing} {}: {source}", path.display())]
     Cgroup { doing: &'static str, path: PathBuf, source: io::Error },
@@ -29,7 +29,7 @@ pub enum JailError {
     ZygoteGone,
 }
 
-fn mend_clause(mend: &Option<&'static str>) -> String {
+fn mend_clause(mend: Option<&'static str>) -> String {
     mend.map(|mend| format!("; {mend}")).unwrap_or_default()
 }
 

@@ -82,6 +82,8 @@ pub(super) struct Plan<'a> {
     pub dir: &'a Path,
     pub binds: &'a [Bind],
     pub private_network: bool,
+    /// What the jail may use at all: a larger /tmp would promise too much.
+    pub memory_bytes: u64,
     /// Of what is made for the jail, as the namespace that builds the root counts.
     pub owner: Owner,
     /// What the jail's programs see as their own uid.
@@ -103,12 +105,12 @@ pub(super) fn enter(plan: &Plan<'_>) -> Result<(), Failure> {
             programs(&scaffold)?;
             scaffold
         }
-        Root::Image { path } => image(&scaffold, path)?,
+        Root::Image { path } => image(scaffold, path)?,
     };
     etc(&root, plan)?;
     proc(&root)?;
     devices(&root)?;
-    temporary(&root, plan.owner)?;
+    temporary(&root, plan)?;
     granted(&root, plan)?;
 
     // All mount points exist: the root itself needs no more writing. What is mounted on it keeps its
@@ -186,14 +188,17 @@ fn show_if_there(tree: &Tree, paths: &[&str]) -> Result<(), Failure> {
 }
 
 /// The image's tree under the scaffold, neither of them writable.
-fn image(scaffold: &Tree, path: &Path) -> Result<Tree, Failure> {
-    let doing = || format!("open the image {}", path.display());
-    let image = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-        .doing(&doing())?;
+fn image(scaffold: Tree, path: &Path) -> Result<Tree, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let image = openat(CWD, path, flags, Mode::empty()).doing(&format!("open the image {}", path.display()))?;
     // By descriptor: a path may hold characters that the option would take for separators.
     let layers = format!("/proc/self/fd/{}:/proc/self/fd/{}", scaffold.root().as_raw_fd(), image.as_raw_fd());
-    let attributes = READ_ONLY.difference(MountAttrFlags::MOUNT_ATTR_RDONLY);
-    on_top_of_everything(new_file_system(c"overlay", &[(c"lowerdir", &layers)], attributes)?)
+    let overlay = new_file_system(c"overlay", &[(c"lowerdir", &layers)], WRITABLE)?;
+    // The overlay has its own hold on the scaffold. As a mount it must go: one more layer on top of
+    // the old root would be what is detached in the old root's stead.
+    fchdir(scaffold.root()).doing("enter the scaffold")?;
+    unmount(c".", UnmountFlags::DETACH).doing("detach the scaffold")?;
+    on_top_of_everything(overlay)
 }
 
 /// A /proc of this pid namespace in which processes of others are not even listed. Its settings belong
@@ -222,10 +227,10 @@ fn devices(tree: &Tree) -> Result<(), Failure> {
     sys::mount_setattr(dev.as_fd(), READ_ONLY, false).doing("make /dev read-only")
 }
 
-fn temporary(tree: &Tree, owner: Owner) -> Result<(), Failure> {
-    let tmp = memory(&bounded(TMP_BYTES, TMP_FILES, 0o1777))?;
+fn temporary(tree: &Tree, plan: &Plan<'_>) -> Result<(), Failure> {
+    let tmp = memory(&bounded(TMP_BYTES.min(plan.memory_bytes), TMP_FILES, 0o1777))?;
     tree.directory(Path::new("/tmp")).and_then(|target| attach(tmp, target)).doing("attach /tmp")?;
-    tree.owned_directory(Path::new("/tmp/home"), owner, 0o700).doing("make /tmp/home")
+    tree.owned_directory(Path::new("/tmp/home"), plan.owner, 0o700).doing("make /tmp/home")
 }
 
 /// The workspace, what Airlock and the phase tell each other by files, and what the phase was granted.
