@@ -18,6 +18,7 @@
 //! | finished | both in one file, see [`frames`] |
 
 pub mod ansi;
+mod append;
 mod compress;
 mod error_line;
 mod frames;
