@@ -126,3 +126,16 @@ fn chunks_are_the_text_with_line_time_and_stream() {
         assert_eq!(resumed, text[from..]);
     }
 }
+
+#[test]
+fn an_event_stays_small_when_its_text_must_be_escaped() {
+    for text in ["\x1b[1m\"\\", "\n", "é\0"] {
+        let files = Files::new();
+        let text = text.repeat(10_000);
+        written(&files, &[text.as_bytes()]);
+        let chunks = all_chunks(&files.live(), 0);
+        let json = |text: &str| serde_json::to_string(text).unwrap().len();
+        assert!(chunks.iter().all(|chunk| json(&chunk.text) <= limits::LOG_EVENT_BYTES - 250));
+        assert_eq!(chunks.into_iter().map(|chunk| chunk.text).collect::<String>(), text);
+    }
+}
