@@ -241,7 +241,9 @@ fn a_repository_of_another_user_is_fetched() {
 fn own_all(path: &Path, user: u32) {
     chown(path, Some(user), Some(user)).unwrap();
     if path.is_dir() {
-        fs::read_dir(path).unwrap().for_each(|entry| own_all(&entry.unwrap().path(), user));
+        for entry in fs::read_dir(path).unwrap() {
+            own_all(&entry.unwrap().path(), user);
+        }
     }
 }
 

@@ -201,15 +201,10 @@ fn a_workspace_is_selected_or_made() {
         assert_eq!(plan(&rig).changes.outputs[0].after, "prod-1");
         fs::remove_file(rig.path(".terraform/environment")).unwrap();
     }
-    apply(&self::rig_of(&rig));
+    succeed(init(&rig));
+    plan(&rig);
+    apply(&rig);
     assert!(rig.path("terraform.tfstate.d/prod-1").is_dir());
-}
-
-/// The same rig, with the workspace selected anew.
-fn rig_of(rig: &Rig) -> &Rig {
-    succeed(init(rig));
-    plan(rig);
-    rig
 }
 
 #[test]
