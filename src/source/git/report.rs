@@ -33,7 +33,7 @@ pub enum FetchError {
         "the host key of {address} is not the known one; compare it, then put its line into the credential's known_hosts"
     )]
     HostKey { address: String },
-    #[error("there is no repository at {address}, or the credential may not see it")]
+    #[error("there is no repository at {address}, or it may not be seen (credential, permissions)")]
     NoRepository { address: String },
     #[error("{address} cannot be read by the run's user; check the directory's permissions")]
     NotReadable { address: String },
