@@ -15,7 +15,7 @@ use serde_json::json;
 use super::rig::{Ran, Rig, shell};
 use crate::{
     domain::{Action, Counts, Kind, OutputCounts, Phase, Verdict, stack::Vendor},
-    protocol::{Command, Variable},
+    protocol::{Command, Shell, Variable},
     vendor::{OVERRIDE_FILE, PlanRead, backend_override, needs_managed_state, read_plan},
 };
 
@@ -190,6 +190,23 @@ fn a_failing_plan_fails_the_phase_with_terraforms_code() {
     assert!(!Path::new(&rig.places.plan_json()).exists());
     let ran = rig.run(&shell(Phase::Applying, Command::Apply));
     assert_eq!(ran.outcome.verdict, Verdict::Exited { code: 1 }, "{}", ran.log);
+}
+
+#[test]
+fn an_interrupted_terraform_gets_to_write_its_state() {
+    let rig = rig(None);
+    rig.write(
+        "main.tf",
+        "resource \"terraform_data\" \"a\" {\n provisioner \"local-exec\" { command = \"kill -INT -$GROUP\" }\n}\n\
+         resource \"terraform_data\" \"b\" { depends_on = [terraform_data.a] }",
+    );
+    succeed(init(&rig));
+    plan(&rig);
+    let shell = Shell { before: vec!["export GROUP=$$".to_owned()], ..shell(Phase::Applying, Command::Apply) };
+    let ran = rig.run(&shell);
+    assert_eq!(ran.outcome.verdict, Verdict::Exited { code: 1 }, "{}", ran.log);
+    let state = fs::read_to_string(rig.path("terraform.tfstate")).unwrap();
+    assert!(state.contains("\"name\": \"a\"") && !state.contains("\"name\": \"b\""), "{state}");
 }
 
 #[test]
