@@ -173,7 +173,7 @@ impl Drop for SmallDisk {
 
 /// Bytes that no compression makes small.
 fn noise(bytes: usize) -> Vec<u8> {
-    (0..bytes / 32 + 1).flat_map(|_| crate::crypt::random_bytes::<32>()).take(bytes).collect()
+    (0..=bytes / 32).flat_map(|_| crate::crypt::random_bytes::<32>()).take(bytes).collect()
 }
 
 #[test]
