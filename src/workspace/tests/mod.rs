@@ -1,7 +1,5 @@
 //! What every test of workspaces needs: a place, terms, a picture of a tree.
 
-#![allow(clippy::disallowed_methods, reason = "the figures measure real time")]
-
 mod crash;
 mod damage;
 mod figures;
