@@ -250,4 +250,5 @@ function start(root) {
 on("htmx:load", (event) => start(event.detail.elt));
 start(document);
 $("[data-focus]")?.focus();
+$(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 open();
