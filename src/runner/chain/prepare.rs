@@ -10,7 +10,7 @@ use crate::{
     },
     protocol::{Bind, Environment, Fetch, GitCredential, Prepare, RunFacts, file, inside},
     source::{
-        git::{self, Address, Credential},
+        git::{self, Address, Credential, FetchScript},
         upload,
     },
     vendor::{self, Places},
@@ -126,13 +126,10 @@ impl Chain {
             credential: self.spec.secrets.git.as_ref().map(credential),
             into: &workspace,
         };
-        let script = git::script(&request).map_err(Fault::of)?;
-        let mut environment = base_environment();
-        environment.extend(script.environment.clone());
-        let words = ["sh", "-c", &script.text, "airlock"];
+        let FetchScript { text, arguments, environment } = git::script(&request).map_err(Fault::of)?;
         let program = Program {
-            argv: argv(words.into_iter().chain(script.arguments.iter().map(String::as_str)).collect()),
-            environment,
+            argv: argv(["sh", "-c", text, "airlock"].into_iter().chain(arguments.iter().map(String::as_str)).collect()),
+            environment: base_environment().into_iter().chain(environment).collect(),
             network: if local.is_some() { NetworkMode::None } else { NetworkMode::Host },
             binds: bind_local(wanted.local.as_ref().filter(|_| confined)),
             listen: None,

@@ -40,7 +40,7 @@ impl Chain {
         let fault = Fault::of(&failed);
         match failed {
             SealFailed::Kept { workspace, .. } => {
-                self.tree = Some(Tree::of(workspace, &self.tools.dir, self.jail.user)?)
+                self.tree = Some(Tree::of(workspace, &self.tools.dir, self.jail.user)?);
             }
             SealFailed::Remains { workspace, .. } => erase(workspace.paths()).map_err(Fault::of)?,
         }

@@ -14,7 +14,7 @@ use crate::runner::{
     attend::{Attendance, Attended, Pipes, attend},
     fault::Fault,
     native::{Mechanism, PhaseJail, StopSignal},
-    state::http,
+    state::{States, http},
     watch::{Terms, Why},
 };
 
@@ -56,7 +56,7 @@ impl Chain {
             self.forget_old_plans()?;
         }
         let state = self.open_state(shell, desk.number)?;
-        let program = self.program(shell, Told { final_state: ends_as, state, cli_config })?;
+        let program = self.program(shell, Told { final_state: ends_as, state, cli_config });
         let attended = self.run_program(program, desk);
         desk.produced.states = self.close_state(shell);
         let attended = attended?;
@@ -123,10 +123,10 @@ impl Chain {
     }
 
     fn measured_tree(&self) -> Result<OwnedFd, Fault> {
-        self.tree().and_then(|tree| tree.root())
+        self.tree()?.root()
     }
 
-    fn program(&self, shell: &Shell, told: Told) -> Result<Program, Fault> {
+    fn program(&self, shell: &Shell, told: Told) -> Program {
         let Told { final_state, state, cli_config } = told;
         let facts = self.facts();
         let places = self.places(shell);
@@ -135,7 +135,7 @@ impl Chain {
             Command::Plan { targets, .. } => targets.as_slice(),
             Command::Init | Command::Apply | Command::Destroy | Command::Perform { .. } | Command::Nothing => &[],
         };
-        let password = self.tools.states.as_ref().map(|states| states.password());
+        let password = self.tools.states.as_deref().map(States::password);
         let state = state.as_deref().zip(password).map(|(address, password)| StateEndpoint {
             address,
             user: http::USER,
@@ -156,7 +156,7 @@ impl Chain {
             final_state,
         });
         let silence = self.jail.limits.silence_seconds;
-        Ok(Program {
+        Program {
             argv: argv(script.argv()),
             environment,
             network: facts.network.clone(),
@@ -165,7 +165,7 @@ impl Chain {
             signal: stop_signal(&facts.vendor),
             wall: Duration::from_secs(shell.wall_seconds),
             silence: (silence > 0).then(|| Duration::from_secs(silence)),
-        })
+        }
     }
 
     /// Lets the phase at the managed state; gives its address.

@@ -198,16 +198,12 @@ fn mounted_files_lie_in_the_workspace_and_replace_links_instead_of_following_the
     let mut append = |name: &str, link: Option<&str>, content: &str| {
         let mut header = tar::Header::new_gnu();
         header.set_mode(0o644);
-        match link {
-            Some(target) => {
-                header.set_size(0);
-                header.set_entry_type(tar::EntryType::Symlink);
-                archive.append_link(&mut header, name, target).unwrap();
-            }
-            None => {
-                header.set_size(content.len() as u64);
-                archive.append_data(&mut header, name, content.as_bytes()).unwrap();
-            }
+        header.set_size(content.len() as u64);
+        if let Some(target) = link {
+            header.set_entry_type(tar::EntryType::Symlink);
+            archive.append_link(&mut header, name, target).unwrap();
+        } else {
+            archive.append_data(&mut header, name, content.as_bytes()).unwrap();
         }
     };
     append("target.txt", None, "untouched");
