@@ -19,7 +19,7 @@ pub enum JailError {
     /// The caller asked for something that cannot be.
     #[error("{what}")]
     Request { what: String },
-    #[error("cannot {doing}: {source}{}", mend_clause(mend))]
+    #[error("cannot {doing}: {source}{}", mend_clause(*mend))]
     Setup { doing: String, source: io::Error, mend: Option<&'static str> },
     #[error("cannot {doing} {}: {source}", path.display())]
     Cgroup { doing: &'static str, path: PathBuf, source: io::Error },
@@ -29,7 +29,7 @@ pub enum JailError {
     ZygoteGone,
 }
 
-fn mend_clause(mend: &Option<&'static str>) -> String {
+fn mend_clause(mend: Option<&'static str>) -> String {
     mend.map(|mend| format!("; {mend}")).unwrap_or_default()
 }
 
@@ -46,21 +46,25 @@ fn mend(doing: &str, errno: i32) -> Option<&'static str> {
     let about = |what: &str| doing.contains(what);
     match errno {
         libc::ENOSYS => Some("Airlock needs Linux 5.12 or newer"),
-        libc::EPERM | libc::EACCES | libc::ENOSPC | libc::EINVAL if about("clone a process") || about("inner user") => Some(
-            "this host lets no ordinary user make user namespaces (kernel.unprivileged_userns_clone=1, \
+        libc::EPERM | libc::EACCES | libc::ENOSPC | libc::EINVAL if about("clone a process") || about("inner user") => {
+            Some(
+                "this host lets no ordinary user make user namespaces (kernel.unprivileged_userns_clone=1, \
              user.max_user_namespaces > 0), or this container forbids namespaces; allow them or run the server as root",
-        ),
-        libc::EPERM | libc::EACCES if about("map the") || about("freeze the group") || about("make mounts private") => Some(
-            "this host's security module takes away what a user namespace gives \
+            )
+        }
+        libc::EPERM | libc::EACCES if about("map the") || about("freeze the group") || about("make mounts private") => {
+            Some(
+                "this host's security module takes away what a user namespace gives \
              (kernel.apparmor_restrict_unprivileged_userns=0, or a profile that allows `userns`)",
-        ),
+            )
+        }
         libc::EPERM if about("new proc") => Some(
             "parts of /proc are covered here, as in a container: run the container with an unmasked /proc, \
              or the server as root on the host",
         ),
-        libc::EINVAL if about("change the root") => Some(
-            "the root of this host is not a mount that can be exchanged (an initial ram disk, or a chroot)",
-        ),
+        libc::EINVAL if about("change the root") => {
+            Some("the root of this host is not a mount that can be exchanged (an initial ram disk, or a chroot)")
+        }
         libc::EACCES if about("show ") => Some("the server's user must be able to reach that path"),
         _ => None,
     }

@@ -46,3 +46,8 @@ fn allow(
         Err(_) => Ok(rules),
     }
 }
+
+/// The interface that this kernel has; 0 without Landlock.
+pub fn landlock_abi() -> u32 {
+    super::sys::landlock_abi()
+}

@@ -189,13 +189,13 @@ impl Jailer {
         group: Option<&Group>,
     ) -> Result<(i32, OwnedFd), JailError> {
         let directory = group.map(Group::directory).transpose()?.flatten();
-        let passed: Vec<_> = [Some(socket.as_fd()), directory.as_ref().map(AsFd::as_fd)].into_iter().flatten().collect();
+        let passed: Vec<_> =
+            [Some(socket.as_fd()), directory.as_ref().map(AsFd::as_fd)].into_iter().flatten().collect();
         let zygote = self.zygote.lock().unwrap_or_else(PoisonError::into_inner);
-        wire::send(&zygote, &CloneRequest { private_network }, &passed).map_err(|_| JailError::ZygoteGone)?;
+        // If it cannot hear any more, it may have left a last word.
+        let _ = wire::send(&zygote, &CloneRequest { private_network }, &passed);
         match wire::receive(&zygote).map_err(|_| JailError::ZygoteGone)? {
-            Some((CloneReply::Cloned { pid }, mut attached)) => {
-                Ok((pid, attached.pop().ok_or(JailError::ZygoteGone)?))
-            }
+            Some((CloneReply::Cloned { pid }, mut attached)) => Ok((pid, attached.pop().ok_or(JailError::ZygoteGone)?)),
             Some((CloneReply::Failed(failure), _)) => Err(refused(failure)),
             None => Err(JailError::ZygoteGone),
         }

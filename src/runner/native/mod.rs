@@ -26,6 +26,7 @@ mod init;
 mod jailer;
 mod mounts;
 mod privileges;
+mod probe;
 mod processes;
 mod program;
 mod root;
@@ -38,5 +39,7 @@ mod zygote;
 
 pub use cgroup::{find as find_cgroups, sweep as sweep_cgroups};
 pub use error::JailError;
+pub use fence::landlock_abi;
 pub use jailer::{Jailer, PhaseJail};
+pub use probe::{HostItem, HostReport, HostStatus, Question, probe};
 pub use running::{JailEnd, Mechanism, RunningJail, StopSignal, Usage};

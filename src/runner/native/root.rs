@@ -103,7 +103,7 @@ pub(super) fn enter(plan: &Plan<'_>) -> Result<(), Failure> {
             programs(&scaffold)?;
             scaffold
         }
-        Root::Image { path } => image(&scaffold, path)?,
+        Root::Image { path } => image(scaffold, path)?,
     };
     etc(&root, plan)?;
     proc(&root)?;
@@ -186,14 +186,17 @@ fn show_if_there(tree: &Tree, paths: &[&str]) -> Result<(), Failure> {
 }
 
 /// The image's tree under the scaffold, neither of them writable.
-fn image(scaffold: &Tree, path: &Path) -> Result<Tree, Failure> {
-    let doing = || format!("open the image {}", path.display());
-    let image = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-        .doing(&doing())?;
+fn image(scaffold: Tree, path: &Path) -> Result<Tree, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let image = openat(CWD, path, flags, Mode::empty()).doing(&format!("open the image {}", path.display()))?;
     // By descriptor: a path may hold characters that the option would take for separators.
     let layers = format!("/proc/self/fd/{}:/proc/self/fd/{}", scaffold.root().as_raw_fd(), image.as_raw_fd());
-    let attributes = READ_ONLY.difference(MountAttrFlags::MOUNT_ATTR_RDONLY);
-    on_top_of_everything(new_file_system(c"overlay", &[(c"lowerdir", &layers)], attributes)?)
+    let overlay = new_file_system(c"overlay", &[(c"lowerdir", &layers)], WRITABLE)?;
+    // The overlay has its own hold on the scaffold. As a mount it must go: one more layer on top of
+    // the old root would be what is detached in the old root's stead.
+    fchdir(scaffold.root()).doing("enter the scaffold")?;
+    unmount(c".", UnmountFlags::DETACH).doing("detach the scaffold")?;
+    on_top_of_everything(overlay)
 }
 
 /// A /proc of this pid namespace in which processes of others are not even listed. Its settings belong

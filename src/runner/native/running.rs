@@ -127,10 +127,8 @@ impl RunningJail {
             // With pid 1 the kernel kills the whole pid namespace. If it is dead already, so are they.
             let _ = pidfd_send_signal(&self.jail.pidfd, Signal::KILL);
         } else {
+            // Its init knows its descendants, and waits for the end of each.
             self.order(order::KILL);
-            if let Some(group) = &self.jail.group {
-                group.kill();
-            }
         }
     }
 
@@ -158,6 +156,7 @@ impl RunningJail {
     pub fn wait(mut self) -> JailEnd {
         let reaped = sys::wait_with_usage(self.jail.pidfd.as_fd()).ok();
         self.reaped = true;
+        self.sweep();
         let told = self.told();
         let readings = self.jail.group.as_ref().map(Group::read).unwrap_or_default();
         let usage = Usage {
@@ -171,6 +170,13 @@ impl RunningJail {
             verdict(told, &readings, &self.jail.limits)
         };
         JailEnd { verdict, usage }
+    }
+
+    /// Without a pid namespace init can be killed and leave others behind; the group knows them.
+    fn sweep(&self) {
+        if let (false, Some(group)) = (self.jail.confined, &self.jail.group) {
+            group.kill();
+        }
     }
 
     /// What init still had to say; nothing blocks any more, since everyone who could speak is dead.
@@ -205,6 +211,7 @@ impl Drop for RunningJail {
             // So that nothing is alive, no zombie stays and the group can be removed. An error can only
             // say that somebody else has waited.
             let _ = sys::wait_with_usage(self.jail.pidfd.as_fd());
+            self.sweep();
         }
     }
 }

@@ -120,12 +120,13 @@ pub(super) fn unshare(namespaces: libc::c_int) -> io::Result<()> {
 pub(super) fn keep_only(keep: OwnedFd) -> io::Result<OwnedFd> {
     const KEPT: RawFd = 3;
     let null: OwnedFd = File::options().read(true).write(true).open("/dev/null")?.into();
-    let (null, keep) = (duplicate_from(null.as_fd(), KEPT + 1)?, duplicate_from(keep.as_fd(), KEPT + 1)?);
+    let sources = [duplicate_from(null.as_fd(), KEPT + 1)?, duplicate_from(keep.as_fd(), KEPT + 1)?];
     for to in 0..KEPT {
-        duplicate_to(null.as_fd(), to)?;
+        duplicate_to(sources[0].as_fd(), to)?;
     }
-    duplicate_to(keep.as_fd(), KEPT)?;
-    std::mem::forget((null, keep));
+    duplicate_to(sources[1].as_fd(), KEPT)?;
+    // They are closed below, by number.
+    std::mem::forget((null, keep, sources));
     // SAFETY: this closes descriptors of the forked copy of the runner, whose owners were forgotten
     // with the runner's stack: the zygote never returns to it. Number 3 has no other owner.
     unsafe {
@@ -194,6 +195,14 @@ pub(super) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
     checked(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) }).map(drop)
 }
 
+/// The kernel's Landlock interface; 0 where there is none.
+pub(super) fn landlock_abi() -> u32 {
+    const VERSION: u32 = 1;
+    // SAFETY: with this flag the kernel expects no structure and only answers a number.
+    let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<u8>(), 0_usize, VERSION) };
+    abi.try_into().unwrap_or(0)
+}
+
 /// Gives every signal its default effect and blocks none, as a program expects to start.
 pub(super) fn reset_signals() -> io::Result<()> {
     for signal in 1..=64 {
@@ -203,12 +212,14 @@ pub(super) fn reset_signals() -> io::Result<()> {
     }
     // SAFETY: an all-zero sigset_t is valid memory that sigemptyset then initializes; the old set is
     // not asked for.
-    checked(unsafe {
-        let mut none: libc::sigset_t = zeroed();
-        libc::sigemptyset(&raw mut none);
-        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut())
-    }
-    .into())
+    checked(
+        unsafe {
+            let mut none: libc::sigset_t = zeroed();
+            libc::sigemptyset(&raw mut none);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut())
+        }
+        .into(),
+    )
     .map(drop)
 }
 

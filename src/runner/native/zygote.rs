@@ -20,7 +20,7 @@ use super::{
     init,
     mounts::Owner,
     privileges, seccomp, sys,
-    wire::{self, CloneReply, CloneRequest, Failure},
+    wire::{self, CloneReply, CloneRequest, Doing, Failure},
 };
 use crate::{domain::stack::ExecutorKind, protocol::JailSpec};
 
@@ -34,33 +34,34 @@ pub(super) struct Maker {
 
 /// Turns the calling process, just forked from `runner`, into the zygote.
 pub(super) fn become_zygote(spec: JailSpec, runner: Pid, socket: UnixStream) -> ! {
-    let code = match prepare(runner, socket) {
-        Ok(socket) => serve(&Maker { spec, server: privileges::own(), filter: seccomp::compile() }, socket),
-        Err(_) => 1,
-    };
-    sys::exit_now(code)
+    if let Err(failure) = prepare(runner) {
+        // The answer to the first request. If nobody listens, nobody needs it.
+        let _ = wire::send(&socket, &CloneReply::Failed(failure), &[]);
+        sys::exit_now(1);
+    }
+    // No descriptor of the runner survives here or in anything cloned from here.
+    let Ok(socket) = sys::keep_only(socket.into()) else { sys::exit_now(1) };
+    let maker = Maker { spec, server: privileges::own(), filter: seccomp::compile() };
+    sys::exit_now(serve(&maker, UnixStream::from(socket)))
 }
 
-fn prepare(runner: Pid, socket: UnixStream) -> io::Result<UnixStream> {
+fn prepare(runner: Pid) -> Result<(), Failure> {
     // The jail dies with its runner: this process now, and each init does the same for itself.
-    set_parent_process_death_signal(Some(Signal::KILL))?;
+    set_parent_process_death_signal(Some(Signal::KILL)).doing("tie the zygote's life to the runner's")?;
     // If the runner died before that, nobody will tell.
     if getppid() != Some(runner) {
-        return Err(io::ErrorKind::BrokenPipe.into());
+        return Err(Failure::new("find the runner", &io::ErrorKind::BrokenPipe.into()));
     }
     // No controlling terminal, so that no jail inherits one; signals to the runner's group are the
     // runner's business.
-    setsid()?;
+    setsid().doing("start a session")?;
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         sys::ignore(signal);
     }
-    // No descriptor of the runner survives here or in anything cloned from here.
-    let socket = sys::keep_only(socket.into())?;
     // A runner that lets nobody look into its memory has passed that on, and with it files in /proc
     // that init must write to. There is nothing to see here yet.
-    set_dumpable_behavior(DumpableBehavior::Dumpable)?;
-    rustix::thread::set_name(c"airlock-zygote")?;
-    Ok(UnixStream::from(socket))
+    set_dumpable_behavior(DumpableBehavior::Dumpable).doing("let the zygote's id maps be written")?;
+    rustix::thread::set_name(c"airlock-zygote").doing("name the zygote")
 }
 
 /// Clones until the runner is gone; the exit code.

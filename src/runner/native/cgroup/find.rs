@@ -87,7 +87,8 @@ fn v2_candidates(mounts: &Mounts, own: &str) -> Vec<PathBuf> {
 /// Hands the controllers down to `<candidate>/airlock` and from there to its children.
 fn prepare_v2(candidate: &Path) -> Result<PathBuf, String> {
     let controllers = fs::read_to_string(candidate.join("cgroup.controllers")).map_err(|error| error.to_string())?;
-    let missing: Vec<_> = NEEDED.into_iter().filter(|name| !controllers.split_whitespace().any(|c| c == *name)).collect();
+    let missing: Vec<_> =
+        NEEDED.into_iter().filter(|name| !controllers.split_whitespace().any(|c| c == *name)).collect();
     if !missing.is_empty() {
         return Err(format!("controllers are missing: {}", missing.join(", ")));
     }

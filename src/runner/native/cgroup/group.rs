@@ -51,7 +51,8 @@ impl Group {
             Base::V1(base) => {
                 let make = |hierarchy| make(&base.join(hierarchy).join(FOLDER), &name);
                 // Each is removed again if a later one cannot be made.
-                let mut group = Self { version: Version::V1 { memory: make("memory")?, pids: PathBuf::new(), cpu: None } };
+                let mut group =
+                    Self { version: Version::V1 { memory: make("memory")?, pids: PathBuf::new(), cpu: None } };
                 if let Version::V1 { pids, cpu, .. } = &mut group.version {
                     *pids = make("pids")?;
                     *cpu = limits.cpu_percent.map(|_| make("cpu")).transpose()?;
@@ -99,9 +100,11 @@ impl Group {
     pub(in super::super) fn join_files(&self) -> Vec<PathBuf> {
         match &self.version {
             Version::V2(_) => Vec::new(),
-            Version::V1 { memory, pids, cpu } => {
-                [Some(memory), Some(pids), cpu.as_ref()].into_iter().flatten().map(|group| group.join("tasks")).collect()
-            }
+            Version::V1 { memory, pids, cpu } => [Some(memory), Some(pids), cpu.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(|group| group.join("tasks"))
+                .collect(),
         }
     }
 
@@ -134,7 +137,9 @@ impl Drop for Group {
     fn drop(&mut self) {
         let groups = match &self.version {
             Version::V2(group) => vec![group],
-            Version::V1 { memory, pids, cpu } => [Some(memory), Some(pids), cpu.as_ref()].into_iter().flatten().collect(),
+            Version::V1 { memory, pids, cpu } => {
+                [Some(memory), Some(pids), cpu.as_ref()].into_iter().flatten().collect()
+            }
         };
         for group in groups {
             // What cannot be removed is swept at the server's next start.

@@ -16,10 +16,14 @@ mod tests;
 
 use std::{
     fs, io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 
 pub use find::find;
 pub(super) use group::{Group, Readings};
@@ -42,11 +46,7 @@ pub(super) enum Base {
 impl Base {
     /// What a [`crate::protocol::JailSpec`] says: version 2 shows by its file of controllers.
     pub(super) fn at(path: &Path) -> Self {
-        if path.join("cgroup.controllers").exists() {
-            Self::V2(path.to_owned())
-        } else {
-            Self::V1(path.to_owned())
-        }
+        if path.join("cgroup.controllers").exists() { Self::V2(path.to_owned()) } else { Self::V1(path.to_owned()) }
     }
 
     pub(super) const fn mechanism(&self) -> Mechanism {
@@ -109,19 +109,39 @@ fn groups(folder: &Path) -> Result<Vec<PathBuf>, JailError> {
     }
 }
 
-/// Kills every process of a group: at once where the kernel can, else one by one until the list stays
-/// empty or nothing more can be killed.
+/// Kills every process of a group and waits for their end: at once where the kernel can, else round
+/// after round until the list is empty.
 fn kill_all(group: &Path) {
     const ROUNDS: usize = 1_000;
-    let kill = group.join("cgroup.kill");
-    if kill.exists() && fs::write(kill, "1").is_ok() {
-        return;
-    }
+    let at_once = group.join("cgroup.kill");
+    let at_once = at_once.exists() && fs::write(at_once, "1").is_ok();
     for _ in 0..ROUNDS {
-        let Ok(list) = fs::read_to_string(group.join("cgroup.procs")) else { return };
-        let pids: Vec<Pid> = list.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect();
-        if pids.is_empty() || !pids.into_iter().any(|pid| kill_process(pid, Signal::KILL).is_ok()) {
+        let opened: Vec<_> = members(group).into_iter().filter_map(|pid| Some((pid, open(pid)?))).collect();
+        if opened.is_empty() {
             return;
         }
+        // Whoever is still a member now is who was opened: its number was not given to somebody else.
+        let still = members(group);
+        for (_, pidfd) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
+            let killed = at_once || pidfd_send_signal(pidfd, Signal::KILL).is_ok();
+            if !killed || !ended(pidfd) {
+                return;
+            }
+        }
     }
+}
+
+fn members(group: &Path) -> Vec<Pid> {
+    let list = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    list.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect()
+}
+
+fn open(pid: Pid) -> Option<OwnedFd> {
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+/// Waits for the end of a killed process, which takes long only if the kernel cannot let go of it.
+fn ended(pidfd: &OwnedFd) -> bool {
+    let patience = Timespec { tv_sec: 5, tv_nsec: 0 };
+    poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&patience)).is_ok_and(|ready| ready > 0)
 }

@@ -1,6 +1,6 @@
 //! The compiled filter, run by a small interpreter, answers as the table says.
 
-use super::{compile, table, Action, Check};
+use super::{Action, Check, compile, table};
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
