@@ -104,11 +104,13 @@ impl Key {
     }
 
     /// HKDF-SHA256 (RFC 5869) of this key: a key for one purpose and one context.
+    #[must_use]
     pub fn derive(&self, purpose: Purpose, context: &[u8]) -> Self {
         self.expand(b"airlock derive v1", &[purpose.label().as_bytes(), context])
     }
 
     /// HKDF-SHA256 with a salt and framed parts as info.
+    #[must_use]
     pub fn expand(&self, salt: &[u8], parts: &[&[u8]]) -> Self {
         let info = framed(parts);
         let mut bytes = [0; KEY_BYTES];

@@ -48,8 +48,8 @@ fn a_tree_comes_back_as_it_was() {
     symlink("nowhere", root.join("a/dangling")).unwrap();
     fs::hard_link(root.join("a/script"), root.join("a/b/same")).unwrap();
     fs::hard_link(root.join("a/script"), workspace.tree().join("run/same")).unwrap();
-    rustix::fs::setxattr(&root.join("a/script"), "user.note", b"\0binary\xff", XattrFlags::empty()).unwrap();
-    rustix::fs::setxattr(&root.join("a/b"), "user.empty", b"", XattrFlags::empty()).unwrap();
+    rustix::fs::setxattr(root.join("a/script"), "user.note", b"\0binary\xff", XattrFlags::empty()).unwrap();
+    rustix::fs::setxattr(root.join("a/b"), "user.empty", b"", XattrFlags::empty()).unwrap();
     set_time(&root.join("a/script"), 1_234_567_890, 123_456_789);
     set_time(&root.join("a/dangling"), 987_654_321, 5);
     set_time(&root.join("a/large"), -5, 999_999_999);
@@ -124,7 +124,7 @@ fn deep_trees_come_back_up_to_the_limit_and_deeper_ones_are_refused_by_name() {
     let workspace = place.create();
     let deep = |levels: usize| {
         let mut dir = rustix::fs::open(
-            &workspace.tree().join("workspace"),
+            workspace.tree().join("workspace"),
             rustix::fs::OFlags::DIRECTORY,
             rustix::fs::Mode::empty(),
         )
@@ -141,7 +141,7 @@ fn deep_trees_come_back_up_to_the_limit_and_deeper_ones_are_refused_by_name() {
     let workspace = sealed.open(&place.tree(), None).unwrap();
     let deep = |levels: usize| {
         let mut dir = rustix::fs::open(
-            &workspace.tree().join("workspace"),
+            workspace.tree().join("workspace"),
             rustix::fs::OFlags::DIRECTORY,
             rustix::fs::Mode::empty(),
         )
