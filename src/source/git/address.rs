@@ -107,16 +107,14 @@ impl Address {
                 let url = Url::parse(text).ok()?;
                 Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
             }
-            Self::Ssh(text) => match text.contains("://") {
-                true => {
-                    let url = Url::parse(text).ok()?;
-                    Some((url.host_str()?.to_owned(), url.port().unwrap_or(22)))
-                }
-                false => {
-                    let (before, _) = text.split_once(':')?;
-                    Some((before.rsplit_once('@').map_or(before, |(_, host)| host).to_owned(), 22))
-                }
-            },
+            Self::Ssh(text) if text.contains("://") => {
+                let url = Url::parse(text).ok()?;
+                Some((url.host_str()?.to_owned(), url.port().unwrap_or(22)))
+            }
+            Self::Ssh(text) => {
+                let (before, _) = text.split_once(':')?;
+                Some((before.rsplit_once('@').map_or(before, |(_, host)| host).to_owned(), 22))
+            }
             Self::Local(_) => None,
         }
     }

@@ -33,7 +33,7 @@ pub enum FetchError {
         "the host key of {address} is not the known one; compare it, then put its line into the credential's known_hosts"
     )]
     HostKey { address: String },
-    #[error("there is no repository at {address}, or the credential may not see it")]
+    #[error("there is no repository at {address}, or it may not be seen (credential, permissions)")]
     NoRepository { address: String },
     #[error("{address} cannot be read by the run's user; check the directory's permissions")]
     NotReadable { address: String },
@@ -79,8 +79,11 @@ pub fn fetched(request: &Request<'_>, reported: &[u8]) -> Result<CommitSha, Fetc
     })
 }
 
+/// Makes an error of the request, its address, and a line of what was said.
+type Explain = fn(&Request<'_>, String, String) -> FetchError;
+
 /// Git's and ssh's words, and what they mean. The first that matches counts.
-const WORDS: &[(&[&str], fn(&Request<'_>, String, String) -> FetchError)] = &[
+const WORDS: &[(&[&str], Explain)] = &[
     (&["No space left", "File too large", "quota exceeded"], |_, _, said| FetchError::NoSpace { said }),
     (&["Could not resolve host"], |_, address, _| FetchError::UnknownHost { address }),
     (&["Host key verification failed", "host key is known"], |_, address, _| FetchError::HostKey { address }),

@@ -56,13 +56,6 @@ impl<'d> Writer<'d> {
         Ok((directory, OsStr::from_bytes(name)))
     }
 
-    fn make_way(&self, directory: &OwnedFd, name: &OsStr, path: &[u8], replaces: bool) -> Result<(), UploadError> {
-        if replaces {
-            rustix::fs::unlinkat(directory, name, AtFlags::empty()).map_err(failed(path, "unlinkat"))?;
-        }
-        Ok(())
-    }
-
     fn set_owner_and_mode(&self, fd: BorrowedFd<'_>, mode: Mode, path: &[u8]) -> Result<(), UploadError> {
         // First the owner: the kernel drops bits of the mode when it changes.
         if let Some((user, group)) = self.owner {
@@ -70,6 +63,14 @@ impl<'d> Writer<'d> {
         }
         rustix::fs::fchmod(fd, mode).map_err(failed(path, "fchmod"))
     }
+}
+
+/// Removes the file that an entry replaces.
+fn make_way(directory: &OwnedFd, name: &OsStr, path: &[u8], replaces: bool) -> Result<(), UploadError> {
+    if replaces {
+        rustix::fs::unlinkat(directory, name, AtFlags::empty()).map_err(failed(path, "unlinkat"))?;
+    }
+    Ok(())
 }
 
 fn failed<'p>(path: &'p [u8], call: &'static str) -> impl Fn(Errno) -> UploadError + use<'p> {
@@ -94,7 +95,7 @@ impl Sink for Writer<'_> {
 
     fn file(&mut self, path: &[u8], replaces: bool) -> Result<(), UploadError> {
         let (above, name) = self.parent(path)?;
-        self.make_way(&above, name, path, replaces)?;
+        make_way(&above, name, path, replaces)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&above, name, flags, Mode::RUSR | Mode::WUSR).map_err(failed(path, "openat"))?;
         self.open = Some((path.to_vec(), file.into()));
@@ -132,7 +133,7 @@ impl Sink for Writer<'_> {
     fn hard_link(&mut self, path: &[u8], target: &[u8], replaces: bool) -> Result<(), UploadError> {
         let (above, name) = self.parent(path)?;
         let (target_above, target_name) = self.parent(target)?;
-        self.make_way(&above, name, path, replaces)?;
+        make_way(&above, name, path, replaces)?;
         rustix::fs::linkat(&target_above, target_name, &above, name, AtFlags::empty()).map_err(failed(path, "linkat"))
     }
 }
