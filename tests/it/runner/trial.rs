@@ -296,7 +296,7 @@ pub fn perform(command: &str) -> Step {
 }
 
 pub fn open_step(plan_digest: Digest) -> Step {
-    Step::Open(Open { plan_digest })
+    Step::Open(Open { plan_digest: Some(plan_digest) })
 }
 
 /// A runner before anything was said to it.
