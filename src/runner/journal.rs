@@ -23,7 +23,7 @@ pub struct Journal {
 
 impl Journal {
     /// Opens an empty journal. The torn line of a runner that never got as far as running anything
-    /// is dropped; a chain that ran is refused.
+    /// is dropped; a chain that ran is refused. The file's name is not durable yet.
     pub fn open(dir: &ChainDir, bells: Bells) -> Result<Self, Fault> {
         let mut file = dir.file(file::RECORDS, OFlags::RDWR | OFlags::APPEND)?;
         let mut old = Vec::new();
@@ -34,7 +34,6 @@ impl Journal {
         if !old.is_empty() {
             file.set_len(0).map_err(Fault::io("drop a torn record"))?;
         }
-        dir.sync()?;
         Ok(Self { file, waiting: Vec::new(), bytes: 0, bells })
     }
 

@@ -31,10 +31,12 @@ impl Chain {
     ) -> Result<Verdict, Fault> {
         let number = self.next;
         self.next += 1;
+        let mut desk = self.desk(number, phase)?;
+        // The names of all files so far, the records' own included.
+        self.tools.dir.sync()?;
         self.tools.journal.add(Record::PhaseStarted { number, phase, at: self.tools.clock.now() });
         self.tools.journal.commit()?;
         self.open = Some((number, phase));
-        let mut desk = self.desk(number, phase)?;
         let verdict = match work(self, &mut desk) {
             Ok(verdict) => verdict,
             Err(fault) => {
@@ -84,10 +86,9 @@ impl Chain {
         (verdict, produced)
     }
 
-    /// Writes `<NN>.result`, if there is anything to write, and makes the names of all files durable.
+    /// Writes `<NN>.result` durably, if there is anything to write.
     fn store_result(&self, number: u32, result: &PhaseResult) -> Result<bool, Fault> {
         if result.changes.is_none() && result.plan_json.is_none() && result.masks.is_empty() {
-            self.tools.dir.sync()?;
             return Ok(false);
         }
         let json = zeroize::Zeroizing::new(serde_json::to_vec(result).map_err(Fault::of)?);

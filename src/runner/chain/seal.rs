@@ -34,7 +34,6 @@ impl Chain {
         let tree = self.tree.take().ok_or(Fault::Missing("workspace that could be sealed"))?;
         let failed = match tree.into_workspace().seal(terms) {
             Ok((_, report)) => {
-                self.tools.dir.sync()?;
                 return Ok(WorkspaceLeft::Sealed { tree_bytes: report.tree_bytes, sealed_bytes: report.sealed_bytes });
             }
             Err(failed) => failed,
@@ -55,7 +54,6 @@ impl Chain {
             Some(tree) => tree.into_workspace().remove().map_err(Fault::of)?,
             None => Tree::remove_left_over(&self.tools.dir)?,
         }
-        self.tools.dir.sync()?;
         Ok(WorkspaceLeft::Removed)
     }
 
