@@ -15,6 +15,7 @@
 //! | [`mask`] | what is secret, and the streaming masker |
 //! | [`log`] | the text and the index of each phase: written, read, followed, compressed |
 //! | [`protocol`] | what server and runner say to each other |
+//! | [`runner`] | one chain: its phases in order, the log, the managed state, the records |
 //! | [`runner::native`] | the jail: a root of its own, no privileges, exact limits, no survivors |
 //! | [`vendor`] | what terraform, opentofu and custom commands run, and how plans are read |
 //! | [`source`] | git addresses and fetching, uploaded archives |

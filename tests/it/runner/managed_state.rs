@@ -10,7 +10,10 @@ use airlock::{
     protocol::{AtEnd, StateAccess, Step, WorkspaceLeft},
 };
 
-use super::trial::{Outcome, Trial, apply_step, init, open_step, plan_step};
+use super::{
+    process::Outcome,
+    trial::{Trial, apply_step, init, open_step, plan_step},
+};
 
 const MAIN: &str = r#"
 variable "size" {

@@ -7,7 +7,7 @@ use airlock::{
     protocol::{Record, VERSION, WorkspaceLeft, file},
 };
 
-use super::trial::{Trial, spawn};
+use super::{process::spawn, trial::Trial};
 
 #[test]
 fn a_specification_that_is_cut_short_runs_nothing() {
@@ -27,6 +27,7 @@ fn a_specification_that_is_cut_short_runs_nothing() {
     drop(lock);
     let lock = File::open(trial.jail.dir.join(file::LOCK)).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    std::fs::write(trial.jail.dir.join(file::RECORDS), b"{\"record\":\"sta").unwrap();
     assert_eq!(trial.start_in(lock).wait().phases(), [Phase::Preparing, Phase::Performing], "it can be started again");
 }
 
