@@ -64,11 +64,11 @@ impl Chain {
         if !verdict.is_success() {
             log.note(&verdict.to_string());
         }
-        let LogEnd { bytes, added_masks, error_line, warnings } = log.finish();
+        let LogEnd { bytes, error_line, warnings } = log.finish();
         produced.log_bytes = bytes;
         produced.warnings.extend(warnings);
         produced.warnings.iter_mut().for_each(|warning| *warning = self.tools.masks.mask_text(warning));
-        result.masks = added_masks;
+        result.masks = self.tools.masks.added();
         match self.store_result(number, &result) {
             Ok(stored) => produced.result = stored,
             // Nobody could be shown what a plan without its result would change.
@@ -92,7 +92,7 @@ impl Chain {
             return Ok(false);
         }
         let json = zeroize::Zeroizing::new(serde_json::to_vec(result).map_err(Fault::of)?);
-        let (path, label) = (self.tools.dir.short(&file::result(number)), result_label(self.spec.run.id, number));
+        let (path, label) = (self.tools.dir.file_path(&file::result(number)), result_label(self.spec.run.id, number));
         write_file_under(&path, &self.tools.key, label.as_bytes(), &mut json.as_slice())
             .map_err(Fault::io("write the phase's result"))?;
         Ok(true)

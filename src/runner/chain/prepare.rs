@@ -28,7 +28,7 @@ const LOCAL_REPOSITORY: &str = "/run/airlock-source";
 
 /// Where things lie for phases without a jail.
 pub(super) fn places_on_the_host(dir: &ChainDir) -> Places {
-    let below = |name: &str| dir.path().join(file::TREE).join(name).display().to_string();
+    let below = |name: &str| dir.file_path(file::TREE).join(name).display().to_string();
     Places {
         workspace: below(file::WORKSPACE),
         run: below(file::RUN),

@@ -16,7 +16,7 @@ impl Chain {
         self.remove_workspace()?;
         self.plan_digest.clone_from(&open.plan_digest);
         let keys = self.spec.secrets.open.as_ref().ok_or(Fault::Missing("keys for opening a workspace"))?;
-        let path = self.tools.dir.path().join(file::TREE);
+        let path = self.tools.dir.file_path(file::TREE);
         let opened = Workspace::<Sealed>::at(self.terms(keys)?).open(&path, self.jail.user).map_err(Fault::of)?;
         self.use_tree(Tree::of(opened, &self.tools.dir, self.jail.user)?)?;
         self.verify_plan(open.plan_digest.as_ref())?;
