@@ -53,10 +53,9 @@ impl Raw {
         let Self { child, pipe, dir } = self;
         let mut ends = [PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::empty())];
         rustix::event::poll(&mut ends, None).unwrap();
-        let errors = || fs::read_to_string(dir.join(file::ERRORS)).unwrap_or_default();
-        let control =
-            UnixStream::connect(dir.join(file::CONTROL)).unwrap_or_else(|_| panic!("no runner: {}", errors()));
-        Runner { child, control: BufReader::new(control), dir, root }
+        // A chain may have come to its end by now.
+        let control = UnixStream::connect(dir.join(file::CONTROL)).ok().map(BufReader::new);
+        Runner { child, control, dir, root }
     }
 
     /// Waits for the end of a runner that has nothing to say.
@@ -71,7 +70,7 @@ impl Raw {
 /// A runner at work.
 pub struct Runner {
     pub child: Child,
-    control: BufReader<UnixStream>,
+    control: Option<BufReader<UnixStream>>,
     dir: PathBuf,
     root: Arc<TempDir>,
 }
@@ -80,13 +79,14 @@ impl Runner {
     /// The next bell; none when the runner is gone.
     pub fn bell(&mut self) -> Option<Bell> {
         let mut line = String::new();
-        (self.control.read_line(&mut line).unwrap() > 0).then(|| serde_json::from_str(&line).unwrap())
+        let read = self.control.as_mut().map_or(0, |control| control.read_line(&mut line).unwrap());
+        (read > 0).then(|| serde_json::from_str(&line).unwrap())
     }
 
     pub fn ask(&mut self, request: Request) {
         let mut line = serde_json::to_vec(&request).unwrap();
         line.push(b'\n');
-        self.control.get_mut().write_all(&line).unwrap();
+        self.control.as_mut().unwrap().get_mut().write_all(&line).unwrap();
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -107,10 +107,11 @@ impl Runner {
     }
 
     /// Hangs up, as a server that dies, and waits for the process.
-    pub fn hang_up(self) -> Outcome {
+    pub fn hang_up(self, afterwards: impl FnOnce()) -> Outcome {
         let Self { child, control, dir, root } = self;
-        control.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
-        Self { child, control, dir, root }.outcome()
+        drop(control);
+        afterwards();
+        Self { child, control: None, dir, root }.outcome()
     }
 
     fn outcome(mut self) -> Outcome {
