@@ -104,7 +104,7 @@ impl Watch {
             self.limits(now);
         }
         match self.ending {
-            Ending::No => Order::Wait(self.next_limit()),
+            Ending::No => Order::Wait(Some(self.next_limit())),
             Ending::Wanted(Why::Kill) => self.kill(Why::Kill),
             Ending::Wanted(why) => {
                 self.ending = Ending::Asked(why, now + self.terms.grace);
@@ -137,9 +137,9 @@ impl Watch {
         }
     }
 
-    fn next_limit(&self) -> Option<Instant> {
+    fn next_limit(&self) -> Instant {
         let wall = self.began + self.terms.wall;
-        Some(self.terms.silence.map_or(wall, |silence| wall.min(self.heard + silence)))
+        self.terms.silence.map_or(wall, |silence| wall.min(self.heard + silence))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     },
     protocol::{Bind, Environment, Fetch, GitCredential, Prepare, RunFacts, file, inside},
     source::{
-        git::{self, Address, Credential},
+        git::{self, Address, Credential, FetchScript},
         upload,
     },
     vendor::{self, Places},
@@ -28,7 +28,7 @@ const LOCAL_REPOSITORY: &str = "/run/airlock-source";
 
 /// Where things lie for phases without a jail.
 pub(super) fn places_on_the_host(dir: &ChainDir) -> Places {
-    let below = |name: &str| dir.path().join(file::TREE).join(name).display().to_string();
+    let below = |name: &str| dir.file_path(file::TREE).join(name).display().to_string();
     Places {
         workspace: below(file::WORKSPACE),
         run: below(file::RUN),
@@ -46,7 +46,7 @@ impl Chain {
     pub(super) fn prepare(&mut self, prepare: &Prepare, desk: &mut Desk) -> Result<Verdict, Fault> {
         self.check_disk(prepare.disk_floor_bytes)?;
         self.remove_workspace()?;
-        self.tree = Some(Tree::make(&self.tools.dir, self.jail.user)?);
+        self.use_tree(Tree::make(&self.tools.dir, self.jail.user)?)?;
         let verdict = match &prepare.source {
             Fetch::Git { url, branch, commit, submodules, local } => {
                 let address = Address::parse(url).map_err(Fault::of)?;
@@ -79,6 +79,14 @@ impl Chain {
         self.remove_workspace()?;
         let tree = Tree::make(&self.tools.dir, self.jail.user)?;
         tree.directories(self.spec.run.project_root.as_str())?;
+        self.use_tree(tree)
+    }
+
+    /// Works in this tree from now on.
+    pub(super) fn use_tree(&mut self, tree: Tree) -> Result<(), Fault> {
+        if !self.confined() {
+            tree.let_through()?;
+        }
         self.tree = Some(tree);
         Ok(())
     }
@@ -126,13 +134,10 @@ impl Chain {
             credential: self.spec.secrets.git.as_ref().map(credential),
             into: &workspace,
         };
-        let script = git::script(&request).map_err(Fault::of)?;
-        let mut environment = base_environment();
-        environment.extend(script.environment.clone());
-        let words = ["sh", "-c", &script.text, "airlock"];
+        let FetchScript { text, arguments, environment } = git::script(&request).map_err(Fault::of)?;
         let program = Program {
-            argv: argv(words.into_iter().chain(script.arguments.iter().map(String::as_str)).collect()),
-            environment,
+            argv: argv(["sh", "-c", text, "airlock"].into_iter().chain(arguments.iter().map(String::as_str)).collect()),
+            environment: base_environment().into_iter().chain(environment).collect(),
             network: if local.is_some() { NetworkMode::None } else { NetworkMode::Host },
             binds: bind_local(wanted.local.as_ref().filter(|_| confined)),
             listen: None,

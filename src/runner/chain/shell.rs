@@ -6,7 +6,7 @@ use crate::{
     crypt::Secret,
     domain::{Phase, State, Verdict, limits, stack::NetworkMode},
     protocol::{Bind, Command, Environment, Shell, StateAccess, inside},
-    vendor::{self, Outcome, Places, StateEndpoint, Surroundings},
+    vendor::{self, Carried, Outcome, Places, StateEndpoint, Surroundings},
 };
 
 use super::{Chain, desk::Desk, prepare::name_in_run};
@@ -14,7 +14,7 @@ use crate::runner::{
     attend::{Attendance, Attended, Pipes, attend},
     fault::Fault,
     native::{Mechanism, PhaseJail, StopSignal},
-    state::http,
+    state::{States, http},
     watch::{Terms, Why},
 };
 
@@ -56,7 +56,7 @@ impl Chain {
             self.forget_old_plans()?;
         }
         let state = self.open_state(shell, desk.number)?;
-        let program = self.program(shell, Told { final_state: ends_as, state, cli_config })?;
+        let program = self.program(shell, Told { final_state: ends_as, state, cli_config });
         let attended = self.run_program(program, desk);
         desk.produced.states = self.close_state(shell);
         let attended = attended?;
@@ -65,11 +65,10 @@ impl Chain {
             desk.log.note(&complaint);
             desk.produced.error_line = Some(complaint);
         }
-        if let Err(too_much) = self.read_carried() {
-            desk.produced.warnings.push(too_much.to_string());
-            if verdict.is_success() {
-                return Err(too_much);
-            }
+        match self.read_carried() {
+            Ok(warnings) => desk.produced.warnings.extend(warnings),
+            Err(too_much) if verdict.is_success() => return Err(too_much),
+            Err(too_much) => desk.produced.warnings.push(too_much.to_string()),
         }
         match (&shell.command, command) {
             (Command::Plan { .. }, Some(code)) if verdict.is_success() => self.read_planned(code, desk),
@@ -123,10 +122,10 @@ impl Chain {
     }
 
     fn measured_tree(&self) -> Result<OwnedFd, Fault> {
-        self.tree().and_then(|tree| tree.root())
+        self.tree()?.root()
     }
 
-    fn program(&self, shell: &Shell, told: Told) -> Result<Program, Fault> {
+    fn program(&self, shell: &Shell, told: Told) -> Program {
         let Told { final_state, state, cli_config } = told;
         let facts = self.facts();
         let places = self.places(shell);
@@ -135,7 +134,7 @@ impl Chain {
             Command::Plan { targets, .. } => targets.as_slice(),
             Command::Init | Command::Apply | Command::Destroy | Command::Perform { .. } | Command::Nothing => &[],
         };
-        let password = self.tools.states.as_ref().map(|states| states.password());
+        let password = self.tools.states.as_deref().map(States::password);
         let state = state.as_deref().zip(password).map(|(address, password)| StateEndpoint {
             address,
             user: http::USER,
@@ -156,7 +155,7 @@ impl Chain {
             final_state,
         });
         let silence = self.jail.limits.silence_seconds;
-        Ok(Program {
+        Program {
             argv: argv(script.argv()),
             environment,
             network: facts.network.clone(),
@@ -165,7 +164,7 @@ impl Chain {
             signal: stop_signal(&facts.vendor),
             wall: Duration::from_secs(shell.wall_seconds),
             silence: (silence > 0).then(|| Duration::from_secs(silence)),
-        })
+        }
     }
 
     /// Lets the phase at the managed state; gives its address.
@@ -224,16 +223,18 @@ impl Chain {
         Ok(text.is_some())
     }
 
-    /// Takes up what phases have left in `$AIRLOCK_ENV`.
-    pub(super) fn read_carried(&mut self) -> Result<(), Fault> {
+    /// Takes up what phases have left in `$AIRLOCK_ENV`; gives what is to be said about it. A new
+    /// value of a sensitive variable is as secret as the old one.
+    pub(super) fn read_carried(&mut self) -> Result<Vec<String>, Fault> {
         let name = name_in_run(inside::ENV_FILE);
         let content = self.tree()?.read_run_file(name, limits::CARRIED_BYTES as u64)?.unwrap_or_default();
-        self.carried = vendor::carried(&content).map_err(Fault::of)?.variables;
+        let Carried { variables, warnings } = vendor::carried(&content).map_err(Fault::of)?;
+        self.carried = variables;
         let secret = |name: &_| self.spec.secrets.variables.iter().any(|old| old.sensitive && old.name == *name);
         let words: Vec<Secret<String>> =
             self.carried.iter().filter(|(name, _)| secret(name)).map(|(_, value)| Secret::new(value.clone())).collect();
         self.tools.masks.add(&words);
-        Ok(())
+        Ok(warnings)
     }
 }
 
