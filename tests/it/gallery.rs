@@ -6,6 +6,7 @@ mod pages_admin;
 mod pages_run;
 mod pages_stack;
 mod sample;
+mod sample_log;
 
 use std::{fs, io::Write, path::Path};
 
