@@ -239,11 +239,29 @@ document.addEventListener("airlock:key", (event) => {
 
 // ── Start, and again when the log's element is another one ─────────────────────────────────────
 let known;
+let reading;
+/** Whoever reads on when the element is replaced goes on reading at the same line. */
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const here = log();
+  if (!here || !event.detail.target?.contains(here)) return;
+  const edge = $("[data-log-scroll]", here).getBoundingClientRect().top;
+  const line = all(".ln", here).find((candidate) => candidate.getBoundingClientRect().bottom > edge);
+  reading = follow || !line ? undefined : { phase: here.dataset.phase, id: line.id, below: line.getBoundingClientRect().top };
+});
+function readOn(here) {
+  const line = reading?.phase === here.dataset.phase && document.getElementById(reading.id);
+  if (!line) return false;
+  scroller().scrollTop += line.getBoundingClientRect().top - reading.below;
+  reading = undefined;
+  setFollow(false);
+  return true;
+}
 function start() {
   const here = log();
   if (!here || here === known) return;
   known = here;
   applyPrefs();
+  if (readOn(here)) return;
   if (range()) return choose(true);
   const s = scroller();
   const first = $(".ln[data-error]", here);
