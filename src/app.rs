@@ -141,7 +141,7 @@ fn refuse_network(data: &Path) -> Result<(), AppError> {
         path: data.to_owned(),
         source: error.into(),
     })?;
-    let found = NETWORK_FILE_SYSTEMS.iter().find(|(magic, _)| *magic == i64::from(stat.f_type));
+    let found = NETWORK_FILE_SYSTEMS.iter().find(|(magic, _)| *magic == stat.f_type);
     match found {
         Some((_, kind)) => Err(AppError::NetworkFileSystem { path: data.to_owned(), kind }),
         None => Ok(()),
