@@ -27,6 +27,7 @@
 //! | [`scheduler`] | what happens without anybody asking |
 //! | [`queries`] | use cases that read |
 //! | [`vendor`] | terraform, opentofu, custom: the commands of each phase, and what plans say |
+//! | [`runner::native`] | the jail: a root of its own, no privileges, exact limits, no survivors |
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
 
@@ -44,6 +45,7 @@ pub mod machine;
 pub mod mask;
 pub mod protocol;
 pub mod queries;
+pub mod runner;
 pub mod scheduler;
 pub mod source;
 pub mod store;

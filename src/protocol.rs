@@ -294,7 +294,9 @@ pub struct ChainSecrets {
     /// Keys the short hashes that stand for sensitive values in changes (32 bytes).
     #[serde(with = "base64_bytes")]
     pub redaction_key: Secret<Vec<u8>>,
-    /// What the sealed workspace is encrypted with, and where it lies; for chains that seal or open.
+    /// What the sealed workspace is encrypted with, and where it lies; for chains that open one.
+    pub open: Option<SealKeys>,
+    /// The same for chains that may seal. A key seals once: after [`Self::open`] it is a new one.
     pub seal: Option<SealKeys>,
     pub variables: Vec<Variable>,
     pub files: Vec<MountedFile>,

@@ -14,10 +14,11 @@
 //! | file | what |
 //! | --- | --- |
 //! | `….log` | the text, nothing else |
-//! | `….idx` | fixed-width entries, see [`index`] |
-//! | finished | both in one file, see [`frames`] |
+//! | `….idx` | fixed-width entries, see `index.rs` |
+//! | finished | both in one file, see `frames.rs` |
 
 pub mod ansi;
+mod append;
 mod compress;
 mod error_line;
 mod frames;

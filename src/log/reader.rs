@@ -32,7 +32,8 @@ enum Content {
     Packed(Frames),
 }
 
-/// A piece of a log for followers, at most `limits::LOG_EVENT_BYTES`, of one stream.
+/// A piece of a log for followers, of one stream. As a JSON string with some fields around it, it is
+/// at most `limits::LOG_EVENT_BYTES` long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
     pub offset: u64,
@@ -165,11 +166,11 @@ impl LogReader {
         let (number, entry) = self.entry_at(offset)?;
         let next = number.map_or(Ok(None), |number| self.entry(number + 1))?.map_or(len, |next| next.offset.min(len));
         let there = usize::try_from(next - offset).unwrap_or(usize::MAX);
-        let bytes = self.range(offset, there.min(limits::LOG_EVENT_BYTES + 1))?;
+        let bytes = self.range(offset, there.min(limits::LOG_EVENT_BYTES))?;
         let start = utf8::next_boundary(&bytes, 0);
         let whole = start + utf8::whole(&bytes[start..]);
         let bytes = &bytes[start..whole];
-        let text = &bytes[..index::piece(bytes, limits::LOG_EVENT_BYTES)];
+        let text = &bytes[..index::piece(bytes, fitting(bytes))];
         if text.is_empty() {
             return Ok(None);
         }
@@ -227,6 +228,25 @@ impl LogReader {
         let bytes = self.index.read_at((number + 1) * WIDTH as u64, WIDTH).map_err(|source| self.fault(source))?;
         Ok(Entry::decode(&bytes))
     }
+}
+
+/// Bytes of an event that are not its text.
+const EVENT_FIELDS: usize = 256;
+
+/// How much of `text` fits into an event when it is written as a JSON string.
+fn fitting(text: &[u8]) -> usize {
+    let mut room = limits::LOG_EVENT_BYTES - EVENT_FIELDS;
+    let too_much = text.iter().position(|byte| {
+        let cost = match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0C => 2,
+            0..0x20 => 6,
+            _ => 1,
+        };
+        let fits = cost <= room;
+        room = room.saturating_sub(cost);
+        !fits
+    });
+    too_much.unwrap_or(text.len())
 }
 
 fn fault(path: &Path, source: io::Error) -> LogFault {

@@ -32,7 +32,7 @@ pub fn recover(text: &Path, index: &Path) -> Result<(), LogFault> {
     }
     let missing = missing_entries(&text_file, text_bytes, good.pop()).map_err(fault(text))?;
     let bytes: Vec<u8> = missing.iter().flat_map(|entry| entry.encode()).collect();
-    index_file.write_all(&bytes).and_then(|()| index_file.sync_all()).map_err(fault(index))
+    index_file.write_all(&bytes).map_err(fault(index))
 }
 
 /// Bytes of the text, without half a character at its end.

@@ -1,19 +1,19 @@
-//! Writing a log: mask, make it UTF-8, interleave the streams at line ends, index, append.
+//! Writing a log: mask, make it UTF-8, interleave the streams at line ends, append.
 //!
 //! Owned by one thread, which also waits for output; nothing here waits. Times are spans since the
 //! phase began, and come from the caller.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
+    io::{self, Read},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
 
 use super::{
-    LogFault, Stream, at as fault, error_line,
-    index::{self, Entry, WIDTH},
+    LogFault, Stream,
+    append::{Appender, later},
+    error_line,
     utf8::Utf8,
 };
 use crate::{
@@ -21,29 +21,16 @@ use crate::{
     mask::{MaskSet, Masker, Word},
 };
 
-/// Bytes that are written without waiting for more.
-const LARGE: usize = 64 * limits::KIB as usize;
+/// Bytes that are read at once.
+const BUFFER: usize = 64 * limits::KIB as usize;
 
 /// Writes one phase's log.
 #[derive(Debug)]
 pub struct LogWriter {
-    text: File,
-    index: File,
-    text_path: PathBuf,
-    index_path: PathBuf,
+    files: Appender,
     masks: Arc<MaskSet>,
     stdout: Lane,
     stderr: Lane,
-    /// The stream whose line is open at the end of the text.
-    open_line: Option<Stream>,
-    /// Text that is not written yet, and whose it is.
-    pending: Vec<u8>,
-    pieces: Vec<Piece>,
-    /// When something was last written; the first text is due at once.
-    written_at: Option<Duration>,
-    written: u64,
-    index_bytes: u64,
-    line_ends: u64,
     limit: u64,
     kept: u64,
     dropped: u64,
@@ -61,15 +48,6 @@ struct Lane {
     since: Duration,
 }
 
-/// Text of one stream that is pending.
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    stream: Stream,
-    /// When its first byte came.
-    at: Duration,
-    bytes: usize,
-}
-
 /// What a finished log came to.
 #[derive(Debug)]
 pub struct Summary {
@@ -84,14 +62,6 @@ pub struct Summary {
     pub error_line: Option<String>,
 }
 
-#[cfg(test)]
-impl LogWriter {
-    /// Swaps the file that the text goes to.
-    pub(super) fn swap_text(&mut self, file: &mut File) {
-        std::mem::swap(&mut self.text, file);
-    }
-}
-
 impl Lane {
     fn new(masks: &Arc<MaskSet>) -> Self {
         Self { masker: masks.masker(), utf8: Utf8::default(), ready: Vec::new(), since: Duration::ZERO }
@@ -101,24 +71,11 @@ impl Lane {
 impl LogWriter {
     /// Makes both files; they must not exist. `limit` bytes of output are kept.
     pub fn create(text: &Path, index: &Path, masks: Arc<MaskSet>, limit: u64) -> Result<Self, LogFault> {
-        let make = |path| OpenOptions::new().append(true).create_new(true).open(path).map_err(fault(path));
-        let mut index_file = make(index)?;
-        index_file.write_all(&index::header()).map_err(fault(index))?;
         Ok(Self {
-            text: make(text)?,
-            index: index_file,
-            text_path: text.to_path_buf(),
-            index_path: index.to_path_buf(),
+            files: Appender::create(text, index)?,
             stdout: Lane::new(&masks),
             stderr: Lane::new(&masks),
             masks,
-            open_line: None,
-            pending: Vec::with_capacity(2 * LARGE),
-            pieces: Vec::new(),
-            written_at: None,
-            written: 0,
-            index_bytes: WIDTH as u64,
-            line_ends: 0,
             limit,
             kept: 0,
             dropped: 0,
@@ -145,6 +102,11 @@ impl LogWriter {
         self.flush_due(at)
     }
 
+    #[cfg(test)]
+    pub(super) fn files(&mut self) -> &mut Appender {
+        &mut self.files
+    }
+
     /// Writes all of `output`, read by this thread alone: pipe, masker, file. `now` is the time since
     /// the phase began. Returns how many bytes came.
     pub fn write_all_of(
@@ -153,7 +115,7 @@ impl LogWriter {
         output: &mut impl Read,
         now: impl Fn() -> Duration,
     ) -> Result<u64, LogFault> {
-        let mut buffer = vec![0; LARGE];
+        let mut buffer = vec![0; BUFFER];
         let mut total = 0;
         loop {
             match output.read(&mut buffer) {
@@ -163,7 +125,7 @@ impl LogWriter {
                     self.write(now(), stream, &buffer[..read])?;
                 }
                 Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
-                Err(fault) => return Err(super::at(&self.text_path)(fault)),
+                Err(fault) => return Err(self.files.fault(fault)),
             }
         }
     }
@@ -172,13 +134,13 @@ impl LogWriter {
     pub fn note(&mut self, at: Duration, text: &str) -> Result<(), LogFault> {
         self.switch(at)?;
         let line = format!("[airlock] {}\n", self.masks.mask_text(text).replace(['\n', '\r'], " "));
-        self.append(at, Stream::Airlock, line.as_bytes())?;
-        self.flush(at)
+        self.files.append(at, Stream::Airlock, line.as_bytes())?;
+        self.files.flush(at)
     }
 
     /// When [`Self::flush_due`] wants to be called, if anything waits.
     pub fn due(&self) -> Option<Duration> {
-        let text = self.pieces.first().map(|piece| self.written_at.map_or(piece.at, later));
+        let text = self.files.due();
         let lanes = [&self.stdout, &self.stderr];
         let lane = lanes.into_iter().filter(|lane| !lane.ready.is_empty()).map(|lane| later(lane.since)).min();
         text.into_iter().chain(lane).min()
@@ -194,18 +156,18 @@ impl LogWriter {
             }
         }
         if self.due().is_some_and(|due| at >= due) {
-            self.flush(at)?;
+            self.files.flush(at)?;
         }
         Ok(())
     }
 
     /// Bytes of text in the file: what the doorbell says.
-    pub const fn len(&self) -> u64 {
-        self.written
+    pub fn len(&self) -> u64 {
+        self.files.written()
     }
 
-    pub const fn is_empty(&self) -> bool {
-        self.written == 0
+    pub fn is_empty(&self) -> bool {
+        self.files.written() == 0
     }
 
     /// Bytes of output that were dropped so far.
@@ -221,14 +183,14 @@ impl LogWriter {
             let text = format!("{} bytes of output were dropped, the limit being {}", self.dropped, size(self.limit));
             self.note(at, &text)?;
         }
-        self.flush(at)?;
-        self.text.sync_data().map_err(fault(&self.text_path))?;
+        self.files.flush(at)?;
+        self.files.sync()?;
         Ok(Summary {
-            bytes: self.written,
-            lines: self.line_ends + u64::from(self.open_line.is_some()),
+            bytes: self.files.written(),
+            lines: self.files.line_ends() + u64::from(self.files.open_line().is_some()),
             dropped_bytes: self.dropped,
             added_masks: self.masks.added(),
-            error_line: error_line::of(&super::LogReader::live(&self.text_path, &self.index_path)?)?,
+            error_line: error_line::of(&self.files.reader()?)?,
         })
     }
 
@@ -255,7 +217,7 @@ impl LogWriter {
         self.refused += refused;
         self.scratch = masked;
         self.place(at, stream)?;
-        if self.open_line.is_none() {
+        if self.files.open_line().is_none() {
             self.say_refused(at)?;
         }
         Ok(())
@@ -264,7 +226,7 @@ impl LogWriter {
     /// Puts what is ready into the text as far as no line of the other stream is in the way.
     fn place(&mut self, at: Duration, stream: Stream) -> Result<(), LogFault> {
         let other = if stream == Stream::Stderr { Stream::Stdout } else { Stream::Stderr };
-        if self.open_line == Some(other) {
+        if self.files.open_line() == Some(other) {
             return Ok(());
         }
         if self.lane(other).ready.is_empty() {
@@ -276,7 +238,7 @@ impl LogWriter {
         // The other stream waits for the end of this line: it comes before what follows.
         self.place_lines(at, stream, line_end + 1)?;
         self.place_lines(at, other, usize::MAX)?;
-        if self.open_line.is_none() { self.place_lines(at, stream, usize::MAX) } else { Ok(()) }
+        if self.files.open_line().is_none() { self.place_lines(at, stream, usize::MAX) } else { Ok(()) }
     }
 
     fn place_lines(&mut self, at: Duration, stream: Stream, most: usize) -> Result<(), LogFault> {
@@ -284,7 +246,7 @@ impl LogWriter {
         let since = lane.since;
         let mut ready = std::mem::take(&mut lane.ready);
         let end = ready.len().min(most);
-        self.append(since, stream, &ready[..end])?;
+        self.files.append(since, stream, &ready[..end])?;
         ready.drain(..end);
         let lane = self.lane(stream);
         lane.ready = ready;
@@ -294,8 +256,8 @@ impl LogWriter {
 
     /// Puts all that is ready of `stream` into the text, ending another's open line.
     fn place_all(&mut self, at: Duration, stream: Stream) -> Result<(), LogFault> {
-        if self.open_line.is_some_and(|open| open != stream) {
-            self.end_line()?;
+        if self.files.open_line().is_some_and(|open| open != stream) {
+            self.files.end_line()?;
         }
         self.place_lines(at, stream, usize::MAX)
     }
@@ -307,67 +269,7 @@ impl LogWriter {
                 self.place_all(at, stream)?;
             }
         }
-        if self.open_line.is_some() { self.end_line() } else { Ok(()) }
-    }
-
-    fn end_line(&mut self) -> Result<(), LogFault> {
-        let Some(open) = self.open_line else { return Ok(()) };
-        let at = self.pieces.last().map(|piece| piece.at).or(self.written_at).unwrap_or_default();
-        self.append(at, open, b"\n")
-    }
-
-    fn append(&mut self, at: Duration, stream: Stream, text: &[u8]) -> Result<(), LogFault> {
-        let Some(last) = text.last() else { return Ok(()) };
-        self.open_line = (*last != b'\n').then_some(stream);
-        match self.pieces.last_mut() {
-            Some(piece) if piece.stream == stream => piece.bytes += text.len(),
-            _ => self.pieces.push(Piece { stream, at, bytes: text.len() }),
-        }
-        self.pending.extend_from_slice(text);
-        if self.pending.len() >= LARGE { self.flush(at) } else { Ok(()) }
-    }
-
-    /// Writes what is pending: first the index, so that no text is ever without. What cannot be
-    /// written whole is taken back and stays pending.
-    fn flush(&mut self, at: Duration) -> Result<(), LogFault> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let (entries, line_ends) = self.entries();
-        let written = (self.index.write_all(&entries).map_err(fault(&self.index_path)))
-            .and_then(|()| self.text.write_all(&self.pending).map_err(fault(&self.text_path)));
-        if let Err(fault) = written {
-            // Should this fail too, `recover` has the same work to do.
-            let _ = self.index.set_len(self.index_bytes).and(self.text.set_len(self.written));
-            return Err(fault);
-        }
-        self.index_bytes += entries.len() as u64;
-        self.written += self.pending.len() as u64;
-        self.line_ends = line_ends;
-        self.written_at = Some(at);
-        self.pending.clear();
-        self.pieces.clear();
-        Ok(())
-    }
-
-    /// The index entries of what is pending, and the line ends that the text will have then.
-    fn entries(&self) -> (Vec<u8>, u64) {
-        let mut entries = Vec::with_capacity(self.pieces.len() * WIDTH);
-        let (mut offset, mut line) = (self.written, self.line_ends);
-        let mut rest = self.pending.as_slice();
-        for piece in &self.pieces {
-            let ms = u32::try_from(piece.at.as_millis()).unwrap_or(u32::MAX);
-            let (mut text, after) = rest.split_at(piece.bytes);
-            while !text.is_empty() {
-                entries.extend(Entry { offset, line, ms, stream: piece.stream }.encode());
-                let (part, others) = text.split_at(index::piece(text, limits::LOG_ENTRY_BYTES));
-                offset += part.len() as u64;
-                line += memchr::memchr_iter(b'\n', part).count() as u64;
-                text = others;
-            }
-            rest = after;
-        }
-        (entries, line)
+        if self.files.open_line().is_some() { self.files.end_line() } else { Ok(()) }
     }
 
     /// Decides what the maskers hold back, as at the end.
@@ -420,10 +322,6 @@ impl LogWriter {
         );
         self.note(at, &text)
     }
-}
-
-fn later(since: Duration) -> Duration {
-    since + limits::LOG_FLUSH
 }
 
 fn size(bytes: u64) -> String {

@@ -18,7 +18,7 @@ use crate::domain::limits;
 pub(super) const COMMAND: &[u8] = b"::add-mask";
 /// Bytes of such a line that are held back for its end; what is longer is masked to its end, and
 /// the words that were not held are not added.
-const COMMAND_BYTES: usize = limits::MIB as usize;
+const COMMAND_BYTES: usize = limits::VARIABLE_BYTES + 8 * limits::KIB as usize;
 /// Bytes from which a held suffix is masked where the text is cut.
 const CUT: usize = 4;
 
@@ -84,22 +84,27 @@ impl Masker {
         }
         let mut joined = std::mem::take(&mut self.held);
         let seen = joined.len();
-        let text = if seen == 0 {
-            input
-        } else {
+        if seen > 0 {
             append(&mut joined, input);
-            &joined
-        };
+        }
+        let keep = self.decide(if seen > 0 { &joined } else { input }, seen, then, out);
+        if seen > 0 {
+            joined.drain(..keep);
+        } else {
+            append(&mut joined, &input[keep..]);
+        }
+        self.held = joined;
+    }
+
+    /// Says what can be said of `text`; returns from where on nothing can.
+    fn decide(&mut self, text: &[u8], seen: usize, then: Then, out: &mut Vec<u8>) -> usize {
         self.scan.start(text, seen);
         loop {
             match self.scan.run(text, then, out) {
-                Stop::Words(words) => {
-                    self.refused += self.set.add(&words);
+                Stop::Held(keep) => return keep,
+                Stop::Words { words, cut } => {
+                    self.refused += self.set.add(&words) + usize::from(cut);
                     self.renew();
-                }
-                Stop::Held(keep) => {
-                    self.held = Zeroizing::new(text[keep..].to_vec());
-                    return;
                 }
             }
         }
@@ -114,7 +119,7 @@ impl Masker {
 /// Grows without leaving a copy behind.
 fn append(held: &mut Zeroizing<Vec<u8>>, input: &[u8]) {
     if held.capacity() - held.len() < input.len() {
-        let mut larger = Vec::with_capacity(held.len() + input.len());
+        let mut larger = Vec::with_capacity((held.len() + input.len()) * 2);
         larger.extend_from_slice(held);
         held.zeroize();
         **held = larger;
@@ -133,8 +138,8 @@ pub(super) fn mask_whole(view: &Arc<View>, text: &[u8]) -> Vec<u8> {
 
 /// Why a scan stopped.
 enum Stop {
-    /// These words are to be masked before it goes on.
-    Words(Vec<Word>),
+    /// These words are to be masked before it goes on; `cut` where the last one was too long.
+    Words { words: Vec<Word>, cut: bool },
     /// All but the text from here on is decided.
     Held(usize),
 }
@@ -214,7 +219,7 @@ impl Scan {
                 Position::Plain => {}
                 Position::Secret { end } => self.mask(text, end, out),
                 Position::Open => return self.hold(text, self.at, out),
-                Position::Command { end } => return Stop::Words(self.words(text, self.at + end)),
+                Position::Command { end } => return self.words(text, self.at + end),
             }
             self.at += 1;
         }
@@ -278,7 +283,7 @@ impl Scan {
     }
 
     /// Takes the words of a command whose line ends at `end`: they are secret in this line too.
-    fn words(&mut self, text: &[u8], end: usize) -> Vec<Word> {
+    fn words(&mut self, text: &[u8], end: usize) -> Stop {
         let mut words = Vec::new();
         let mut at = self.at + COMMAND.len();
         self.commands_from = self.at + 1;
@@ -292,11 +297,12 @@ impl Scan {
             self.expect(at..at + length);
             at += length;
         }
-        if end - self.at >= COMMAND_BYTES {
+        let cut = end - self.at >= COMMAND_BYTES;
+        if cut {
             self.rest = Some(Rest::Line);
             self.expect(end..text.len());
         }
-        words
+        Stop::Words { words, cut }
     }
 
     /// Prints what is decided before `keep` and makes `keep` the text's new beginning.

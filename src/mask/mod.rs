@@ -1,7 +1,7 @@
 //! Secrets never reach a disk, a page or a message: the set of what is secret, and the masker that
 //! replaces it by `*****`, in text at hand and in streams.
 //!
-//! Owns what is searched for ([`forms`], [`shapes`]) and how ([`patterns`], [`masker`]). Knows
+//! Owns what is searched for (`forms`, `shapes`) and how (`patterns`, `masker`). Knows
 //! neither files nor runs.
 //!
 //! Invariants:

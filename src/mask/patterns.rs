@@ -154,6 +154,9 @@ impl Patterns {
             return None;
         }
         let last = self.pattern(after - 1);
+        if text.starts_with(last) {
+            return Some(last.len());
+        }
         let common = last.iter().zip(text).take_while(|(a, b)| a == b).count();
         let mut span = self.spans[after - 1];
         while usize::from(span.len) > common {
@@ -214,17 +217,33 @@ impl Filter {
         ((group & 0x00FF_FFFF).wrapping_mul(0x9E37_79B1) >> self.shift) as usize
     }
 
-    /// The first position from `from` on where a pattern may begin; all of the last four bytes are
-    /// such positions.
+    #[inline]
+    fn has(&self, group: u32) -> bool {
+        let slot = self.slot(group);
+        self.bits[slot >> 6] >> (slot & 63) & 1 == 1
+    }
+
+    /// The first position from `from` on where a pattern may begin; all of the last bytes are such
+    /// positions. A pattern that begins at an even distance from `from` is seen by its second group,
+    /// one at an odd distance by its first.
     #[inline]
     pub(super) fn next(&self, text: &[u8], from: usize) -> usize {
         let mut at = from;
-        while let Some(window) = text.get(at + 1..at + 5) {
-            let slot = self.slot(u32::from_le_bytes([window[0], window[1], window[2], window[3]]));
-            if self.bits[slot >> 6] >> (slot & 63) & 1 == 1 {
-                return at;
+        while let Some(window) = text.get(at + 1..).and_then(<[u8]>::first_chunk::<8>) {
+            // Three groups of one load: their look-ups do not wait for each other.
+            let window = u64::from_le_bytes(*window);
+            let [first, second, third] = [0, 16, 32].map(|bits| self.has((window >> bits) as u32));
+            if first | second | third {
+                return at
+                    + if first {
+                        0
+                    } else if second {
+                        2
+                    } else {
+                        4
+                    };
             }
-            at += 2;
+            at += 6;
         }
         at
     }

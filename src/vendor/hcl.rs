@@ -16,8 +16,11 @@ pub fn names_backend(text: &[u8]) -> bool {
                 match (depth, before) {
                     (0, [_, Token::Word(b"terraform")]) => in_terraform = true,
                     (0, _) => in_terraform = false,
-                    (1, [_, Token::Word(b"cloud")]) if in_terraform => return true,
-                    (1, [Token::Word(b"backend"), Token::Text | Token::Word(_)]) if in_terraform => return true,
+                    (1, [_, Token::Word(b"cloud")] | [Token::Word(b"backend"), Token::Text | Token::Word(_)])
+                        if in_terraform =>
+                    {
+                        return true;
+                    }
                     _ => {}
                 }
                 depth += 1;

@@ -32,18 +32,27 @@ pub struct Outcome {
 pub fn interpret(shell: &Shell, reported: &[u8], ended: Verdict) -> Outcome {
     let report = Report::read(reported);
     let command = report.command;
-    let Verdict::Exited { code } = ended else { return Outcome { verdict: ended, command, complaint: None } };
+    let Verdict::Exited { code } = ended else {
+        let complaint = match report.at {
+            At::Before(n) => Some(format!("{} was running", hook(shell, "before", n))),
+            At::After(n) => Some(format!("{} was running", hook(shell, "after", n))),
+            At::Nothing | At::NoRoot | At::NoProgram | At::BadSyntax | At::Command | At::Ended | At::Done => None,
+        };
+        return Outcome { verdict: ended, command, complaint };
+    };
     let (verdict, complaint) = match report.at {
         At::Nothing => never_ran("its shell reported nothing".to_owned()),
         At::NoRoot => never_ran("the source has no such project root".to_owned()),
         At::NoProgram => never_ran("its program was not found".to_owned()),
         At::BadSyntax => never_ran("the shell does not understand it".to_owned()),
         At::Before(n) => never_ran(hook_ended(shell, "before", n, code)),
-        At::Command => fell(code, format!("the command did not report its end; its shell ended with {code}")),
-        At::Ended => match command {
-            Some(command) if command != 0 && !plan_has_changes(shell, command) => (exited(command), None),
-            _ => fell(code, format!("the phase's shell ended with {code} after its command")),
-        },
+        At::Command | At::Ended | At::After(_) | At::Done if command.is_none() => {
+            fell(code, format!("the command did not report its end; its shell ended with {code}"))
+        }
+        At::Command | At::Ended | At::After(_) | At::Done if !is_good(shell, command) => {
+            (exited(command.unwrap_or(code)), None)
+        }
+        At::Command | At::Ended => fell(code, format!("the phase's shell ended with {code} after its command")),
         At::After(n) if n == shell.after.len() && code == 0 => (Verdict::SUCCESS, None),
         At::After(n) => fell(code, hook_ended(shell, "after", n, code)),
         At::Done if code == 0 => (Verdict::SUCCESS, None),
@@ -97,8 +106,9 @@ impl Report {
     }
 }
 
-fn plan_has_changes(shell: &Shell, code: i32) -> bool {
-    matches!(shell.command, Command::Plan { .. }) && code == 2
+/// Whether after-hooks follow such a code.
+fn is_good(shell: &Shell, command: Option<i32>) -> bool {
+    command == Some(0) || (command == Some(2) && matches!(shell.command, Command::Plan { .. }))
 }
 
 const fn exited(code: i32) -> Verdict {
@@ -119,12 +129,17 @@ fn fell(code: i32, reason: String) -> (Verdict, Option<String>) {
 
 /// `before_init hook 2 (`make deps`) ended with 1`
 fn hook_ended(shell: &Shell, when: &str, n: usize, code: i32) -> String {
+    let how = if code == 0 { "ended the shell with 0".to_owned() } else { format!("ended with {code}") };
+    format!("{} {how}", hook(shell, when, n))
+}
+
+/// `before_init hook 2 (`make deps`)`
+fn hook(shell: &Shell, when: &str, n: usize) -> String {
     let list =
         if shell.phase == Phase::Ending { "after_run".to_owned() } else { format!("{when}_{}", verb(shell.phase)) };
     let hooks = if when == "before" { &shell.before } else { &shell.after };
     let text = n.checked_sub(1).and_then(|index| hooks.get(index)).map_or("", String::as_str);
-    let how = if code == 0 { "ended the shell with 0".to_owned() } else { format!("ended with {code}") };
-    format!("{list} hook {n} (`{}`) {how}", first_line(text))
+    format!("{list} hook {n} (`{}`)", first_line(text))
 }
 
 /// The word in the names of a phase's hooks.

@@ -38,7 +38,7 @@ impl Script {
 }
 
 /// The script of a phase, to be run by a POSIX shell with [`super::REPORT_FD`] open for writing and
-/// [`super::environment`] as its environment. It enters the project root by itself.
+/// [`super::environment()`] as its environment. It enters the project root by itself.
 ///
 /// A command of the custom vendor and a task's command have the shell's ordinary meaning (`sh -c`:
 /// the last command's exit code counts); hooks run under `set -e`.

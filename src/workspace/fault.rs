@@ -56,7 +56,7 @@ pub enum SealFailed {
     Kept { workspace: Workspace<Open>, fault: Box<Fault> },
     /// The sealed file is complete, but something of the plain tree is still there.
     #[error("the workspace is sealed, but its plain files could not all be removed: {fault}")]
-    Remains { workspace: Workspace<Sealed>, report: SealReport, fault: Box<Fault> },
+    Remains { workspace: Box<Workspace<Sealed>>, report: SealReport, fault: Box<Fault> },
 }
 
 impl Fault {

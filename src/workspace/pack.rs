@@ -177,7 +177,7 @@ impl<O: Output> Packer<'_, O> {
     }
 
     fn time(&mut self, stat: &Stat) -> Result<(), Fault> {
-        self.out.put(&i64::from(stat.st_mtime).to_be_bytes())?;
+        self.out.put(&stat.st_mtime.to_be_bytes())?;
         self.out.put(&(stat.st_mtime_nsec as u32).to_be_bytes())
     }
 

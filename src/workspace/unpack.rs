@@ -271,7 +271,7 @@ impl<I: Input> Unpacker<'_, I> {
 impl Facts {
     fn times(self) -> Timestamps {
         Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT.into() },
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
             last_modification: Timespec { tv_sec: self.seconds, tv_nsec: self.nanoseconds.into() },
         }
     }

@@ -1,6 +1,24 @@
 //! Uploaded sources: tar.gz archives, walked on receipt, unpacked by the runner.
+//!
+//! One walk serves both, so that what was accepted is what is unpacked. It reads a stream once, keeps
+//! nothing but the entries' names, and refuses an archive with the name of the entry that is wrong:
+//! one that is absolute, has `..`, links out of the tree (symlinks are resolved through each other),
+//! lies below a link, is a device, is one too many or too large.
+
+mod entry;
+mod error;
+mod links;
+mod stream;
+mod tree;
+mod unpack;
+mod walk;
+
+#[cfg(test)]
+mod tests;
 
 use std::{io::Read, os::fd::BorrowedFd};
+
+pub use error::UploadError;
 
 use crate::domain::Digest;
 
@@ -11,33 +29,33 @@ pub struct UploadInfo {
     pub digest: Digest,
     /// Bytes as it was sent.
     pub size: u64,
+    /// Files, directories and links, directories that are only implied included.
     pub entries: u64,
     /// Bytes of all files.
     pub unpacked: u64,
 }
 
-/// Why an archive is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum UploadError {
-    #[error("{0}")]
-    Refused(String),
-}
-
 /// Walks an archive to its end without writing anything.
 pub fn inspect(archive: impl Read) -> Result<UploadInfo, UploadError> {
-    let _ = archive;
-    unimplemented!()
+    walk::walk(archive, &mut walk::Nowhere)
 }
 
 /// Unpacks an archive into an empty directory, by the same rules as [`inspect`], and gives every
-/// entry to `owner` (uid and gid). An archive that is not the one that `digest` names is an error
-/// after the fact: the caller throws the directory away.
+/// entry to `owner` (uid and gid). Modes keep their permission bits (the owner can always read and
+/// write), never set-user-id and its like; a single directory at the top stays.
+///
+/// An archive that is not the one that `digest` names is an error after the fact: the caller throws
+/// the directory away, as after any error.
 pub fn unpack(
     archive: impl Read,
     into: BorrowedFd<'_>,
     owner: Option<u32>,
     digest: &Digest,
 ) -> Result<UploadInfo, UploadError> {
-    let _ = (archive, into, owner, digest);
-    unimplemented!()
+    let info = walk::walk(archive, &mut unpack::Writer::new(into, owner))?;
+    if info.digest == *digest {
+        Ok(info)
+    } else {
+        Err(UploadError::Other { expected: digest.short(), found: info.digest.short() })
+    }
 }

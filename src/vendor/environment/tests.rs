@@ -30,7 +30,8 @@ fn of(vendor: Vendor, phase: Phase, variables: &[Variable], carried: &[(&str, &s
 }
 
 fn lines(environment: &Environment) -> String {
-    environment.iter().map(|(name, value)| format!("{name}={}\n", value.escape_debug())).collect()
+    let lines: Vec<_> = environment.iter().map(|(name, value)| format!("{name}={}", value.escape_debug())).collect();
+    lines.join("\n")
 }
 
 #[test]
@@ -119,8 +120,8 @@ fn ro_and_wo_variables_reach_their_phases_only() {
         let environment = of(terraform(), phase, &variables, &[]);
         let read = matches!(phase, Phase::Initializing | Phase::Planning);
         let write = matches!(phase, Phase::Applying | Phase::Destroying);
-        assert_eq!(environment.get("ro_TOKEN").is_some(), read, "{phase}");
-        assert_eq!(environment.get("wo_TOKEN").is_some(), write, "{phase}");
+        assert_eq!(environment.contains_key("ro_TOKEN"), read, "{phase}");
+        assert_eq!(environment.contains_key("wo_TOKEN"), write, "{phase}");
         let bare = environment.get("TOKEN").map(String::as_str);
         assert_eq!(
             bare,

@@ -2,10 +2,16 @@
 
 use serde_json::Value;
 
+use crate::domain::Changes;
+
 pub fn bytes(value: &Value) -> Vec<u8> {
     let mut out = Vec::new();
     write(value, &mut out);
     out
+}
+
+pub fn of_changes(changes: &Changes) -> Vec<u8> {
+    bytes(&serde_json::to_value(changes).expect("changes are plain data"))
 }
 
 /// No deeper than a parsed value is nested, which `serde_json` bounds.

@@ -38,7 +38,7 @@ pub fn read(code: i32, json: Option<&mut dyn Read>, hash: Hash<'_>) -> Result<Pl
     let mut warnings = Vec::new();
     match (code, json) {
         (0, Some(_)) => {
-            warnings.push(format!("the plan command ended with 0, which means no change: {WHAT} is ignored"))
+            warnings.push(format!("the plan command ended with 0, which means no change: {WHAT} is ignored"));
         }
         (_, Some(json)) => entries.read(json)?,
         (_, None) => {}

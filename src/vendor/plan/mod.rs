@@ -85,7 +85,7 @@ pub fn read_plan(
 pub fn plan_digest(commit: Option<&CommitSha>, plan: &[u8; 32], changes: &Changes) -> Digest {
     let mut context = Context::new(&SHA256);
     let commit = commit.map_or("", CommitSha::as_str);
-    let changes = canonical::bytes(&serde_json::to_value(changes).expect("changes are plain data"));
+    let changes = canonical::of_changes(changes);
     for part in [b"airlock plan 1".as_slice(), commit.as_bytes(), plan, &changes] {
         context.update(&(part.len() as u64).to_be_bytes());
         context.update(part);

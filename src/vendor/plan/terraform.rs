@@ -206,7 +206,7 @@ impl<'de> Visitor<'de> for &mut Plan<'_> {
                 "resource_changes" => map.next_value_seed(Resources(&mut *self))?,
                 "output_changes" => map.next_value_seed(Outputs(&mut *self))?,
                 "deferred_changes" => {
-                    self.deferred = map.next_value::<Option<Vec<IgnoredAny>>>()?.map_or(0, |d| d.len())
+                    self.deferred = map.next_value::<Option<Vec<IgnoredAny>>>()?.map_or(0, |list| list.len());
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::{Action, limits};
+use crate::domain::Action;
 
 fn terraform() -> Vendor {
     Vendor::Terraform { binary: None, workspace: None }
@@ -228,20 +228,6 @@ fn deep_nesting_is_not_shown_and_does_no_harm() {
         assert!(after.contains("not shown") || place == "planned_values", "{place}: {after}");
         assert!(place != "after_sensitive" || !after.contains("secret"));
     }
-}
-
-#[test]
-fn more_changes_than_are_kept_are_still_counted() {
-    let entry = json!({"address": "a.b", "type": "a", "change": {"actions": ["create"], "before": null, "after": 1}});
-    let read = plan(&Value::Array(vec![entry; limits::CHANGES + 5]));
-    assert_eq!(read.changes.resources.len(), limits::CHANGES);
-    assert_eq!(read.delta.resources.added as usize, limits::CHANGES + 5);
-    assert!(read.warnings[0].starts_with("5 changes are counted but not listed"), "{:?}", read.warnings);
-    let body = vec!["y".repeat(1_000); 60];
-    let large = json!({"address": "a.b", "change": {"actions": ["create"], "after": body}});
-    let read = plan(&Value::Array(vec![large; 600]));
-    assert!((500..600).contains(&read.changes.resources.len()), "{}", read.changes.resources.len());
-    assert_eq!(read.delta.resources.added, 600);
 }
 
 #[test]

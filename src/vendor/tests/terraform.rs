@@ -15,7 +15,7 @@ use serde_json::json;
 use super::rig::{Ran, Rig, shell};
 use crate::{
     domain::{Action, Counts, Kind, OutputCounts, Phase, Verdict, stack::Vendor},
-    protocol::{Command, Variable},
+    protocol::{Command, Shell, Variable},
     vendor::{OVERRIDE_FILE, PlanRead, backend_override, needs_managed_state, read_plan},
 };
 
@@ -193,6 +193,23 @@ fn a_failing_plan_fails_the_phase_with_terraforms_code() {
 }
 
 #[test]
+fn an_interrupted_terraform_gets_to_write_its_state() {
+    let rig = rig(None);
+    rig.write(
+        "main.tf",
+        "resource \"terraform_data\" \"a\" {\n provisioner \"local-exec\" { command = \"kill -INT -$GROUP\" }\n}\n\
+         resource \"terraform_data\" \"b\" { depends_on = [terraform_data.a] }",
+    );
+    succeed(init(&rig));
+    plan(&rig);
+    let shell = Shell { before: vec!["export GROUP=$$".to_owned()], ..shell(Phase::Applying, Command::Apply) };
+    let ran = rig.run(&shell);
+    assert_eq!(ran.outcome.verdict, Verdict::Exited { code: 1 }, "{}", ran.log);
+    let state = fs::read_to_string(rig.path("terraform.tfstate")).unwrap();
+    assert!(state.contains("\"name\": \"a\"") && !state.contains("\"name\": \"b\""), "{state}");
+}
+
+#[test]
 fn a_workspace_is_selected_or_made() {
     let rig = rig(Some("prod-1"));
     rig.write("main.tf", "output \"w\" { value = terraform.workspace }");
@@ -201,15 +218,10 @@ fn a_workspace_is_selected_or_made() {
         assert_eq!(plan(&rig).changes.outputs[0].after, "prod-1");
         fs::remove_file(rig.path(".terraform/environment")).unwrap();
     }
-    apply(&self::rig_of(&rig));
+    succeed(init(&rig));
+    plan(&rig);
+    apply(&rig);
     assert!(rig.path("terraform.tfstate.d/prod-1").is_dir());
-}
-
-/// The same rig, with the workspace selected anew.
-fn rig_of(rig: &Rig) -> &Rig {
-    succeed(init(rig));
-    plan(rig);
-    rig
 }
 
 #[test]

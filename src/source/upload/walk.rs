@@ -1,0 +1,87 @@
+//! The one walk through an archive.
+
+use std::io::Read;
+
+use super::{
+    UploadError, UploadInfo,
+    entry::{Entries, Entry, What},
+    tree::Tree,
+};
+
+/// Where entries go. Paths are normalized, and their directories have been made before.
+pub trait Sink {
+    fn directory(&mut self, path: &[u8], mode: u32) -> Result<(), UploadError>;
+    /// Begins a file; its content follows.
+    fn file(&mut self, path: &[u8], replaces: bool) -> Result<(), UploadError>;
+    fn content(&mut self, piece: &[u8]) -> Result<(), UploadError>;
+    fn file_ends(&mut self, mode: u32, modified: u64) -> Result<(), UploadError>;
+    fn symlink(&mut self, path: &[u8], target: &[u8]) -> Result<(), UploadError>;
+    fn hard_link(&mut self, path: &[u8], target: &[u8], replaces: bool) -> Result<(), UploadError>;
+}
+
+/// Mode of directories that no entry named.
+const IMPLIED_MODE: u32 = 0o755;
+
+pub fn walk(archive: impl Read, sink: &mut impl Sink) -> Result<UploadInfo, UploadError> {
+    let mut entries = Entries::new(archive);
+    let mut tree = Tree::default();
+    while let Some(entry) = entries.next_entry()? {
+        take(&entry, &mut entries, &mut tree, sink)?;
+    }
+    let (digest, size) = entries.finish()?;
+    if tree.entries == 0 {
+        return Err(UploadError::Empty);
+    }
+    tree.check_symlinks()?;
+    Ok(UploadInfo { digest, size, entries: tree.entries, unpacked: tree.unpacked })
+}
+
+fn take<R: Read>(
+    entry: &Entry,
+    entries: &mut Entries<R>,
+    tree: &mut Tree,
+    sink: &mut impl Sink,
+) -> Result<(), UploadError> {
+    let Some(place) = tree.add(&entry.name, &entry.what)? else { return Ok(()) };
+    for directory in &place.implied {
+        sink.directory(directory, IMPLIED_MODE)?;
+    }
+    match &entry.what {
+        What::Directory => sink.directory(&place.path, entry.mode),
+        What::File { size } => {
+            sink.file(&place.path, place.replaces)?;
+            entries.content(*size, &mut |piece| sink.content(piece))?;
+            sink.file_ends(entry.mode, entry.modified)
+        }
+        What::Symlink { target } => sink.symlink(&place.path, target),
+        What::HardLink { .. } => {
+            let target = place.target.as_deref().unwrap_or_default();
+            sink.hard_link(&place.path, target, place.replaces)
+        }
+    }
+}
+
+/// Throws everything away.
+#[derive(Debug)]
+pub struct Nowhere;
+
+impl Sink for Nowhere {
+    fn directory(&mut self, _: &[u8], _: u32) -> Result<(), UploadError> {
+        Ok(())
+    }
+    fn file(&mut self, _: &[u8], _: bool) -> Result<(), UploadError> {
+        Ok(())
+    }
+    fn content(&mut self, _: &[u8]) -> Result<(), UploadError> {
+        Ok(())
+    }
+    fn file_ends(&mut self, _: u32, _: u64) -> Result<(), UploadError> {
+        Ok(())
+    }
+    fn symlink(&mut self, _: &[u8], _: &[u8]) -> Result<(), UploadError> {
+        Ok(())
+    }
+    fn hard_link(&mut self, _: &[u8], _: &[u8], _: bool) -> Result<(), UploadError> {
+        Ok(())
+    }
+}

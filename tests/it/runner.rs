@@ -1,0 +1,8 @@
+//! The runner: the real binary, hand-written specifications, no server.
+
+mod flow;
+mod limits;
+mod managed_state;
+mod secrets;
+mod start;
+mod trial;
