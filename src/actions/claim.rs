@@ -269,16 +269,17 @@ impl Reading<'_> {
         let keys = &self.actions.keys;
         let run_secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
         let chain_key = vault::chain_key(self.run.id, self.chain.number).open(keys, &self.chain.key)?;
-        let needs_seal = at_end != AtEnd::Remove || matches!(self.kind, ChainKind::Apply | ChainKind::Replan);
-        let seal = match (needs_seal, &run_secrets.seal_key) {
-            (true, Some(sealed)) => Some(SealKeys {
+        let keys_of_seal = |needed: bool| match (needed, &run_secrets.seal_key) {
+            (true, Some(sealed)) => Ok(Some(SealKeys {
                 data_key: vault::seal_key(self.run.id).open(keys, sealed)?,
                 sealed: self.actions.sealed_path(self.run.id),
                 erase: self.actions.erase_path(self.run.id),
-            }),
-            (true, None) => return Err(missing("the key of the sealed workspace")),
-            (false, _) => None,
+            })),
+            (true, None) => Err(missing("the key of the sealed workspace")),
+            (false, _) => Ok(None),
         };
+        let open = keys_of_seal(matches!(self.kind, ChainKind::Apply | ChainKind::Replan))?;
+        let seal = keys_of_seal(at_end != AtEnd::Remove)?;
         let masks: Vec<Secret<String>> = match &run_secrets.masks {
             Some(sealed) => {
                 let json = vault::masks(self.run.id).open(keys, sealed)?;
@@ -289,6 +290,7 @@ impl Reading<'_> {
         Ok(ChainSecrets {
             chain_key,
             redaction_key: vault::redaction_key(keys, self.stack.id).to_secret(),
+            open,
             seal,
             variables: self.variables()?,
             files: self.files()?,
