@@ -13,7 +13,7 @@
 //! | `claim` | the finished spec of a chain that is to be started |
 //! | `progress` | what runners report |
 //! | `chores` | what must be done outside the store |
-//! | `stack`, `lock`, `environment`, `upload`, `credential` | stacks and what belongs to them |
+//! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test` | stacks and what belongs to them |
 //! | `sign_in`, `user`, `key` | people and machines |
 //! | `audit` | the chained log |
 //!
@@ -51,13 +51,14 @@ mod lock;
 mod once;
 mod progress;
 mod sign_in;
+mod source_test;
 mod stack;
 mod trigger;
 mod upload;
 mod user;
 mod vault;
 
-pub use audit::{Verification, hash_of, verify};
+pub use audit::{Checked, Verification, hash_of, verify, verify_on};
 pub use chores::{Chores, LiveChain};
 pub use claim::{ToStart, chain_dir};
 pub use credential::NewCredential;
@@ -71,6 +72,7 @@ pub use stack::NewStack;
 pub use trigger::{NewRun, NewTask};
 pub use user::{Invited, NewUser};
 
+pub use crate::crypt::Secret;
 pub use crate::store::{
     Error, Fault,
     record::{ChainAsk, Chore},

@@ -8,7 +8,7 @@
 //! | `home` | what needs somebody, what works, what failed, the queue |
 //! | `access` | users, keys, sessions, credentials |
 //! | `audit` | the audit log, its chain |
-//! | `logs` | where a phase's log lies, and how it is read |
+//! | `logs`, `log_page` | where a phase's log lies, and which of its lines are shown |
 //!
 //! What an actor may not see does not exist here: the answer is `None`, never a hint.
 
@@ -24,6 +24,7 @@ use crate::{
 mod access;
 mod audit;
 mod home;
+mod log_page;
 mod logs;
 mod runs;
 mod stacks;
@@ -31,13 +32,14 @@ mod stacks;
 pub use access::{Access, CredentialRow, SessionRow};
 pub use audit::{AuditFilter, AuditPage};
 pub use home::{Home, Queue, Waiting, blocked_by};
+pub use log_page::{LogLine, LogMark, LogPart, LogSpan, LogWindow};
 pub use logs::{LogPlace, PhaseLog};
 pub use runs::{Cursor, Page, RunDetail, RunFilter};
 pub use stacks::{StackFilter, StackGroup, StackRow};
 
 pub use crate::store::record::{
     ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Outcome, PhaseRow,
-    RoleOnStack, Run, SessionKind, Stack, Upload, User, Variable, VariableValue,
+    RoleOnStack, Run, Session, SessionKind, Stack, Upload, User, Variable, VariableValue,
 };
 
 /// Everything that queries read from. Cheap to clone.
