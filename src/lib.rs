@@ -18,6 +18,10 @@
 //! | [`store`] | every table, record and transaction |
 //! | [`auth`] | who somebody is, and the [`auth::Permit`] that they may do one thing |
 //! | [`actions`] | use cases that change something: one verb, one transaction |
+//! | [`runner`] | the process that carries out a chain: the jail, the log, limits, the state endpoint |
+//! | [`http`] | pages, API, events |
+//! | [`app`] | the composition root |
+//! | [`cli`] | the command line |
 //! | [`live`] | bells: numbers that say "look again" |
 //! | [`source`] | git addresses and fetches, uploads |
 //! | [`workspace`] | the tree that a run works in, open or sealed |
@@ -27,13 +31,13 @@
 //! | [`scheduler`] | what happens without anybody asking |
 //! | [`queries`] | use cases that read |
 //! | [`vendor`] | terraform, opentofu, custom: the commands of each phase, and what plans say |
-//! | [`runner::native`] | the jail: a root of its own, no privileges, exact limits, no survivors |
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
 
 pub mod actions;
 pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod crypt;
 pub mod dispatch;

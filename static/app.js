@@ -155,6 +155,7 @@ let stream, after, timer, notice, pause = 1000, over = false;
 
 function show(text, forMs) {
   clearTimeout(notice);
+  notice = undefined;
   if (!bar) return;
   put(bar, text);
   bar.hidden = !text;
@@ -169,8 +170,8 @@ function open() {
   stream = new EventSource(url);
   stream.onopen = () => {
     pause = 1000;
-    clearTimeout(notice);
     if (bar && !bar.hidden) show("Connected again", 3000);
+    else show("");
   };
   stream.onerror = lost;
   stream.addEventListener("state", (event) => changed(JSON.parse(event.data)));
@@ -191,10 +192,7 @@ function lost() {
   close();
   if (document.hidden || over) return;
   // A short interruption is not worth a word.
-  if (bar?.hidden) {
-    clearTimeout(notice);
-    notice = setTimeout(() => show("Connection lost. This page stays as it is; reconnecting…"), 1500);
-  }
+  if (bar?.hidden) notice ??= setTimeout(() => show("Connection lost. This page stays as it is; reconnecting…"), 1500);
   timer = setTimeout(open, pause * (0.75 + Math.random() / 2));
   pause = Math.min(pause * 2, 15000);
 }
@@ -250,4 +248,5 @@ function start(root) {
 on("htmx:load", (event) => start(event.detail.elt));
 start(document);
 $("[data-focus]")?.focus();
+$(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 open();

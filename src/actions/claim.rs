@@ -269,17 +269,10 @@ impl Reading<'_> {
         let keys = &self.actions.keys;
         let run_secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
         let chain_key = vault::chain_key(self.run.id, self.chain.number).open(keys, &self.chain.key)?;
-        let keys_of_seal = |needed: bool| match (needed, &run_secrets.seal_key) {
-            (true, Some(sealed)) => Ok(Some(SealKeys {
-                data_key: vault::seal_key(self.run.id).open(keys, sealed)?,
-                sealed: self.actions.sealed_path(self.run.id),
-                erase: self.actions.erase_path(self.run.id),
-            })),
-            (true, None) => Err(missing("the key of the sealed workspace")),
-            (false, _) => Ok(None),
-        };
-        let open = keys_of_seal(matches!(self.kind, ChainKind::Apply | ChainKind::Replan))?;
-        let seal = keys_of_seal(at_end != AtEnd::Remove)?;
+        let open = matches!(self.kind, ChainKind::Apply | ChainKind::Replan);
+        let open = open.then(|| self.seal_keys(run_secrets.seal_key.as_ref())).transpose()?;
+        let own = if self.kind == ChainKind::Replan { &run_secrets.next_seal_key } else { &run_secrets.seal_key };
+        let seal = (at_end != AtEnd::Remove).then(|| self.seal_keys(own.as_ref())).transpose()?;
         let masks: Vec<Secret<String>> = match &run_secrets.masks {
             Some(sealed) => {
                 let json = vault::masks(self.run.id).open(keys, sealed)?;
@@ -297,6 +290,15 @@ impl Reading<'_> {
             masks,
             git: self.git_credential()?,
             state: (state != StateAccess::None).then(|| self.managed_state()).transpose()?,
+        })
+    }
+
+    fn seal_keys(&self, wrapped: Option<&Sealed>) -> Result<SealKeys, Error> {
+        let wrapped = wrapped.ok_or_else(|| missing("the key of the sealed workspace"))?;
+        Ok(SealKeys {
+            data_key: vault::seal_key(self.run.id).open(&self.actions.keys, wrapped)?,
+            sealed: self.actions.sealed_path(self.run.id),
+            erase: self.actions.erase_path(self.run.id),
         })
     }
 

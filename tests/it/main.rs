@@ -5,3 +5,4 @@
 mod direction;
 mod gallery;
 mod runner;
+mod whole;

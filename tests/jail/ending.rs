@@ -1,10 +1,6 @@
 //! The end of a jail.
 
-use std::{
-    fs::File,
-    io::Read,
-    os::unix::fs::{OpenOptionsExt, chown},
-};
+use std::{fs::File, io::Read, os::unix::fs::OpenOptionsExt};
 
 use airlock::domain::{
     Verdict,
@@ -12,7 +8,7 @@ use airlock::domain::{
 };
 
 use crate::{
-    host::{Host, Server, phase, servers, succeeds},
+    host::{Host, Server, phase, servers},
     runner::{Phase, WhenReady},
     tests,
 };
@@ -44,12 +40,11 @@ fn marker(name: &str, server: Server) -> String {
 fn daemons_do_not_outlive_the_phase() {
     for server in servers() {
         let marker = marker("daemon", *server);
-        // The shell stays until it has been looked at, through a pipe that the daemon says `ready` on.
-        let script = format!(
-            "{{ {}; }} | {{ read line; echo $line; perl -e 'select undef, undef, undef, 0.2'; }}",
-            daemon(&marker)
-        );
-        let report = Host::new(*server).run(Phase { marker: Some(marker), ..phase(&script) });
+        let host = Host::new(*server);
+        // The shell stays until the daemon has been looked at.
+        let when_ready = WhenReady::GoOn(host.pipe("go"));
+        let script = format!("{}; read go < go", daemon(&marker));
+        let report = host.run(Phase { when_ready, marker: Some(marker), ..phase(&script) });
         assert_eq!(report.verdict, Verdict::SUCCESS);
         assert!(report.marked_when_ready >= 1, "the control: it was there: {report:?}");
         assert_eq!(report.marked_after, 0, "{server:?} {report:?}");
@@ -64,7 +59,7 @@ fn a_stop_signal_reaches_everybody_and_leaves_them_their_time() {
                 "perl -e '$SIG{{{name}}} = sub {{ select undef, undef, undef, 0.1; print \"tidied up\\n\"; exit 0 }}; \
                  $| = 1; print \"ready\\n\"; sleep 1 while 1'; echo not reached"
             );
-            let report = Host::new(*server).run(Phase { when_ready: stop, ..phase(&script) });
+            let report = Host::new(*server).run(Phase { when_ready: stop.clone(), ..phase(&script) });
             assert_eq!(report.stdout, "ready\ntidied up\n", "{server:?} {report:?}");
             assert!(matches!(report.verdict, Verdict::Signalled { .. }), "{report:?}");
         }
@@ -89,13 +84,11 @@ fn a_jail_dies_with_its_runner() {
     {
         let mut host = Host::new(server);
         host.spec.kind = kind;
-        let fifo = host.workspace().join("alive");
-        succeeds(std::process::Command::new("mkfifo").arg(&fifo));
-        chown(&fifo, Some(server.jail_uid()), None).unwrap();
+        let fifo = host.pipe("alive");
         let (inside, cwd) = match kind {
             ExecutorKind::Jail => ("/workspace/alive".to_owned(), "/workspace".into()),
             ExecutorKind::Unconfined => {
-                open_the_way(&host);
+                host.open_the_way();
                 (fifo.display().to_string(), "/".into())
             }
         };
@@ -114,28 +107,17 @@ fn a_jail_dies_with_its_runner() {
     }
 }
 
-/// Without a jail the run's user must reach its workspace by the host's path.
-fn open_the_way(host: &Host) {
-    use std::os::unix::fs::PermissionsExt;
-    for path in host.workspace().ancestors().take_while(|path| path.starts_with(host.data.path())) {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
-}
-
 fn an_unconfined_phase_leaves_nobody_behind() {
     for server in servers() {
-        for stop in [WhenReady::Nothing, WhenReady::Kill] {
+        for killed in [false, true] {
             let mut host = Host::new(*server);
             host.spec.kind = ExecutorKind::Unconfined;
+            host.open_the_way();
+            let pipe = host.pipe("go");
             let marker = marker("unconfined", *server);
-            let hold = if stop == WhenReady::Kill {
-                "; perl -e 'sleep 1000'"
-            } else {
-                "; perl -e 'select undef, undef, undef, 0.2'"
-            };
-            let script = format!("{}{hold}", daemon(&marker));
+            let script = format!("{}; read go < {}", daemon(&marker), pipe.display());
             let report = host.run(Phase {
-                when_ready: stop,
+                when_ready: if killed { WhenReady::Kill } else { WhenReady::GoOn(pipe) },
                 network: NetworkMode::Host,
                 cwd: "/".into(),
                 marker: Some(marker),

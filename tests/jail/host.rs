@@ -7,9 +7,9 @@ use std::{
         fs::{PermissionsExt, chown},
         process::CommandExt,
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
-    sync::OnceLock,
+    sync::Mutex,
 };
 
 use airlock::{
@@ -18,7 +18,7 @@ use airlock::{
         stack::{ExecutorKind, Limits, NetworkMode},
     },
     protocol::{JailSpec, Root},
-    runner::native::find_cgroups,
+    runner::native::{find_cgroups, sweep_cgroups},
 };
 use tempfile::TempDir;
 
@@ -127,6 +127,21 @@ impl Host {
         self.data.path().join("master.key")
     }
 
+    /// A named pipe in the workspace that the jail's user can open.
+    pub fn pipe(&self, name: &str) -> PathBuf {
+        let path = self.workspace().join(name);
+        succeeds(Command::new("mkfifo").arg(&path));
+        chown(&path, Some(self.server.jail_uid()), None).unwrap();
+        path
+    }
+
+    /// Lets the jail's user reach the workspace by the host's path: without a jail it must.
+    pub fn open_the_way(&self) {
+        for path in self.workspace().ancestors().take_while(|path| path.starts_with(self.data.path())) {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+
     /// Runs a script with nothing special about it.
     pub fn sh(&self, script: &str) -> Report {
         self.run(phase(script))
@@ -172,6 +187,15 @@ impl Host {
     }
 }
 
+impl Drop for Host {
+    /// Some tests kill their runner, and what is left of it then is swept by the server.
+    fn drop(&mut self) {
+        if let Some(cgroup) = &self.spec.cgroup {
+            sweep_cgroups(cgroup, &self.data.path().join("runs"), &[]).unwrap();
+        }
+    }
+}
+
 /// A phase that runs `sh -c` in the workspace without a network.
 pub fn phase(script: &str) -> Phase {
     let environment =
@@ -189,10 +213,12 @@ pub fn phase(script: &str) -> Phase {
     }
 }
 
+static COPY: Mutex<Option<(TempDir, PathBuf)>> = Mutex::new(None);
+
 /// This binary where every user can execute it.
-pub fn this_binary() -> &'static Path {
-    static COPY: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = COPY.get_or_init(|| {
+pub fn this_binary() -> PathBuf {
+    let mut copy = COPY.lock().unwrap();
+    let (_, path) = copy.get_or_insert_with(|| {
         let dir = tempfile::Builder::new().prefix("airlock-jail-bin-").tempdir_in("/tmp").unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let path = dir.path().join("jail");
@@ -200,7 +226,12 @@ pub fn this_binary() -> &'static Path {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         (dir, path)
     });
-    path
+    path.clone()
+}
+
+/// Removes that copy.
+pub fn clean_up() {
+    drop(COPY.lock().unwrap().take());
 }
 
 /// What a program says; it must succeed. For controls.

@@ -85,9 +85,11 @@ fn open_files_are_limited() {
 
 fn tmp_is_bounded() {
     for server in servers() {
-        let said = Host::new(*server)
-            .says("df -k /tmp | tail -1 | awk '{print $2}'; df -k /dev/shm | tail -1 | awk '{print $2}'");
+        let host = Host::new(*server);
+        let said = host.says("df -k /tmp | tail -1 | awk '{print $2}'; df -k /dev/shm | tail -1 | awk '{print $2}'");
         assert_eq!(said, "1048576\n65536\n", "{server:?}");
+        let small = Limits { memory_bytes: 64 * MIB, ..Limits::default() };
+        assert_eq!(host.run(limited(small, "df -k /tmp | tail -1 | awk '{print $2}'")).stdout, "65536\n");
     }
 }
 

@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         }
         println!("test jail::{name} ... {}", if failed.last() == Some(name) { "FAILED" } else { "ok" });
     }
+    host::clean_up();
     println!("\ntest result: {passed} passed; {} failed {failed:?}", failed.len());
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -51,9 +51,11 @@ pub struct Phase {
     pub marker: Option<String>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WhenReady {
     Nothing,
+    /// Write a line into this pipe of the host, for which the program waits.
+    GoOn(PathBuf),
     Interrupt,
     Terminate,
     Kill,
@@ -143,7 +145,7 @@ fn one(jailer: &Jailer, phase: Phase) -> Result<Report, JailError> {
     while lines.read_line(&mut printed).unwrap() > 0 {
         if printed.ends_with("ready\n") {
             marked_when_ready = marked(phase.marker.as_deref());
-            act(&jail, phase.when_ready);
+            act(&jail, &phase.when_ready);
         }
         enforce_until_output(&mut jail, &lines);
     }
@@ -175,9 +177,10 @@ fn enforce_until_output(jail: &mut RunningJail, output: &BufReader<File>) {
     }
 }
 
-fn act(jail: &RunningJail, what: WhenReady) {
+fn act(jail: &RunningJail, what: &WhenReady) {
     match what {
         WhenReady::Nothing => {}
+        WhenReady::GoOn(pipe) => fs::write(pipe, "go\n").unwrap(),
         WhenReady::Interrupt => jail.signal(StopSignal::Interrupt),
         WhenReady::Terminate => jail.signal(StopSignal::Terminate),
         WhenReady::Kill => jail.kill(),

@@ -153,7 +153,7 @@ impl InviteForm {
         Self {
             name: Field::text("name", "User name").hint("Letters, digits and - _ . @ +").required(),
             admin: Field::toggle("admin", "Administrator")
-                .hint("May do everything, on every stack. Others get their roles below."),
+                .hint("May do everything, on every stack. Others get a role on each stack, here in the list."),
         }
     }
 }

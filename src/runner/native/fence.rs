@@ -19,8 +19,8 @@ const NEWEST: ABI = ABI::V6;
 /// Where a jail may write, beside its writable grants.
 const WRITABLE: [&str; 5] = [inside::WORKSPACE, inside::RUN, "/tmp", "/dev", "/proc"];
 
-/// Fences the calling process in. It already lives in the jail's root. Says what went wrong only for
-/// [`super::probe`]: nothing depends on it.
+/// Fences the calling process in. It already lives in the jail's root. Nothing depends on this fence,
+/// so that a caller may go on after an error.
 pub(super) fn close(binds: &[Bind]) -> Result<(), RulesetError> {
     let all = AccessFs::from_all(NEWEST);
     let granted = binds.iter().filter(|bind| bind.writable).map(|bind| bind.inside.as_path());

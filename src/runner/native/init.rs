@@ -104,6 +104,7 @@ fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<
         dir: &spec.dir,
         binds: &request.binds,
         private_network: request.private_network,
+        memory_bytes: request.limits.memory_bytes,
         owner: user.unwrap_or(Owner { uid: 0, gid: 0 }),
         uid_inside: user.map_or(privileges::MAPPED_UID, |user| user.uid),
     })?;

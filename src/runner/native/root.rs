@@ -82,6 +82,8 @@ pub(super) struct Plan<'a> {
     pub dir: &'a Path,
     pub binds: &'a [Bind],
     pub private_network: bool,
+    /// What the jail may use at all: a larger /tmp would promise too much.
+    pub memory_bytes: u64,
     /// Of what is made for the jail, as the namespace that builds the root counts.
     pub owner: Owner,
     /// What the jail's programs see as their own uid.
@@ -108,7 +110,7 @@ pub(super) fn enter(plan: &Plan<'_>) -> Result<(), Failure> {
     etc(&root, plan)?;
     proc(&root)?;
     devices(&root)?;
-    temporary(&root, plan.owner)?;
+    temporary(&root, plan)?;
     granted(&root, plan)?;
 
     // All mount points exist: the root itself needs no more writing. What is mounted on it keeps its
@@ -225,10 +227,10 @@ fn devices(tree: &Tree) -> Result<(), Failure> {
     sys::mount_setattr(dev.as_fd(), READ_ONLY, false).doing("make /dev read-only")
 }
 
-fn temporary(tree: &Tree, owner: Owner) -> Result<(), Failure> {
-    let tmp = memory(&bounded(TMP_BYTES, TMP_FILES, 0o1777))?;
+fn temporary(tree: &Tree, plan: &Plan<'_>) -> Result<(), Failure> {
+    let tmp = memory(&bounded(TMP_BYTES.min(plan.memory_bytes), TMP_FILES, 0o1777))?;
     tree.directory(Path::new("/tmp")).and_then(|target| attach(tmp, target)).doing("attach /tmp")?;
-    tree.owned_directory(Path::new("/tmp/home"), owner, 0o700).doing("make /tmp/home")
+    tree.owned_directory(Path::new("/tmp/home"), plan.owner, 0o700).doing("make /tmp/home")
 }
 
 /// The workspace, what Airlock and the phase tell each other by files, and what the phase was granted.

@@ -67,7 +67,8 @@ pub enum Mechanism {
     Cgroup2,
     Cgroup1,
     /// The runner sums up the jail's memory every 50 ms ([`RunningJail::enforce`]); `RLIMIT_NPROC`
-    /// bounds the processes.
+    /// bounds the processes. Not summed up are files in memory that nobody has mapped: /tmp and
+    /// /dev/shm, which are bounded by themselves, and anonymous ones. Processor time is not limited.
     Poll,
 }
 

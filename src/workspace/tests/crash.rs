@@ -13,14 +13,6 @@ use crate::workspace::{erase, recover};
 /// Names the directory in which [`seals_until_it_is_killed`] works.
 const PLACE: &str = "AIRLOCK_TEST_PLACE";
 
-fn paths(dir: &Path) -> (PathBuf, SealTerms) {
-    let place = Place { dir: tempfile::TempDir::with_prefix("unused").unwrap() };
-    let mut terms = place.terms(1);
-    terms.paths.sealed = dir.join("sealed").join(terms.paths.sealed.file_name().unwrap());
-    terms.paths.erase = dir.join("sealed").join(terms.paths.erase.file_name().unwrap());
-    (dir.join("tree"), terms)
-}
-
 fn fill(tree: &Path) {
     for n in 0..300 {
         fs::write(tree.join(format!("workspace/{n}")), format!("{n}").repeat(20_000)).unwrap();
@@ -31,8 +23,8 @@ fn fill(tree: &Path) {
 #[ignore = "is run, and killed, by another test"]
 fn seals_until_it_is_killed() {
     let Some(dir) = std::env::var_os(PLACE) else { return };
-    let (tree, terms) = paths(Path::new(&dir));
-    Workspace::adopt(&tree, None).unwrap().seal(terms).unwrap();
+    let dir = Path::new(&dir);
+    Workspace::adopt(&dir.join("tree"), None).unwrap().seal(terms_in(&dir.join("sealed"), 1)).unwrap();
 }
 
 fn start_sealing(place: &Place) -> Child {
@@ -62,7 +54,7 @@ fn a_kill_at_any_step_leaves_the_tree_or_the_sealed_file() {
         let workspace = place.create();
         fill(workspace.tree());
         let before = picture(workspace.tree());
-        let (tree, terms) = paths(place.dir.path());
+        let (tree, terms) = (place.tree(), place.terms(1));
         let beside = terms.paths.sealed.with_extension("sealed.tmp");
         let removing = place.dir.path().join("tree.removing");
         let mut child = start_sealing(&place);

@@ -1,7 +1,5 @@
 //! What every test of workspaces needs: a place, terms, a picture of a tree.
 
-#![allow(clippy::disallowed_methods, reason = "the figures measure real time")]
-
 mod crash;
 mod damage;
 mod figures;
@@ -46,22 +44,8 @@ impl Place {
         self.dir.path().join("sealed")
     }
 
-    /// The terms of run number `run`.
     pub(super) fn terms(&self, run: u128) -> SealTerms {
-        let run = RunId::from_number(run);
-        SealTerms {
-            paths: SealPaths {
-                sealed: self.sealed().join(format!("{run}.sealed")),
-                erase: self.sealed().join(format!("{run}.key")),
-            },
-            record_key: Key::new([0x42; 32]),
-            binding: Binding {
-                run,
-                stack: StackId::from_number(7),
-                commit: Some(CommitSha::new("c".repeat(40)).unwrap()),
-                plan: Some(Digest::from_bytes([0xd1; 32])),
-            },
-        }
+        terms_in(&self.sealed(), run)
     }
 
     pub(super) fn create(&self) -> Workspace<Open> {
@@ -88,6 +72,21 @@ impl Place {
             fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         names
+    }
+}
+
+/// The terms of run number `run`, sealed in `dir`.
+pub(super) fn terms_in(dir: &Path, run: u128) -> SealTerms {
+    let run = RunId::from_number(run);
+    SealTerms {
+        paths: SealPaths { sealed: dir.join(format!("{run}.sealed")), erase: dir.join(format!("{run}.key")) },
+        record_key: Key::new([0x42; 32]),
+        binding: Binding {
+            run,
+            stack: StackId::from_number(7),
+            commit: Some(CommitSha::new("c".repeat(40)).unwrap()),
+            plan: Some(Digest::from_bytes([0xd1; 32])),
+        },
     }
 }
 

@@ -6,9 +6,10 @@ use std::os::unix::{
 };
 
 use proptest::prelude::*;
-use rustix::fs::{CWD, Timespec, Timestamps, XattrFlags};
+use rustix::fs::{CWD, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 
 use super::*;
+use crate::domain::limits::WORKSPACE_DEPTH;
 
 fn set_time(path: &Path, seconds: i64, nanoseconds: i64) {
     let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
@@ -118,43 +119,29 @@ fn a_sparse_file_stays_small_sealed_and_sparse_opened() {
     opened.remove().unwrap();
 }
 
+/// Directories within each other, without a path that would grow too long.
+fn make_deep(top: &Path, levels: usize) {
+    let mut dir = rustix::fs::open(top, OFlags::DIRECTORY, Mode::empty()).unwrap();
+    for _ in 0..levels {
+        // There already after the first time.
+        let _ = rustix::fs::mkdirat(&dir, "directory", Mode::RWXU);
+        dir = rustix::fs::openat(&dir, "directory", OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+}
+
 #[test]
-fn deep_trees_come_back_up_to_the_limit_and_deeper_ones_are_refused_by_name() {
+fn deep_trees_come_back_up_to_the_limit_and_deeper_ones_are_refused() {
     let place = Place::new();
     let workspace = place.create();
-    let deep = |levels: usize| {
-        let mut dir = rustix::fs::open(
-            workspace.tree().join("workspace"),
-            rustix::fs::OFlags::DIRECTORY,
-            rustix::fs::Mode::empty(),
-        )
-        .unwrap();
-        for _ in 0..levels {
-            let _ = rustix::fs::mkdirat(&dir, "directory", rustix::fs::Mode::RWXU);
-            dir = rustix::fs::openat(&dir, "directory", rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty())
-                .unwrap();
-        }
-    };
     // `tree` and `workspace` are the first two levels.
-    deep(super::super::archive::DEPTH - 2);
+    make_deep(&workspace.tree().join("workspace"), WORKSPACE_DEPTH - 2);
     let (sealed, _) = workspace.seal(place.terms(1)).unwrap();
     let workspace = sealed.open(&place.tree(), None).unwrap();
-    let deep = |levels: usize| {
-        let mut dir = rustix::fs::open(
-            workspace.tree().join("workspace"),
-            rustix::fs::OFlags::DIRECTORY,
-            rustix::fs::Mode::empty(),
-        )
-        .unwrap();
-        for _ in 0..levels {
-            let _ = rustix::fs::mkdirat(&dir, "directory", rustix::fs::Mode::RWXU);
-            dir = rustix::fs::openat(&dir, "directory", rustix::fs::OFlags::DIRECTORY, rustix::fs::Mode::empty())
-                .unwrap();
-        }
-    };
-    deep(super::super::archive::DEPTH - 1);
+    assert_eq!(workspace.size().unwrap().entries, WORKSPACE_DEPTH as u64);
+    make_deep(&workspace.tree().join("workspace"), WORKSPACE_DEPTH - 1);
     let (workspace, fault) = kept(workspace.seal(place.terms(1)).unwrap_err());
     assert!(matches!(fault, Fault::TooDeep { .. }), "{fault}");
+    assert!(matches!(workspace.size(), Err(Fault::TooDeep { .. })));
     workspace.remove().unwrap();
 }
 
