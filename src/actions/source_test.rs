@@ -20,7 +20,9 @@ impl Actions {
     /// What was tested of a source, and found good.
     pub fn test_source(&self, source: &Source, stack: Option<StackId>) -> Result<String, Error> {
         let Source::Git { url, branch, credential, .. } = source else {
-            return Err(Refused::invalid("only a git source can be tested; an upload is looked through as it comes").into());
+            return Err(
+                Refused::invalid("only a git source can be tested; an upload is looked through as it comes").into()
+            );
         };
         let wrong = |error: git::AddressError| Refused::field("source.url", error.to_string());
         let address = Address::parse(url).map_err(wrong)?;

@@ -100,10 +100,13 @@ impl Queries {
         phase: u32,
         read: impl Fn(&LogReader) -> std::result::Result<T, LogFault>,
     ) -> Result<Option<T>> {
-        let find = || Ok::<_, crate::store::Error>(self.logs(who, run)?.into_iter().find(|log| log.phase.number == phase));
+        let find =
+            || Ok::<_, crate::store::Error>(self.logs(who, run)?.into_iter().find(|log| log.phase.number == phase));
         let Some(found) = find()? else { return Ok(None) };
         let opened = match found.open() {
-            Err(_) if matches!(found.place, LogPlace::Live { .. }) => find()?.as_ref().map(PhaseLog::open).transpose()?.flatten(),
+            Err(_) if matches!(found.place, LogPlace::Live { .. }) => {
+                find()?.as_ref().map(PhaseLog::open).transpose()?.flatten()
+            }
             opened => opened?,
         };
         let Some(log) = opened else { return Ok(None) };
@@ -158,11 +161,7 @@ fn search(log: &LogReader, text: &str, from: u64) -> std::result::Result<(Vec<Ro
     Ok((rows, next))
 }
 
-fn follow(
-    log: &LogReader,
-    mut place: LogMark,
-    most: usize,
-) -> std::result::Result<(Vec<LogLine>, LogMark), LogFault> {
+fn follow(log: &LogReader, mut place: LogMark, most: usize) -> std::result::Result<(Vec<LogLine>, LogMark), LogFault> {
     let Page { rows, end, .. } = log.lines_from(place.next, most)?;
     let unfinished = end > 0 && !rows.is_empty() && log.range(end - 1, 1)? != b"\n";
     let Some(last) = rows.last().map(|row| row.line) else { return Ok((Vec::new(), place)) };
@@ -192,7 +191,10 @@ fn line(look: &mut Ansi, row: &Row) -> LogLine {
         spans.iter_mut().filter(|span| span.class.is_empty()).for_each(|span| "m".clone_into(&mut span.class));
     }
     if cut < row.text.len() {
-        spans.push(LogSpan { class: "m".to_owned(), text: " … the line goes on; all of it is in the raw log".to_owned() });
+        spans.push(LogSpan {
+            class: "m".to_owned(),
+            text: " … the line goes on; all of it is in the raw log".to_owned(),
+        });
     }
     LogLine { n: row.line, ms: row.ms, spans, wrong: row.looks_wrong() }
 }

@@ -144,6 +144,19 @@ impl Queries {
         Ok(names)
     }
 
+    /// A stack by its id, for whoever may see one of its runs; none when it was deleted.
+    pub fn stack_of(&self, id: StackId) -> Result<Option<Stack>> {
+        Ok(self.view()?.stack(id)?)
+    }
+
+    /// Runs of a stack that have not ended.
+    pub fn active_runs(&self, who: &Who, stack: StackId) -> Result<Vec<Run>> {
+        if !sees(who, stack) {
+            return Err(not_found("the stack"));
+        }
+        Ok(self.view()?.active_runs(stack)?)
+    }
+
     /// The slug of a stack by its id, for lists of roles; none when it was deleted.
     pub fn slug_of(&self, id: StackId) -> Result<Option<Slug>> {
         Ok(self.view()?.stack(id)?.map(|stack| stack.slug))

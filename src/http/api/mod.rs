@@ -8,3 +8,8 @@ use super::Web;
 pub fn routes() -> Router<Web> {
     Router::new()
 }
+
+/// The OpenAPI description.
+pub fn description() -> serde_json::Value {
+    serde_json::Value::Null
+}

@@ -1,10 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::*;
-use crate::{
-    log::LogWriter,
-    mask::MaskSet,
-};
+use crate::{log::LogWriter, mask::MaskSet};
 
 struct Sample {
     dir: tempfile::TempDir,
