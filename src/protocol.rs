@@ -216,15 +216,16 @@ pub enum Fetch {
 /// The sealed workspace that a chain begins with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Open {
-    /// What the person who confirmed was shown. It must be what is in there.
-    pub plan_digest: Digest,
+    /// What the person who confirmed was shown. It must be what is in there. None for a run that
+    /// waited before it had planned.
+    pub plan_digest: Option<Digest>,
 }
 
 /// The workspace that an earlier chain kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Seal {
-    /// What its planning phase produced. It must be what is in there.
-    pub plan_digest: Digest,
+    /// What its planning phase produced, if it got as far. It must be what is in there.
+    pub plan_digest: Option<Digest>,
 }
 
 /// One phase that runs `sh` in the workspace's project root.

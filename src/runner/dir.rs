@@ -34,6 +34,11 @@ impl ChainDir {
         &self.path
     }
 
+    /// The path of one of its files.
+    pub fn file_path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
     /// A path to `name` that is short whatever the directory's own is: a socket's address has 108
     /// bytes at most.
     pub fn short(&self, name: &str) -> PathBuf {

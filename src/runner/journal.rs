@@ -5,11 +5,17 @@ use std::{
     io::{Read, Write},
 };
 
-use rustix::fs::OFlags;
+use rustix::{
+    fs::{FallocateFlags, OFlags},
+    io::Errno,
+};
 
 use crate::protocol::{Record, file, read_records};
 
 use super::{bells::Bells, dir::ChainDir, fault::Fault};
+
+/// Room for the records of a chain; they come to some hundred bytes a phase.
+const RESERVED_BYTES: u64 = 64 << 10;
 
 /// The open `records` file of a chain.
 #[derive(Debug)]
@@ -23,7 +29,7 @@ pub struct Journal {
 
 impl Journal {
     /// Opens an empty journal. The torn line of a runner that never got as far as running anything
-    /// is dropped; a chain that ran is refused.
+    /// is dropped; a chain that ran is refused. The file's name is not durable yet.
     pub fn open(dir: &ChainDir, bells: Bells) -> Result<Self, Fault> {
         let mut file = dir.file(file::RECORDS, OFlags::RDWR | OFlags::APPEND)?;
         let mut old = Vec::new();
@@ -34,7 +40,7 @@ impl Journal {
         if !old.is_empty() {
             file.set_len(0).map_err(Fault::io("drop a torn record"))?;
         }
-        dir.sync()?;
+        reserve(&file)?;
         Ok(Self { file, waiting: Vec::new(), bytes: 0, bells })
     }
 
@@ -62,6 +68,15 @@ impl Journal {
         self.bytes += lines.len() as u64;
         self.bells.recorded(self.bytes, self.waiting.drain(..).rev().find_map(|record| begun(&record)));
         Ok(())
+    }
+}
+
+/// Keeps room on the disk, so that a phase that fills it cannot keep its own end from being told.
+fn reserve(file: &File) -> Result<(), Fault> {
+    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, RESERVED_BYTES) {
+        // A file system that cannot do that tells when it is full, as any other.
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(error) => Err(Fault::io("reserve room for the records")(error)),
     }
 }
 

@@ -97,6 +97,7 @@ fn hide_memory() -> Result<(), Fault> {
 fn refuse(dir: &ChainDir, fault: Fault) -> Result<(), Fault> {
     let (bells, _) = Bells::new();
     let mut journal = Journal::open(dir, bells)?;
+    dir.sync()?;
     let at = WallClock.now();
     journal.add(Record::Ended { at, workspace: WorkspaceLeft::Kept, stopped: false, fault: Some(fault.to_string()) });
     journal.commit()?;

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Instant};
 use crate::{
     domain::{Phase, verdict::bytes},
     log::{LogFault, LogWriter, Stream},
-    mask::{MaskSet, Word},
+    mask::MaskSet,
     protocol::file,
 };
 
@@ -32,7 +32,6 @@ impl std::fmt::Debug for PhaseLog {
 #[derive(Debug, Default)]
 pub struct LogEnd {
     pub bytes: u64,
-    pub added_masks: Vec<Word>,
     pub error_line: Option<String>,
     pub warnings: Vec<String>,
 }
@@ -45,7 +44,7 @@ impl PhaseLog {
         bells: Bells,
         limit_bytes: u64,
     ) -> Result<Self, Fault> {
-        let (text, index) = (dir.short(&file::log(number, phase)), dir.short(&file::index(number, phase)));
+        let (text, index) = (dir.file_path(&file::log(number, phase)), dir.file_path(&file::index(number, phase)));
         let writer = LogWriter::create(&text, &index, masks, limit_bytes).map_err(Fault::of)?;
         Ok(Self { writer, began: Instant::now(), bells, broken: None })
     }
@@ -74,22 +73,19 @@ impl PhaseLog {
 
     /// Ends the log; it is on the disk when this returns.
     pub fn finish(self) -> LogEnd {
-        let at = self.began.elapsed();
-        let mut warnings: Vec<String> =
-            self.broken.iter().map(|why| format!("the log is not complete: {why}")).collect();
-        match self.writer.finish(at) {
-            Ok(summary) => {
+        let (at, written) = (self.began.elapsed(), self.writer.len());
+        let incomplete = |why: &dyn std::fmt::Display| vec![format!("the log is not complete: {why}")];
+        match (self.writer.finish(at), self.broken) {
+            (Ok(summary), broken) => {
                 self.bells.logged(summary.bytes);
+                let mut warnings = broken.map_or_else(Vec::new, |why| incomplete(&why));
                 if summary.dropped_bytes > 0 {
                     warnings.push(format!("{} of output were dropped", bytes(summary.dropped_bytes)));
                 }
-                let (bytes, added_masks, error_line) = (summary.bytes, summary.added_masks, summary.error_line);
-                LogEnd { bytes, added_masks, error_line, warnings }
+                LogEnd { bytes: summary.bytes, error_line: summary.error_line, warnings }
             }
-            Err(fault) => {
-                warnings.push(format!("the log is not complete: {fault}"));
-                LogEnd { warnings, ..LogEnd::default() }
-            }
+            (Err(_), Some(why)) => LogEnd { bytes: written, warnings: incomplete(&why), ..LogEnd::default() },
+            (Err(fault), None) => LogEnd { bytes: written, warnings: incomplete(&fault), ..LogEnd::default() },
         }
     }
 

@@ -47,6 +47,7 @@ impl Handed {
         let null =
             rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(Fault::io(doing))?;
         rustix::stdio::dup2_stdin(&null).and_then(|()| rustix::stdio::dup2_stdout(&null)).map_err(Fault::io(doing))?;
+        rustix::process::umask(Mode::WGRP | Mode::WOTH);
         match rustix::process::setsid() {
             // Already the leader of a session.
             Ok(_) | Err(Errno::PERM) => {}

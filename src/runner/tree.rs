@@ -42,13 +42,13 @@ pub struct Tree {
 impl Tree {
     /// Makes empty directories. There must be none yet.
     pub fn make(dir: &ChainDir, owner: Option<u32>) -> Result<Self, Fault> {
-        let made = Workspace::create(&dir.path().join(file::TREE), owner).map_err(Fault::of)?;
+        let made = Workspace::create(&dir.file_path(file::TREE), owner).map_err(Fault::of)?;
         Self::of(made, dir, owner)
     }
 
     /// Opens directories that an earlier chain kept.
     pub fn find(dir: &ChainDir, owner: Option<u32>) -> Result<Self, Fault> {
-        let found = Workspace::adopt(&dir.path().join(file::TREE), owner).map_err(Fault::of)?;
+        let found = Workspace::adopt(&dir.file_path(file::TREE), owner).map_err(Fault::of)?;
         Self::of(found, dir, owner)
     }
 
@@ -63,12 +63,18 @@ impl Tree {
 
     /// Removes what lies in `dir` although nobody opened it.
     pub fn remove_left_over(dir: &ChainDir) -> Result<(), Fault> {
-        remove_tree(&dir.path().join(file::TREE)).map_err(Fault::of)
+        remove_tree(&dir.file_path(file::TREE)).map_err(Fault::of)
     }
 
     /// For sealing or removing it.
     pub fn into_workspace(self) -> Workspace<Open> {
         self.open
+    }
+
+    /// Lets phases without a jail find their way to their directories by path, if the directories
+    /// above let them come so far.
+    pub fn let_through(&self) -> Result<(), Fault> {
+        rustix::fs::fchmod(&self.root, Mode::from_raw_mode(0o711)).map_err(Fault::io("open the way to the workspace"))
     }
 
     /// What is measured: all that phases can fill.

@@ -3,6 +3,7 @@
 mod flow;
 mod limits;
 mod managed_state;
+mod process;
 mod secrets;
 mod start;
 mod trial;

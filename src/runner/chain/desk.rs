@@ -31,10 +31,12 @@ impl Chain {
     ) -> Result<Verdict, Fault> {
         let number = self.next;
         self.next += 1;
+        let mut desk = self.desk(number, phase)?;
+        // The names of all files so far, the records' own included.
+        self.tools.dir.sync()?;
         self.tools.journal.add(Record::PhaseStarted { number, phase, at: self.tools.clock.now() });
         self.tools.journal.commit()?;
         self.open = Some((number, phase));
-        let mut desk = self.desk(number, phase)?;
         let verdict = match work(self, &mut desk) {
             Ok(verdict) => verdict,
             Err(fault) => {
@@ -59,14 +61,15 @@ impl Chain {
     /// Makes everything that the phase leaves durable.
     fn clear(&self, desk: Desk, phase: Phase, mut verdict: Verdict) -> (Verdict, Produced) {
         let Desk { number, mut log, mut produced, mut result } = desk;
-        if !verdict.is_success() {
+        // A log is what was printed; only what no exit code tells is added to it.
+        if verdict.exit_code().is_none() {
             log.note(&verdict.to_string());
         }
-        let LogEnd { bytes, added_masks, error_line, warnings } = log.finish();
+        let LogEnd { bytes, error_line, warnings } = log.finish();
         produced.log_bytes = bytes;
         produced.warnings.extend(warnings);
         produced.warnings.iter_mut().for_each(|warning| *warning = self.tools.masks.mask_text(warning));
-        result.masks = added_masks;
+        result.masks = self.tools.masks.added();
         match self.store_result(number, &result) {
             Ok(stored) => produced.result = stored,
             // Nobody could be shown what a plan without its result would change.
@@ -84,14 +87,13 @@ impl Chain {
         (verdict, produced)
     }
 
-    /// Writes `<NN>.result`, if there is anything to write, and makes the names of all files durable.
+    /// Writes `<NN>.result` durably, if there is anything to write.
     fn store_result(&self, number: u32, result: &PhaseResult) -> Result<bool, Fault> {
         if result.changes.is_none() && result.plan_json.is_none() && result.masks.is_empty() {
-            self.tools.dir.sync()?;
             return Ok(false);
         }
         let json = zeroize::Zeroizing::new(serde_json::to_vec(result).map_err(Fault::of)?);
-        let (path, label) = (self.tools.dir.short(&file::result(number)), result_label(self.spec.run.id, number));
+        let (path, label) = (self.tools.dir.file_path(&file::result(number)), result_label(self.spec.run.id, number));
         write_file_under(&path, &self.tools.key, label.as_bytes(), &mut json.as_slice())
             .map_err(Fault::io("write the phase's result"))?;
         Ok(true)

@@ -132,7 +132,7 @@ impl Chain {
     /// A chain that neither prepares nor opens goes on with what an earlier one kept.
     fn find_kept_workspace(&mut self) -> Result<(), Fault> {
         if matches!(self.spec.steps.first(), Some(Step::Shell(_) | Step::Seal(_))) {
-            self.tree = Some(Tree::find(&self.tools.dir, self.jail.user)?);
+            self.use_tree(Tree::find(&self.tools.dir, self.jail.user)?)?;
             self.read_carried()?;
         }
         Ok(())
@@ -170,7 +170,7 @@ impl Chain {
                 self.shell(shell, None, desk)
             }
             Step::Seal(kept) => {
-                self.verify_plan(&kept.plan_digest)?;
+                self.verify_plan(kept.plan_digest.as_ref())?;
                 self.sealed = Some(self.seal()?);
                 Ok(Verdict::SUCCESS)
             }

@@ -28,7 +28,7 @@ const LOCAL_REPOSITORY: &str = "/run/airlock-source";
 
 /// Where things lie for phases without a jail.
 pub(super) fn places_on_the_host(dir: &ChainDir) -> Places {
-    let below = |name: &str| dir.path().join(file::TREE).join(name).display().to_string();
+    let below = |name: &str| dir.file_path(file::TREE).join(name).display().to_string();
     Places {
         workspace: below(file::WORKSPACE),
         run: below(file::RUN),
@@ -46,7 +46,7 @@ impl Chain {
     pub(super) fn prepare(&mut self, prepare: &Prepare, desk: &mut Desk) -> Result<Verdict, Fault> {
         self.check_disk(prepare.disk_floor_bytes)?;
         self.remove_workspace()?;
-        self.tree = Some(Tree::make(&self.tools.dir, self.jail.user)?);
+        self.use_tree(Tree::make(&self.tools.dir, self.jail.user)?)?;
         let verdict = match &prepare.source {
             Fetch::Git { url, branch, commit, submodules, local } => {
                 let address = Address::parse(url).map_err(Fault::of)?;
@@ -79,6 +79,14 @@ impl Chain {
         self.remove_workspace()?;
         let tree = Tree::make(&self.tools.dir, self.jail.user)?;
         tree.directories(self.spec.run.project_root.as_str())?;
+        self.use_tree(tree)
+    }
+
+    /// Works in this tree from now on.
+    pub(super) fn use_tree(&mut self, tree: Tree) -> Result<(), Fault> {
+        if !self.confined() {
+            tree.let_through()?;
+        }
         self.tree = Some(tree);
         Ok(())
     }

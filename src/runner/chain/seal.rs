@@ -14,14 +14,15 @@ impl Chain {
     /// Opens the sealed workspace and holds its plan against the confirmed one.
     pub(super) fn unseal(&mut self, open: &Open, desk: &mut Desk) -> Result<Verdict, Fault> {
         self.remove_workspace()?;
-        self.plan_digest = Some(open.plan_digest.clone());
+        self.plan_digest.clone_from(&open.plan_digest);
         let keys = self.spec.secrets.open.as_ref().ok_or(Fault::Missing("keys for opening a workspace"))?;
-        let path = self.tools.dir.path().join(file::TREE);
+        let path = self.tools.dir.file_path(file::TREE);
         let opened = Workspace::<Sealed>::at(self.terms(keys)?).open(&path, self.jail.user).map_err(Fault::of)?;
-        self.tree = Some(Tree::of(opened, &self.tools.dir, self.jail.user)?);
-        self.verify_plan(&open.plan_digest)?;
-        self.read_carried()?;
-        desk.log.note(&format!("opened the sealed workspace; its plan is {}", open.plan_digest.short()));
+        self.use_tree(Tree::of(opened, &self.tools.dir, self.jail.user)?)?;
+        self.verify_plan(open.plan_digest.as_ref())?;
+        desk.produced.warnings.extend(self.read_carried()?);
+        let plan = open.plan_digest.as_ref().map_or_else(String::new, |plan| format!("; its plan is {}", plan.short()));
+        desk.log.note(&format!("opened the sealed workspace{plan}"));
         Ok(Verdict::SUCCESS)
     }
 

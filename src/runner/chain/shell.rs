@@ -6,7 +6,7 @@ use crate::{
     crypt::Secret,
     domain::{Phase, State, Verdict, limits, stack::NetworkMode},
     protocol::{Bind, Command, Environment, Shell, StateAccess, inside},
-    vendor::{self, Outcome, Places, StateEndpoint, Surroundings},
+    vendor::{self, Carried, Outcome, Places, StateEndpoint, Surroundings},
 };
 
 use super::{Chain, desk::Desk, prepare::name_in_run};
@@ -65,11 +65,10 @@ impl Chain {
             desk.log.note(&complaint);
             desk.produced.error_line = Some(complaint);
         }
-        if let Err(too_much) = self.read_carried() {
-            desk.produced.warnings.push(too_much.to_string());
-            if verdict.is_success() {
-                return Err(too_much);
-            }
+        match self.read_carried() {
+            Ok(warnings) => desk.produced.warnings.extend(warnings),
+            Err(too_much) if verdict.is_success() => return Err(too_much),
+            Err(too_much) => desk.produced.warnings.push(too_much.to_string()),
         }
         match (&shell.command, command) {
             (Command::Plan { .. }, Some(code)) if verdict.is_success() => self.read_planned(code, desk),
@@ -224,16 +223,18 @@ impl Chain {
         Ok(text.is_some())
     }
 
-    /// Takes up what phases have left in `$AIRLOCK_ENV`.
-    pub(super) fn read_carried(&mut self) -> Result<(), Fault> {
+    /// Takes up what phases have left in `$AIRLOCK_ENV`; gives what is to be said about it. A new
+    /// value of a sensitive variable is as secret as the old one.
+    pub(super) fn read_carried(&mut self) -> Result<Vec<String>, Fault> {
         let name = name_in_run(inside::ENV_FILE);
         let content = self.tree()?.read_run_file(name, limits::CARRIED_BYTES as u64)?.unwrap_or_default();
-        self.carried = vendor::carried(&content).map_err(Fault::of)?.variables;
+        let Carried { variables, warnings } = vendor::carried(&content).map_err(Fault::of)?;
+        self.carried = variables;
         let secret = |name: &_| self.spec.secrets.variables.iter().any(|old| old.sensitive && old.name == *name);
         let words: Vec<Secret<String>> =
             self.carried.iter().filter(|(name, _)| secret(name)).map(|(_, value)| Secret::new(value.clone())).collect();
         self.tools.masks.add(&words);
-        Ok(())
+        Ok(warnings)
     }
 }
 

@@ -127,7 +127,7 @@ impl States {
     }
 
     fn persist(&self, number: u32, n: u32, state: &[u8]) -> Result<(), Fault> {
-        let (path, label) = (self.dir.short(&file::state(number, n)), state_label(self.run, number, n));
+        let (path, label) = (self.dir.file_path(&file::state(number, n)), state_label(self.run, number, n));
         write_file_under(&path, &self.key, label.as_bytes(), &mut &*state)
             .map(drop)
             .map_err(Fault::io("write a version of the state"))

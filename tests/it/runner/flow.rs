@@ -2,7 +2,7 @@
 
 use airlock::{
     domain::{Kind, Phase, RelativePath, Verdict},
-    protocol::{AtEnd, Command, Fetch, Prepare, Record, Seal, Step, WorkspaceLeft, file},
+    protocol::{AtEnd, Command, Fetch, Open, Prepare, Record, Seal, Step, WorkspaceLeft, file},
 };
 
 use super::trial::{Trial, apply_step, init, open_step, perform, plan_step, shell};
@@ -152,7 +152,7 @@ fn a_kept_workspace_is_gone_on_with_and_can_be_sealed_on_its_own() {
 
     let lock = trial.next_dir();
     std::fs::rename(kept.dir.join(file::TREE), trial.jail.dir.join(file::TREE)).unwrap();
-    trial.steps = vec![Step::Seal(Seal { plan_digest: digest.clone() })];
+    trial.steps = vec![Step::Seal(Seal { plan_digest: Some(digest.clone()) })];
     trial.at_end = AtEnd::Seal;
     let sealed = trial.start_in(lock).wait();
     assert_eq!(sealed.phases(), [Phase::Sealing]);
@@ -297,6 +297,44 @@ fn a_replan_forgets_the_plan_before_it() {
     let again = trial.run().phase(Phase::Planning).produced.plan.clone().unwrap();
     assert!(again.changes && again.delta.is_empty(), "{again:?}");
     assert_ne!(again.digest, digest);
+}
+
+#[test]
+fn a_run_that_waits_before_it_has_planned_is_sealed_and_opened_too() {
+    let mut trial = Trial::planning(PLAN, "true");
+    let planning = trial.steps.pop().unwrap();
+    let initialized = trial.run();
+    assert!(matches!(initialized.end(), (WorkspaceLeft::Sealed { .. }, false)));
+    trial.steps = vec![Step::Open(Open { plan_digest: None }), planning];
+    let planned = trial.run();
+    assert!(planned.phase(Phase::Planning).produced.plan.clone().unwrap().changes);
+    assert!(matches!(planned.end(), (WorkspaceLeft::Sealed { .. }, false)));
+}
+
+#[test]
+fn a_chain_without_the_workspace_that_it_needs_says_so_in_its_last_record() {
+    let mut trial = Trial::task("true");
+    trial.steps.remove(0);
+    let outcome = trial.run();
+    let Some(Record::Ended { workspace, fault: Some(fault), .. }) = outcome.records.last() else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!(*workspace, WorkspaceLeft::Removed);
+    assert!(fault.contains(file::TREE), "{fault}");
+}
+
+#[test]
+fn without_a_jail_the_same_phases_run_on_the_host() {
+    let mut trial = Trial::planning(PLAN, "cat marker; echo got=$COLOR");
+    trial.jail.kind = airlock::domain::stack::ExecutorKind::Unconfined;
+    let Step::Shell(initializing) = &mut trial.steps[1] else { panic!() };
+    initializing.before = vec!["echo COLOR=green >> $AIRLOCK_ENV".to_owned()];
+    trial.steps.push(apply_step());
+    // Such a phase finds its way to the workspace from the root.
+    std::fs::set_permissions(trial.root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let outcome = trial.run();
+    assert_eq!(outcome.log(Phase::Applying), "planned\ngot=green\n");
+    assert_eq!(outcome.end(), (WorkspaceLeft::Removed, false));
 }
 
 #[test]

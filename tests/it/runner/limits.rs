@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::Read,
     os::unix::fs::PermissionsExt,
+    path::PathBuf,
 };
 
 use airlock::{
@@ -15,7 +16,7 @@ use rustix::{
     process::Signal,
 };
 
-use super::trial::{Trial, perform, plan_step};
+use super::trial::{Trial, plan_step};
 
 const OBEDIENT: &str = "trap 'echo cleaning up; exit 0' TERM; echo waiting; while :; do sleep 0.01; done";
 const STUBBORN: &str = "trap '' TERM INT; echo waiting; while :; do sleep 0.01; done";
@@ -164,27 +165,23 @@ fn a_hundred_megabytes_of_output_arrive_whole() {
 
 #[test]
 fn the_server_s_death_changes_nothing() {
-    let mut trial = Trial::task("echo before; sleep 0.2; echo after");
+    let mut trial = Trial::task("echo before; while [ ! -e /run/shared/gone ]; do sleep 0.01; done; echo after");
+    let shared = share(&mut trial);
     let mut runner = trial.start();
     runner.until_log(2, Phase::Performing, "before");
-    let outcome = runner.hang_up();
+    let outcome = runner.hang_up(|| fs::write(shared.join("gone"), "").unwrap());
     assert_eq!(outcome.log(Phase::Performing), "before\nafter\n");
     assert_eq!(outcome.end(), (WorkspaceLeft::Removed, false));
 }
 
 #[test]
 fn the_jail_dies_with_its_runner() {
-    let mut trial = Trial::task("true");
-    let shared = trial.root.path().join("shared");
-    fs::create_dir(&shared).unwrap();
-    fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut trial =
+        Trial::task("echo begun; exec 9>/run/shared/fifo; echo alive >&9; trap '' TERM; while :; do sleep 0.01; done");
+    let shared = share(&mut trial);
     let fifo = shared.join("fifo");
     rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     fs::set_permissions(&fifo, fs::Permissions::from_mode(0o666)).unwrap();
-    trial.steps[1] =
-        perform("echo begun; exec 9>/run/shared/fifo; echo alive >&9; trap '' TERM; while :; do sleep 0.01; done");
-    let Step::Shell(shell) = &mut trial.steps[1] else { panic!() };
-    shell.binds = vec![Bind { host: shared, inside: "/run/shared".into(), writable: true }];
     let mut runner = trial.start();
     runner.until_log(2, Phase::Performing, "begun");
     let mut held = File::open(&fifo).unwrap();
@@ -198,4 +195,14 @@ fn the_jail_dies_with_its_runner() {
     assert!(outcome.ended.iter().all(|ended| ended.phase == Phase::Preparing), "the last phase is lost");
     let lock = File::open(outcome.dir.join(file::LOCK)).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+}
+
+/// A directory of the host that the task sees as `/run/shared`.
+fn share(trial: &mut Trial) -> PathBuf {
+    let shared = trial.root.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
+    let Step::Shell(shell) = &mut trial.steps[1] else { panic!() };
+    shell.binds = vec![Bind { host: shared.clone(), inside: "/run/shared".into(), writable: true }];
+    shared
 }

@@ -7,10 +7,13 @@ use airlock::{
         Phase, Verdict,
         stack::{NetworkMode, Vendor},
     },
-    protocol::{AtEnd, StateAccess, Step, WorkspaceLeft},
+    protocol::{AtEnd, Request, StateAccess, Step, WorkspaceLeft},
 };
 
-use super::trial::{Outcome, Trial, apply_step, init, open_step, plan_step};
+use super::{
+    process::Outcome,
+    trial::{Trial, apply_step, init, open_step, plan_step},
+};
 
 const MAIN: &str = r#"
 variable "size" {
@@ -110,6 +113,34 @@ fn a_phase_that_may_only_read_cannot_write_the_state() {
     assert!(!outcome.verdict(Phase::Applying).is_success());
     assert!(outcome.log(Phase::Applying).contains("403"), "{}", outcome.log(Phase::Applying));
     assert_eq!(outcome.phase(Phase::Applying).produced.states, 0);
+}
+
+#[test]
+fn terraform_stops_in_an_orderly_way_and_its_state_is_kept() {
+    let mut trial = planning(NetworkMode::None, b"");
+    let slow = r#"
+resource "terraform_data" "done" {}
+resource "terraform_data" "slow" {
+  depends_on = [terraform_data.done]
+  provisioner "local-exec" {
+    command = "echo provisioning; exec sleep 3600"
+  }
+}
+"#;
+    trial.steps[0] = trial.prepare(&[("main.tf", slow)]);
+    trial.steps.push(at_state(apply_step(), StateAccess::Write));
+    trial.at_end = AtEnd::Remove;
+    let mut runner = trial.start();
+    runner.until_log(4, Phase::Applying, "provisioning");
+    runner.ask(Request::Stop);
+    let outcome = runner.wait();
+    assert_eq!(*outcome.verdict(Phase::Applying), Verdict::Stopped);
+    let log = outcome.log(Phase::Applying);
+    assert!(log.contains("SIGINT now") && !log.contains(": SIGKILL"), "{log}");
+    let states = outcome.phase(Phase::Applying).produced.states;
+    let state = String::from_utf8(outcome.state(Phase::Applying, states)).unwrap();
+    assert!(state.contains("\"done\""), "{state}");
+    assert_eq!(outcome.end(), (WorkspaceLeft::Removed, true));
 }
 
 #[test]

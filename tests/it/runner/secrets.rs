@@ -34,6 +34,17 @@ fn masks_that_a_phase_adds_hold_in_later_phases_and_chains() {
 }
 
 #[test]
+fn a_sensitive_variable_that_a_phase_sets_anew_stays_secret() {
+    let mut trial = Trial::planning("echo now=$TOKEN; exit 2", "true").sensitive("TOKEN", "first-secret");
+    let airlock::protocol::Step::Shell(initializing) = &mut trial.steps[1] else { panic!() };
+    initializing.before =
+        vec!["echo TOKEN=second-secret >> $AIRLOCK_ENV; echo PLAIN=visible-word >> $AIRLOCK_ENV".to_owned()];
+    let outcome = trial.run();
+    assert_eq!(outcome.log(Phase::Planning), "now=*****\n");
+    assert!(!outcome.holds("second-secret"));
+}
+
+#[test]
 fn masked_values_are_masked_in_changes_too() {
     let plan = r#"echo '[{"address":"a.b","type":"a","action":"create","before":null,"after":{"user":"admin","url":"https://correct-horse@host"}}]' > "$AIRLOCK_PLAN_FILE"; exit 2"#;
     let planned = Trial::planning(plan, "true").sensitive("PASSWORD", "correct-horse").run();

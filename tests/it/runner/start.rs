@@ -4,10 +4,10 @@ use std::{fs::File, io::Write};
 
 use airlock::{
     domain::Phase,
-    protocol::{Record, VERSION, WorkspaceLeft, file},
+    protocol::{Record, Request, VERSION, WorkspaceLeft, file},
 };
 
-use super::trial::{Trial, spawn};
+use super::{process::spawn, trial::Trial};
 
 #[test]
 fn a_specification_that_is_cut_short_runs_nothing() {
@@ -27,6 +27,7 @@ fn a_specification_that_is_cut_short_runs_nothing() {
     drop(lock);
     let lock = File::open(trial.jail.dir.join(file::LOCK)).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    std::fs::write(trial.jail.dir.join(file::RECORDS), b"{\"record\":\"sta").unwrap();
     assert_eq!(trial.start_in(lock).wait().phases(), [Phase::Preparing, Phase::Performing], "it can be started again");
 }
 
@@ -95,14 +96,17 @@ fn a_chain_that_has_run_is_not_run_again() {
 
 #[test]
 fn everybody_who_listens_hears_how_far_things_are_and_when_they_end() {
-    let mut trial = Trial::task("echo one; echo two");
+    let mut trial = Trial::task("trap 'exit 0' TERM; echo waiting; while :; do sleep 0.01; done");
     let mut runner = trial.start();
+    runner.until_log(2, Phase::Performing, "waiting");
+    runner.ask(Request::Stop);
     let mut last = None;
     while let Some(bell) = runner.bell() {
         last = Some(bell);
     }
     let outcome = runner.wait();
     let last = last.unwrap();
-    assert_eq!(last.records, std::fs::metadata(outcome.dir.join(file::RECORDS)).unwrap().len());
-    assert_eq!((last.phase, last.log), (2, 8));
+    let length = |name: &str| std::fs::metadata(outcome.dir.join(name)).unwrap().len();
+    assert_eq!(last.records, length(file::RECORDS));
+    assert_eq!((last.phase, last.log), (2, length(&file::log(2, Phase::Performing))));
 }
