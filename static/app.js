@@ -85,10 +85,16 @@ on("submit", (event) => {
   const form = event.target;
   if (event.defaultPrevented || form.method === "dialog") return;
   if (form.dataset.sent) return event.preventDefault();
-  if (form.method !== "post") return;
+  if (form.method !== "post") return shorten(form);
   form.dataset.sent = "yes";
   event.submitter?.setAttribute("aria-busy", "true");
 });
+/** Filters that say nothing stay out of the address. */
+function shorten(form) {
+  const silent = all("input, select", form).filter((field) => !field.disabled && field.value === "");
+  silent.forEach((field) => (field.disabled = true));
+  setTimeout(() => silent.forEach((field) => (field.disabled = false)));
+}
 // Back from the next page: the form may be sent again.
 addEventListener("pageshow", () => {
   all("form[data-sent]").forEach((form) => delete form.dataset.sent);
