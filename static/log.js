@@ -13,6 +13,8 @@
     room and can be loaded again. */
 const MOST = 5000;
 const NEAR = 24;
+/** Events that are kept for the element of the next phase. */
+const EARLY = 200;
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -22,6 +24,7 @@ let follow = false;
 let unseen = 0;
 let lastTop = 0;
 let queue = [];
+let early = [];
 let frame = 0;
 
 const log = () => $("[data-log]");
@@ -130,6 +133,8 @@ function flush() {
   const batches = queue;
   queue = [];
   const here = log();
+  // The next phase's lines may be here before its element is: they wait for it.
+  early = early.concat(batches.filter((batch) => batch.phase !== here?.dataset.phase)).slice(-EARLY);
   if (!here?.hasAttribute("data-live-log")) return;
   const list = all("[data-lines]", here).at(-1);
   const fresh = document.createDocumentFragment();
@@ -261,6 +266,9 @@ function start() {
   if (!here || here === known) return;
   known = here;
   applyPrefs();
+  queue.unshift(...early.filter((batch) => batch.phase === here.dataset.phase));
+  early = [];
+  if (queue.length) frame ||= requestAnimationFrame(flush);
   if (readOn(here)) return;
   if (range()) return choose(true);
   const s = scroller();

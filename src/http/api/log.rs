@@ -21,7 +21,7 @@ use crate::{
         Problem, Web,
         extract::{Asker, At, Params},
     },
-    queries::{LogLine, LogText},
+    queries::{LogText, TextLine},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
@@ -42,7 +42,12 @@ struct LogParams {
 
 /// The log: phase by phase, in order, as far as it is printed. `Range` is honoured for text.
 #[utoipa::path(get, path = "/runs/{run}/log", params(LogParams), responses((status = 200, body = String, content_type = "text/plain"), (status = 206, description = "The range that was asked for"), (status = 416, description = "The range begins beyond the end")))]
-async fn log(asker: Asker, At(run): At<RunId>, Params(params): Params<LogParams>, headers: HeaderMap) -> Answer<Response> {
+async fn log(
+    asker: Asker,
+    At(run): At<RunId>,
+    Params(params): Params<LogParams>,
+    headers: HeaderMap,
+) -> Answer<Response> {
     let (run, _) = asker.may_on_run(Permission::See, run).await?;
     let only = params.phase.as_deref().map(phase).transpose()?;
     let text = asker.web.queries.log_text(&asker.who, run.id, only)?;
@@ -91,17 +96,15 @@ enum Range {
     /// None, one that is not understood, or several, which may be answered with everything.
     All,
     /// `from..to`, not empty.
-    Part {
-        from: u64,
-        to: u64,
-    },
+    Part { from: u64, to: u64 },
     /// It begins beyond the end.
     Beyond,
 }
 
 impl Range {
     fn read(header: Option<&str>, len: u64) -> Self {
-        let Some((first, last)) = header.and_then(|header| header.strip_prefix("bytes=")?.trim().split_once('-')) else {
+        let Some((first, last)) = header.and_then(|header| header.strip_prefix("bytes=")?.trim().split_once('-'))
+        else {
             return Self::All;
         };
         let (from, to) = match (first.parse::<u64>(), last.parse::<u64>()) {
@@ -140,13 +143,13 @@ fn as_lines(text: LogText, offset: u64) -> Response {
             Ok((lines, read))
         })
         .await?;
-        let block = |read: Vec<LogLine>| Bytes::from(read.iter().map(line).collect::<String>());
+        let block = |read: Vec<TextLine>| Bytes::from(read.iter().map(line).collect::<String>());
         Ok::<_, io::Error>(read.map(|read| (block(read), lines)))
     });
     ([(header::CONTENT_TYPE, "application/jsonl")], Body::from_stream(blocks)).into_response()
 }
 
-fn line(line: &LogLine) -> String {
+fn line(line: &TextLine) -> String {
     let json = json!({"at": line.at, "phase": line.phase, "stream": line.stream, "text": line.text});
     format!("{json}\n")
 }

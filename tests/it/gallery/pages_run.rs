@@ -108,7 +108,16 @@ fn changes_view(replan: bool) -> ChangesView {
 }
 
 fn situation(kind: Kind, state: State) -> Situation {
-    Situation { number: 42, kind, state, role: Role::Admin, confirmed: false, lost: false, prioritized: false }
+    Situation {
+        number: 42,
+        kind,
+        state,
+        role: Role::Admin,
+        confirmed: false,
+        lost: false,
+        prioritized: false,
+        promotable: false,
+    }
 }
 
 fn head(situation: Situation) -> RunHead {

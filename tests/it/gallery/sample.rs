@@ -69,6 +69,7 @@ pub fn frame(theme: Theme, subject: &str, place: Place, path: &str, crumbs: Vec<
         shortcuts: true,
         now: NOW,
         live: None,
+        once: "01KB0000000000000000000000".into(),
     }
 }
 
