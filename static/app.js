@@ -114,9 +114,13 @@ under("change", "form[data-bulk]", countChosen);
 
 // ── Cards that unfold close on Escape and on a click elsewhere ─────────────────────────────────
 on("click", (event) => all("details[data-popover][open]").forEach((d) => d.contains(event.target) || (d.open = false)));
+function openDialog(dialog) {
+  dialog?.showModal();
+  $("button", dialog ?? document)?.focus();
+}
 under("click", "[data-open]", (button) => {
   button.closest("details")?.removeAttribute("open");
-  document.getElementById(button.dataset.open)?.showModal();
+  openDialog(document.getElementById(button.dataset.open));
 });
 
 // ── Keyboard ───────────────────────────────────────────────────────────────────────────────────
@@ -128,7 +132,7 @@ function step(by) {
 }
 const keys = {
   "/": () => $("#log-q, [data-search]")?.focus(),
-  "?": () => $("#keys")?.showModal(),
+  "?": () => openDialog($("#keys")),
   j: () => step(1),
   k: () => step(-1),
   "g s": () => location.assign("/stacks"),
