@@ -178,11 +178,10 @@ pub async fn serve(app: App, ready: impl FnOnce(&str)) -> Result<(), AppError> {
     scheduler::recover(&app.actions).await?;
     let listener = http::listen(&app.config).await?;
     let url = app.actions.setup().public_url.clone();
-    let dispatch = Dispatch::new(app.actions.clone(), tasks.clone(), stop.child_token());
+    let dispatch = Dispatch::new(app.actions.clone(), "/proc/self/exe", tasks.clone(), stop.child_token());
     tasks.spawn(dispatch.clone().run());
     tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));
     let web = http::Web::new(app.actions.clone(), app.queries.clone(), Arc::clone(&app.config), stop.child_token());
-    tasks.spawn(async move { signalled().await });
     ready(&url);
     tell_set_up(&app, &url).await?;
     let shut = stop.clone();

@@ -18,6 +18,10 @@
 //! | [`store`] | every table, record and transaction |
 //! | [`auth`] | who somebody is, and the [`auth::Permit`] that they may do one thing |
 //! | [`actions`] | use cases that change something: one verb, one transaction |
+//! | [`runner`] | the process that carries out a chain: the jail, the log, limits, the state endpoint |
+//! | [`http`] | pages, API, events |
+//! | [`app`] | the composition root |
+//! | [`cli`] | the command line |
 //! | [`live`] | bells: numbers that say "look again" |
 //! | [`source`] | git addresses and fetches, uploads |
 //! | [`workspace`] | the tree that a run works in, open or sealed |
@@ -33,6 +37,7 @@
 pub mod actions;
 pub mod app;
 pub mod auth;
+pub mod cli;
 pub mod config;
 pub mod crypt;
 pub mod dispatch;
@@ -44,6 +49,7 @@ pub mod machine;
 pub mod mask;
 pub mod protocol;
 pub mod queries;
+pub mod runner;
 pub mod scheduler;
 pub mod source;
 pub mod store;

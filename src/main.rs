@@ -1,5 +1,5 @@
 //! The `airlock` binary: everything is in the library.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    airlock::cli::main()
 }

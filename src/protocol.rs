@@ -216,15 +216,16 @@ pub enum Fetch {
 /// The sealed workspace that a chain begins with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Open {
-    /// What the person who confirmed was shown. It must be what is in there.
-    pub plan_digest: Digest,
+    /// What the person who confirmed was shown. It must be what is in there. None for a run that
+    /// waited before it had planned.
+    pub plan_digest: Option<Digest>,
 }
 
 /// The workspace that an earlier chain kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Seal {
-    /// What its planning phase produced. It must be what is in there.
-    pub plan_digest: Digest,
+    /// What its planning phase produced, if it got as far. It must be what is in there.
+    pub plan_digest: Option<Digest>,
 }
 
 /// One phase that runs `sh` in the workspace's project root.
@@ -294,7 +295,9 @@ pub struct ChainSecrets {
     /// Keys the short hashes that stand for sensitive values in changes (32 bytes).
     #[serde(with = "base64_bytes")]
     pub redaction_key: Secret<Vec<u8>>,
-    /// What the sealed workspace is encrypted with, and where it lies; for chains that seal or open.
+    /// What the sealed workspace is encrypted with, and where it lies; for chains that open one.
+    pub open: Option<SealKeys>,
+    /// The same for chains that may seal. A key seals once: after [`Self::open`] it is a new one.
     pub seal: Option<SealKeys>,
     pub variables: Vec<Variable>,
     pub files: Vec<MountedFile>,

@@ -85,10 +85,16 @@ on("submit", (event) => {
   const form = event.target;
   if (event.defaultPrevented || form.method === "dialog") return;
   if (form.dataset.sent) return event.preventDefault();
-  if (form.method !== "post") return;
+  if (form.method !== "post") return shorten(form);
   form.dataset.sent = "yes";
   event.submitter?.setAttribute("aria-busy", "true");
 });
+/** Filters that say nothing stay out of the address. */
+function shorten(form) {
+  const silent = all("input, select", form).filter((field) => !field.disabled && field.value === "");
+  silent.forEach((field) => (field.disabled = true));
+  setTimeout(() => silent.forEach((field) => (field.disabled = false)));
+}
 // Back from the next page: the form may be sent again.
 addEventListener("pageshow", () => {
   all("form[data-sent]").forEach((form) => delete form.dataset.sent);
@@ -108,9 +114,13 @@ under("change", "form[data-bulk]", countChosen);
 
 // ── Cards that unfold close on Escape and on a click elsewhere ─────────────────────────────────
 on("click", (event) => all("details[data-popover][open]").forEach((d) => d.contains(event.target) || (d.open = false)));
+function openDialog(dialog) {
+  dialog?.showModal();
+  $("button", dialog ?? document)?.focus();
+}
 under("click", "[data-open]", (button) => {
   button.closest("details")?.removeAttribute("open");
-  document.getElementById(button.dataset.open)?.showModal();
+  openDialog(document.getElementById(button.dataset.open));
 });
 
 // ── Keyboard ───────────────────────────────────────────────────────────────────────────────────
@@ -122,7 +132,7 @@ function step(by) {
 }
 const keys = {
   "/": () => $("#log-q, [data-search]")?.focus(),
-  "?": () => $("#keys")?.showModal(),
+  "?": () => openDialog($("#keys")),
   j: () => step(1),
   k: () => step(-1),
   "g s": () => location.assign("/stacks"),
@@ -155,6 +165,7 @@ let stream, after, timer, notice, pause = 1000, over = false;
 
 function show(text, forMs) {
   clearTimeout(notice);
+  notice = undefined;
   if (!bar) return;
   put(bar, text);
   bar.hidden = !text;
@@ -169,8 +180,8 @@ function open() {
   stream = new EventSource(url);
   stream.onopen = () => {
     pause = 1000;
-    clearTimeout(notice);
     if (bar && !bar.hidden) show("Connected again", 3000);
+    else show("");
   };
   stream.onerror = lost;
   stream.addEventListener("state", (event) => changed(JSON.parse(event.data)));
@@ -191,10 +202,7 @@ function lost() {
   close();
   if (document.hidden || over) return;
   // A short interruption is not worth a word.
-  if (bar?.hidden) {
-    clearTimeout(notice);
-    notice = setTimeout(() => show("Connection lost. This page stays as it is; reconnecting…"), 1500);
-  }
+  if (bar?.hidden) notice ??= setTimeout(() => show("Connection lost. This page stays as it is; reconnecting…"), 1500);
   timer = setTimeout(open, pause * (0.75 + Math.random() / 2));
   pause = Math.min(pause * 2, 15000);
 }
@@ -250,4 +258,5 @@ function start(root) {
 on("htmx:load", (event) => start(event.detail.elt));
 start(document);
 $("[data-focus]")?.focus();
+$(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 open();

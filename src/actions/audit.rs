@@ -137,10 +137,29 @@ pub enum Verification {
     Broken { seq: u64, why: String },
 }
 
+/// How far a log was found whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    pub entries: u64,
+    /// Hash of the last of them.
+    pub head: String,
+}
+
+impl Default for Checked {
+    fn default() -> Self {
+        Self { entries: 0, head: first() }
+    }
+}
+
 /// Walks a log from its first entry.
 pub fn verify(entries: impl IntoIterator<Item = AuditEntry>) -> Verification {
-    let mut expected = 1;
-    let mut head = first();
+    verify_on(&Checked::default(), entries)
+}
+
+/// Goes on behind what was found whole before.
+pub fn verify_on(before: &Checked, entries: impl IntoIterator<Item = AuditEntry>) -> Verification {
+    let mut expected = before.entries + 1;
+    let mut head = before.head.clone();
     for entry in entries {
         if entry.seq != expected {
             return Verification::Broken { seq: expected, why: format!("entry {expected} is missing") };

@@ -159,12 +159,8 @@ impl Reading<'_> {
             Phase::Preparing => {
                 Step::Prepare(Prepare { source: self.fetch()?, disk_floor_bytes: limits::DISK_FLOOR_BYTES })
             }
-            Phase::PreparingApply => Step::Open(Open {
-                plan_digest: self.run.plan_digest.clone().ok_or_else(|| missing("the digest of the plan"))?,
-            }),
-            Phase::Sealing => Step::Seal(Seal {
-                plan_digest: self.run.plan_digest.clone().ok_or_else(|| missing("the digest of the plan"))?,
-            }),
+            Phase::PreparingApply => Step::Open(Open { plan_digest: self.run.plan_digest.clone() }),
+            Phase::Sealing => Step::Seal(Seal { plan_digest: self.run.plan_digest.clone() }),
             Phase::Initializing => Step::Shell(self.shell(phase, Command::Init)),
             Phase::Planning => {
                 let targets = self.run.targets.clone();
@@ -212,13 +208,27 @@ impl Reading<'_> {
             if let Some(mirror) = &setup.provider_mirror {
                 binds.push(Bind { host: mirror.clone(), inside: inside::PROVIDER_MIRROR.into(), writable: false });
             }
-            let cache = Bind { host: setup.plugin_cache.clone(), inside: inside::PLUGIN_CACHE.into(), writable: true };
-            if setup.provider_mirror.is_none() && cache.host.is_dir() {
-                binds.push(cache);
-            }
+            binds.extend(self.plugin_cache());
         }
         binds.extend(self.listed_binary().map(|(host, inside)| Bind { host, inside, writable: false }));
         binds
+    }
+
+    /// Providers that this stack downloaded before. Each stack has its own, and only runs that change
+    /// the stack write there: a preview of somebody's branch cannot leave anything for a deployment.
+    fn plugin_cache(&self) -> Option<Bind> {
+        let setup = &self.actions.setup;
+        if setup.provider_mirror.is_some() || !self.run.kind.is_blocking() {
+            return None;
+        }
+        let host = setup.plugin_cache.join(self.stack.id.to_string());
+        match make_shared(&host) {
+            Ok(()) => Some(Bind { host, inside: inside::PLUGIN_CACHE.into(), writable: true }),
+            Err(error) => {
+                tracing::warn!(%error, "providers are not cached for a run");
+                None
+            }
+        }
     }
 
     fn state_access(&self, has_state: bool) -> StateAccess {
@@ -269,16 +279,10 @@ impl Reading<'_> {
         let keys = &self.actions.keys;
         let run_secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
         let chain_key = vault::chain_key(self.run.id, self.chain.number).open(keys, &self.chain.key)?;
-        let needs_seal = at_end != AtEnd::Remove || matches!(self.kind, ChainKind::Apply | ChainKind::Replan);
-        let seal = match (needs_seal, &run_secrets.seal_key) {
-            (true, Some(sealed)) => Some(SealKeys {
-                data_key: vault::seal_key(self.run.id).open(keys, sealed)?,
-                sealed: self.actions.sealed_path(self.run.id),
-                erase: self.actions.erase_path(self.run.id),
-            }),
-            (true, None) => return Err(missing("the key of the sealed workspace")),
-            (false, _) => None,
-        };
+        let open = matches!(self.kind, ChainKind::Apply | ChainKind::Replan);
+        let open = open.then(|| self.seal_keys(run_secrets.seal_key.as_ref())).transpose()?;
+        let own = if self.kind == ChainKind::Replan { &run_secrets.next_seal_key } else { &run_secrets.seal_key };
+        let seal = (at_end != AtEnd::Remove).then(|| self.seal_keys(own.as_ref())).transpose()?;
         let masks: Vec<Secret<String>> = match &run_secrets.masks {
             Some(sealed) => {
                 let json = vault::masks(self.run.id).open(keys, sealed)?;
@@ -289,12 +293,22 @@ impl Reading<'_> {
         Ok(ChainSecrets {
             chain_key,
             redaction_key: vault::redaction_key(keys, self.stack.id).to_secret(),
+            open,
             seal,
             variables: self.variables()?,
             files: self.files()?,
             masks,
             git: self.git_credential()?,
             state: (state != StateAccess::None).then(|| self.managed_state()).transpose()?,
+        })
+    }
+
+    fn seal_keys(&self, wrapped: Option<&Sealed>) -> Result<SealKeys, Error> {
+        let wrapped = wrapped.ok_or_else(|| missing("the key of the sealed workspace"))?;
+        Ok(SealKeys {
+            data_key: vault::seal_key(self.run.id).open(&self.actions.keys, wrapped)?,
+            sealed: self.actions.sealed_path(self.run.id),
+            erase: self.actions.erase_path(self.run.id),
         })
     }
 
@@ -352,6 +366,13 @@ impl Reading<'_> {
         };
         Ok(ManagedState { current, password: crypt::random_token() })
     }
+}
+
+/// A directory that every uid of this stack's runs may write to; nobody else can reach it.
+fn make_shared(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::create_dir_all(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o777))
 }
 
 /// Where operator-listed binaries are seen.

@@ -155,11 +155,11 @@ fn start_chain(tx: &Tx<'_>, moment: &Moment, run: &Run, kind: Chain) -> Result<(
     let before = tx.chain(run)?;
     let number = before.map_or_else(|| last_chain(run), |chain| chain.number) + 1;
     let (_, key) = moment.keys.new_data_key(vault::chain_key(run.id, number).data());
-    if kind == Chain::Plan {
-        // A replan opens what this key sealed; its own seal gets a new erase secret, so a new key.
+    if matches!(kind, Chain::Plan | Chain::Replan) {
         let mut secrets = tx.get(t::RUN_TO_SECRETS, run.seq)?.unwrap_or_default();
-        let (_, seal_key) = moment.keys.new_data_key(vault::seal_key(run.id).data());
-        secrets.seal_key = Some(seal_key);
+        let (_, fresh) = moment.keys.new_data_key(vault::seal_key(run.id).data());
+        let slot = if kind == Chain::Plan { &mut secrets.seal_key } else { &mut secrets.next_seal_key };
+        *slot = Some(fresh);
         tx.put(t::RUN_TO_SECRETS, run.seq, &secrets)?;
     }
     let chain = record::Chain {

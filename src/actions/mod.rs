@@ -13,7 +13,7 @@
 //! | `claim` | the finished spec of a chain that is to be started |
 //! | `progress` | what runners report |
 //! | `chores` | what must be done outside the store |
-//! | `stack`, `lock`, `environment`, `upload`, `credential`, `state` | stacks and what belongs to them |
+//! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
 //! | `sign_in`, `user`, `key` | people and machines |
 //! | `audit` | the chained log |
 //!
@@ -51,6 +51,7 @@ mod lock;
 mod once;
 mod progress;
 mod sign_in;
+mod source_test;
 mod stack;
 mod state;
 mod trigger;
@@ -58,7 +59,7 @@ mod upload;
 mod user;
 mod vault;
 
-pub use audit::{Verification, hash_of, verify};
+pub use audit::{Checked, Verification, hash_of, verify, verify_on};
 pub use chores::{Chores, LiveChain};
 pub use claim::{ToStart, chain_dir};
 pub use credential::NewCredential;

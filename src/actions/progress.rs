@@ -346,6 +346,7 @@ impl Taking<'_> {
         let before = self.run.clone();
         if let WorkspaceLeft::Sealed { tree_bytes, sealed_bytes } = left {
             self.run.sealed = Some(SealedFacts { tree_bytes, sealed_bytes });
+            self.take_seal_key()?;
         }
         self.tx.put_run(Some(&before), &self.run)?;
         self.tx.put(t::RUN_TO_CHAIN, self.run.seq, &self.chain)?;
@@ -365,6 +366,16 @@ impl Taking<'_> {
         let why = Why { note: None, reason: reason_of(last, verdict.as_ref(), success, stopped) };
         self.settle_verdict(verdict, end)?;
         life::advance(self.tx, self.moment, self.run, Event::ChainEnded(end), why)
+    }
+
+    /// What a replan sealed is from now on what the run waits with.
+    fn take_seal_key(&self) -> Result<(), Error> {
+        let Some(mut secrets) = self.tx.get(t::RUN_TO_SECRETS, self.run.seq)? else { return Ok(()) };
+        if let Some(next) = secrets.next_seal_key.take() {
+            secrets.seal_key = Some(next);
+            self.tx.put(t::RUN_TO_SECRETS, self.run.seq, &secrets)?;
+        }
+        Ok(())
     }
 
     /// A run has a verdict once nothing but a person can come after it.

@@ -11,7 +11,7 @@ use crate::{
     crypt::Secret,
     domain::{Refused, RefusedKind, Timestamp, UserId, UserName, limits},
     store::{
-        Error, Fault, Find, Rows, Tx,
+        Error, Fault, Find, Flow, Order, Rows, Tx,
         record::{Holder, Invitation, Outcome, RoleOnStack, User},
         tables as t,
     },
@@ -84,6 +84,32 @@ impl Actions {
         Ok(Invited { user, token: minted.token, expires_at })
     }
 
+    /// Withdraws the invitation of a person who never came in: nothing of them stays but the record.
+    pub async fn withdraw_invitation(&self, permit: &Permit, id: UserId) -> Result<(), Error> {
+        let deed = self.on_user("user.withdraw_invitation", id)?;
+        self.change(permit, deed, move |tx, _| {
+            let user = tx.user(id)?.ok_or_else(|| missing(id))?;
+            if user.password.is_some() {
+                let why = format!("{} has come in already; disable them instead", user.name);
+                return Err(Refused::conflict(why).into());
+            }
+            let mut hashes = Vec::new();
+            tx.walk(t::HASH_TO_INVITATION, [0; 32]..=[255; 32], Order::Up, |hash, invitation| {
+                if invitation.user == id && !invitation.setup {
+                    hashes.push(hash);
+                }
+                Ok(Flow::Continue(()))
+            })?;
+            for hash in hashes {
+                tx.remove(t::HASH_TO_INVITATION, hash)?;
+            }
+            tx.remove(t::USER_ID_TO_USER, id.number())?;
+            tx.remove_number(t::USER_NAME_TO_ID, user.name.as_str().to_lowercase().as_str())?;
+            Ok(((), None))
+        })
+        .await
+    }
+
     /// Changes what a person may do. Their sessions end.
     pub async fn set_rights(
         &self,
@@ -94,6 +120,7 @@ impl Actions {
     ) -> Result<User, Error> {
         let deed = self.on_user("user.set_rights", id)?;
         self.change(permit, deed, move |tx, moment| {
+            sign_in::ring(tx, &moment.live);
             let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
             if user.admin && !admin {
                 leave_an_admin(tx, id)?;
@@ -115,6 +142,7 @@ impl Actions {
         let verb = if enabled { "user.enable" } else { "user.disable" };
         let deed = self.on_user(verb, id)?;
         self.change(permit, deed, move |tx, moment| {
+            sign_in::ring(tx, &moment.live);
             let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
             if user.enabled && !enabled && user.admin {
                 leave_an_admin(tx, id)?;
@@ -157,6 +185,7 @@ impl Actions {
         let session = who.session.map(|session| session.hash);
         self.store
             .write(move |tx| {
+                sign_in::ring(tx, &moment.live);
                 let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
                 user.password = Some(hash.clone());
                 tx.put(t::USER_ID_TO_USER, id.number(), &user)?;

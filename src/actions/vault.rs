@@ -34,7 +34,7 @@ impl Place {
     }
 
     pub(crate) fn open_key(&self, keys: &Keyring, sealed: &Sealed) -> Result<Key, Error> {
-        keys.unwrap(self.data(), sealed).map_err(sealed_fault)
+        keys.unwrap_key(self.data(), sealed).map_err(sealed_fault)
     }
 
     pub(crate) fn open_text(&self, keys: &Keyring, sealed: &Sealed) -> Result<Secret<String>, Error> {

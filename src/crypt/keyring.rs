@@ -59,15 +59,15 @@ impl Keyring {
     /// A new random key together with its wrapping.
     pub fn new_data_key(&self, data: AssociatedData<'_>) -> (Key, Sealed) {
         let key = Key::random();
-        let wrapped = self.wrap(data, &key);
+        let wrapped = self.wrap_key(data, &key);
         (key, wrapped)
     }
 
-    pub fn wrap(&self, data: AssociatedData<'_>, key: &Key) -> Sealed {
+    pub fn wrap_key(&self, data: AssociatedData<'_>, key: &Key) -> Sealed {
         self.seal(data, key.expose())
     }
 
-    pub fn unwrap(&self, data: AssociatedData<'_>, wrapped: &Sealed) -> Result<Key, OpenError> {
+    pub fn unwrap_key(&self, data: AssociatedData<'_>, wrapped: &Sealed) -> Result<Key, OpenError> {
         Key::from_slice(self.open(data, wrapped)?.expose()).map_err(|_| OpenError::NotAKey { what: data.to_string() })
     }
 
@@ -116,9 +116,9 @@ mod tests {
     fn a_wrapped_data_key_comes_back() {
         let keyring = Keyring::new(master(1));
         let (key, wrapped) = keyring.new_data_key(DATA);
-        assert_eq!(keyring.unwrap(DATA, &wrapped).unwrap().expose(), key.expose());
+        assert_eq!(keyring.unwrap_key(DATA, &wrapped).unwrap().expose(), key.expose());
         let not_a_key = keyring.seal(DATA, b"short");
-        assert!(matches!(keyring.unwrap(DATA, &not_a_key), Err(OpenError::NotAKey { .. })));
+        assert!(matches!(keyring.unwrap_key(DATA, &not_a_key), Err(OpenError::NotAKey { .. })));
     }
 
     #[test]

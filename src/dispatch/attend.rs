@@ -1,6 +1,6 @@
 //! One living chain, from its start or adoption to its last record.
 
-use std::io;
+use std::{io, path::Path};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -28,9 +28,14 @@ enum Trouble {
 }
 
 /// Attends to a chain until its end was taken over.
-pub(super) async fn attend(actions: &Actions, chain: LiveChain, asked: watch::Receiver<Option<ChainAsk>>) {
+pub(super) async fn attend(
+    actions: &Actions,
+    binary: &Path,
+    chain: LiveChain,
+    asked: watch::Receiver<Option<ChainAsk>>,
+) {
     let (run, number) = (chain.run, chain.number);
-    let mut attending = Attending { actions, taken: chain.records, chain, asked, starts: 0 };
+    let mut attending = Attending { actions, binary, taken: chain.records, chain, asked, starts: 0 };
     if let Err(trouble) = attending.all().await {
         tracing::error!(%run, chain = number, %trouble, "a chain cannot go on");
         if let Err(error) = actions.chain_failed(run, number, trouble.to_string()).await {
@@ -41,6 +46,7 @@ pub(super) async fn attend(actions: &Actions, chain: LiveChain, asked: watch::Re
 
 struct Attending<'a> {
     actions: &'a Actions,
+    binary: &'a Path,
     chain: LiveChain,
     /// Bytes of records that were taken over.
     taken: u64,
@@ -91,7 +97,7 @@ impl Attending<'_> {
         if let Some(from) = &to_start.goes_on_from {
             dir.take_tree(from)?;
         }
-        match spawn::start(dir, lock, &to_start).await {
+        match spawn::start(self.binary, dir, lock, &to_start).await {
             Ok(()) => {}
             // It closed the pipe before it had read everything: the directory says why.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}

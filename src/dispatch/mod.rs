@@ -20,6 +20,7 @@ mod spawn;
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -37,6 +38,8 @@ type Attended = HashMap<(RunId, u32), watch::Sender<Option<ChainAsk>>>;
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     actions: Actions,
+    /// What runners are started from: this server's own binary.
+    binary: PathBuf,
     /// Living chains by run and number, each with what was asked of it.
     attended: Arc<Mutex<Attended>>,
     tasks: TaskTracker,
@@ -44,8 +47,8 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    pub fn new(actions: Actions, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { actions, attended: Arc::default(), tasks, stop }
+    pub fn new(actions: Actions, binary: impl Into<PathBuf>, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { actions, binary: binary.into(), attended: Arc::default(), tasks, stop }
     }
 
     /// Looks after chains and chores until the server stops. Runners go on without it.
@@ -92,7 +95,7 @@ impl Dispatch {
         self.attended().insert(key, asks);
         let dispatch = self.clone();
         self.tasks.spawn(async move {
-            let attending = attend::attend(&dispatch.actions, chain, asked);
+            let attending = attend::attend(&dispatch.actions, &dispatch.binary, chain, asked);
             tokio::select! {
                 () = dispatch.stop.cancelled() => {}
                 () = attending => {}

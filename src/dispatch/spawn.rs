@@ -5,6 +5,7 @@ use std::{
     io,
     os::fd::OwnedFd,
     os::unix::process::CommandExt as _,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -15,9 +16,9 @@ use crate::{actions::ToStart, crypt::Secret};
 use super::dir::ChainDir;
 
 /// Starts the runner of a chain and waits until it listens, or is gone.
-pub(super) async fn start(dir: &ChainDir, lock: File, chain: &ToStart) -> io::Result<()> {
+pub(super) async fn start(binary: &Path, dir: &ChainDir, lock: File, chain: &ToStart) -> io::Result<()> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = Command::new(binary);
     command
         .arg0("airlock")
         .arg("runner")

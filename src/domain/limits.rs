@@ -101,6 +101,10 @@ pub const OPEN_FILES: u32 = 4_096;
 pub const JAIL_FILE_BYTES: u64 = 8 * GIB;
 /// Bytes of a workspace.
 pub const WORKSPACE_BYTES: u64 = 20 * GIB;
+/// Files, directories and links of a workspace that is to be sealed.
+pub const WORKSPACE_ENTRIES: u64 = 1_000_000;
+/// Directories within directories of one that is to be sealed; each costs a descriptor.
+pub const WORKSPACE_DEPTH: usize = 512;
 /// Bytes of the jail's `/tmp`.
 pub const TMP_BYTES: u64 = GIB;
 /// Files of the jail's `/tmp`.

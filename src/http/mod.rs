@@ -45,11 +45,13 @@ pub struct Web {
     /// Ends streams when the server ends.
     pub stop: CancellationToken,
     rates: Arc<shield::Rates>,
+    /// How far the audit log was checked.
+    chain: Arc<pages::ChainCheck>,
 }
 
 impl Web {
     pub fn new(actions: Actions, queries: Queries, config: Arc<Config>, stop: CancellationToken) -> Self {
-        Self { actions, queries, config, stop, rates: Arc::default() }
+        Self { actions, queries, config, stop, rates: Arc::default(), chain: Arc::default() }
     }
 
     /// Whether cookies may only travel encrypted.

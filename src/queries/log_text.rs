@@ -27,7 +27,7 @@ struct Part {
 
 /// One printed line, or a part of a very long one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogLine {
+pub struct TextLine {
     pub at: Timestamp,
     pub phase: Phase,
     /// `stdout`, `stderr`, `airlock`.
@@ -87,12 +87,12 @@ pub struct LogLines {
     text: LogText,
     at: u64,
     /// A line whose end was not read yet.
-    open: Option<LogLine>,
+    open: Option<TextLine>,
 }
 
 impl LogLines {
     /// Some more lines; none at the end. Blocks on the files.
-    pub fn next_lines(&mut self) -> Result<Option<Vec<LogLine>>> {
+    pub fn next_lines(&mut self) -> Result<Option<Vec<TextLine>>> {
         let Some(number) = self.text.parts.iter().position(|part| self.at < part.from + part.len) else {
             return Ok(self.open.take().map(|line| vec![line]));
         };
@@ -116,11 +116,11 @@ impl LogLines {
 }
 
 /// Cuts a chunk into lines; what was left open before goes on, unless it is from another stream.
-fn split(chunk: &Chunk, at: Timestamp, phase: Phase, open: &mut Option<LogLine>, lines: &mut Vec<LogLine>) {
+fn split(chunk: &Chunk, at: Timestamp, phase: Phase, open: &mut Option<TextLine>, lines: &mut Vec<TextLine>) {
     let stream = stream_word(chunk.stream);
     for piece in chunk.text.split_inclusive('\n') {
         let (text, ended) = piece.strip_suffix('\n').map_or((piece, false), |text| (text, true));
-        let goes_on = |line: &LogLine| line.stream == stream && line.text.len() < limits::LOG_LINE_BYTES;
+        let goes_on = |line: &TextLine| line.stream == stream && line.text.len() < limits::LOG_LINE_BYTES;
         let line = match open.take() {
             Some(mut line) if goes_on(&line) => {
                 line.text.push_str(text);
@@ -128,7 +128,7 @@ fn split(chunk: &Chunk, at: Timestamp, phase: Phase, open: &mut Option<LogLine>,
             }
             before => {
                 lines.extend(before);
-                LogLine { at, phase, stream, text: text.to_owned() }
+                TextLine { at, phase, stream, text: text.to_owned() }
             }
         };
         if ended {

@@ -8,10 +8,10 @@
 //! | `home` | what needs somebody, what works, what failed, the queue |
 //! | `access` | users, keys, sessions, credentials |
 //! | `audit` | the audit log, its chain |
-//! | `logs` | where a phase's log lies |
 //! | `log_text` | the logs of a run as one text, or line by line |
 //! | `follow` | a log that grows, piece by piece |
 //! | `states` | versions and lock of managed states |
+//! | `logs`, `log_page` | where a phase's log lies, and which of its lines are shown |
 //!
 //! What an actor may not see does not exist here: the answer is `None`, never a hint.
 
@@ -29,6 +29,7 @@ mod access;
 mod audit;
 mod follow;
 mod home;
+mod log_page;
 mod log_text;
 mod logs;
 mod runs;
@@ -39,14 +40,15 @@ pub use access::{Access, CredentialRow, SessionRow};
 pub use audit::{AuditFilter, AuditPage};
 pub use follow::{Follower, LogPoint, Piece};
 pub use home::{Home, Queue, Waiting, blocked_by};
-pub use log_text::{LogLine, LogLines, LogText};
+pub use log_page::{LogLine, LogMark, LogPart, LogSpan, LogWindow};
+pub use log_text::{LogLines, LogText, TextLine};
 pub use logs::{LogPlace, PhaseLog};
 pub use runs::{Cursor, Page, RunDetail, RunFilter};
 pub use stacks::{StackFilter, StackGroup, StackRow};
 
 pub use crate::store::record::{
     ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Outcome, PhaseRow,
-    RoleOnStack, Run, SessionKind, Stack, StateLock, StateVersion, Upload, User, Variable, VariableValue,
+    RoleOnStack, Run, Session, SessionKind, Stack, StateLock, StateVersion, Upload, User, Variable, VariableValue,
 };
 
 /// Everything that queries read from. Cheap to clone.

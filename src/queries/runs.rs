@@ -124,6 +124,25 @@ impl Queries {
         Ok(self.view()?.get(t::RUN_TO_CHANGES, run.seq)?.map(|changes| changes.read()).transpose()?)
     }
 
+    /// Who has triggered runs, as `user:alice`; nobody for those who do not see every stack.
+    pub fn actors(&self, who: &Who) -> Result<Vec<String>> {
+        let view = self.view()?;
+        let mut actors: Vec<String> = Vec::new();
+        while who.visible().is_none() && actors.len() < limits::LIST_MAX {
+            let after = actors.last().map_or(String::new(), |last| format!("{last}\0"));
+            let mut next = None;
+            view.walk_index(t::ACTOR_RUN, (after.as_str(), 0).., Order::Up, |(actor, _)| {
+                next = Some(actor.to_owned());
+                Ok(Flow::Break(()))
+            })?;
+            match next {
+                Some(actor) => actors.push(actor),
+                None => break,
+            }
+        }
+        Ok(actors)
+    }
+
     /// A part of a list of runs.
     pub fn runs(&self, who: &Who, filter: &RunFilter, cursor: Option<&Cursor>, limit: usize) -> Result<Page<Run>> {
         let below = cursor.map(|cursor| cursor.below(filter)).transpose()?.unwrap_or(u64::MAX);

@@ -321,6 +321,8 @@ impl Changes {
 pub struct RunSecrets {
     /// 32 random bytes: half of what the sealed workspace is encrypted with.
     pub seal_key: Option<Sealed>,
+    /// The same for what a replan will seal: a key seals once.
+    pub next_seal_key: Option<Sealed>,
     /// Masks that phases added, as a JSON list.
     pub masks: Option<Sealed>,
 }

@@ -24,10 +24,6 @@
 
 use super::Fault;
 
-/// Directories within directories. Each costs a descriptor on both sides.
-pub(super) const DEPTH: usize = 512;
-/// Entries of a tree.
-pub(super) const ENTRIES: u64 = 1_000_000;
 /// Bytes of one extended attribute's value (the kernel's own limit).
 pub(super) const ATTRIBUTE_BYTES: usize = 64 * 1024;
 /// Bytes of a symbolic link's target (`PATH_MAX`).

@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Open, SealReport, Sealed, Workspace, archive};
+use super::{Open, SealReport, Sealed, Workspace};
+use crate::domain::limits;
 
 /// Why a workspace could not be made, sealed, opened or removed.
 #[derive(Debug, thiserror::Error)]
@@ -19,9 +20,9 @@ pub enum Fault {
 
     #[error("the workspace holds {what}, which cannot be sealed: {}; remove it before the phase ends", path.display())]
     Special { what: &'static str, path: PathBuf },
-    #[error("the workspace is nested deeper than {most} directories: {}…", path.display(), most = archive::DEPTH)]
+    #[error("the workspace is nested deeper than {most} directories: {}…", path.display(), most = limits::WORKSPACE_DEPTH)]
     TooDeep { path: PathBuf },
-    #[error("the workspace has more than {most} files, directories and links", most = archive::ENTRIES)]
+    #[error("the workspace has more than {most} files, directories and links", most = limits::WORKSPACE_ENTRIES)]
     TooMany,
     #[error("{} changed while it was being sealed", path.display())]
     Changed { path: PathBuf },
@@ -56,7 +57,7 @@ pub enum SealFailed {
     Kept { workspace: Workspace<Open>, fault: Box<Fault> },
     /// The sealed file is complete, but something of the plain tree is still there.
     #[error("the workspace is sealed, but its plain files could not all be removed: {fault}")]
-    Remains { workspace: Workspace<Sealed>, report: SealReport, fault: Box<Fault> },
+    Remains { workspace: Box<Workspace<Sealed>>, report: SealReport, fault: Box<Fault> },
 }
 
 impl Fault {

@@ -154,7 +154,7 @@ impl Workspace<Open> {
         let sealed = Workspace { state: Sealed { terms } };
         match self.remove() {
             Ok(()) => Ok((sealed, report)),
-            Err(fault) => Err(SealFailed::Remains { workspace: sealed, report, fault: Box::new(fault) }),
+            Err(fault) => Err(SealFailed::Remains { workspace: Box::new(sealed), report, fault: Box::new(fault) }),
         }
     }
 

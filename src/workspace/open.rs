@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, IFlags, RenameFlags};
 use zstd::bulk::Decompressor;
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
     tree::{make_private, opening},
     unpack::unpack,
 };
-use crate::crypt::{ChunkCipher, Secret, TAG_BYTES};
+use crate::crypt::{ChunkCipher, Secret, TAG_BYTES, random_bytes};
 
 pub(super) fn open(terms: &SealTerms, tree: &Path, uid: Option<u32>) -> Result<(), Fault> {
     let sealed = Source::new(terms)?;
@@ -38,12 +38,27 @@ pub(super) fn open(terms: &SealTerms, tree: &Path, uid: Option<u32>) -> Result<(
 }
 
 fn open_into(sealed: Source<'_>, opening: &Path, tree: &Path, uid: Option<u32>) -> Result<(), Fault> {
-    let fresh = opening.join("tree");
+    let fresh = opening.join(format!("tree-{}", hex::encode(random_bytes::<4>())));
     make_private(opening)?;
+    spread(opening);
     make_private(&fresh)?;
     sealed.unpack(&fresh, &opening.join("links"), uid)?;
     rustix::fs::renameat_with(CWD, &fresh, CWD, tree, RenameFlags::NOREPLACE)
         .map_err(|error| Fault::io("rename", &fresh, error))
+}
+
+/// Asks ext4 to look for a block group of its own for what is made in this directory.
+///
+/// ext4 does not reuse an inode for minutes after its deletion, and looks at every such inode in its
+/// way each time that it makes a file. The tree that was sealed just now was deleted in the group
+/// where this one would otherwise be made: that makes opening three times as slow.
+fn spread(dir: &Path) {
+    if let Ok(dir) = File::open(dir)
+        && let Ok(flags) = rustix::fs::ioctl_getflags(&dir)
+    {
+        // Only for speed: other file systems refuse.
+        let _ = rustix::fs::ioctl_setflags(&dir, flags | IFlags::TOPDIR);
+    }
 }
 
 /// A sealed file whose header was verified.

@@ -15,10 +15,11 @@ use rustix::{
 
 use super::{
     Fault,
-    archive::{ATTRIBUTE_BYTES, DEPTH, ENTRIES, MODE, Output, tag},
+    archive::{ATTRIBUTE_BYTES, MODE, Output, tag},
     remove::set_mode,
     tree::is_dot,
 };
+use crate::domain::limits;
 
 /// Archives what `tree` holds. Returns the bytes of all files' contents.
 pub(super) fn pack(tree: &Path, out: &mut impl Output) -> Result<u64, Fault> {
@@ -86,7 +87,7 @@ impl<O: Output> Packer<'_, O> {
 
     fn entry(&mut self, name: &CStr, kind: FileType) -> Result<(), Fault> {
         self.entries += 1;
-        if self.entries > ENTRIES {
+        if self.entries > limits::WORKSPACE_ENTRIES {
             return Err(Fault::TooMany);
         }
         let kind = match kind {
@@ -106,7 +107,7 @@ impl<O: Output> Packer<'_, O> {
     }
 
     fn directory(&mut self, name: &CStr) -> Result<(), Fault> {
-        if self.levels.len() >= DEPTH {
+        if self.levels.len() >= limits::WORKSPACE_DEPTH {
             return Err(Fault::TooDeep { path: self.path(Some(name)) });
         }
         let open_error = |error| self.fault("open", Some(name), error);
@@ -177,7 +178,7 @@ impl<O: Output> Packer<'_, O> {
     }
 
     fn time(&mut self, stat: &Stat) -> Result<(), Fault> {
-        self.out.put(&i64::from(stat.st_mtime).to_be_bytes())?;
+        self.out.put(&stat.st_mtime.to_be_bytes())?;
         self.out.put(&(stat.st_mtime_nsec as u32).to_be_bytes())
     }
 

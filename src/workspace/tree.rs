@@ -14,7 +14,8 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Fault, Size, archive::DEPTH, remove::remove_tree};
+use super::{Fault, Size, remove::remove_tree};
+use crate::domain::limits;
 
 /// What the tree of an open workspace holds.
 const ROOMS: [&str; 2] = ["workspace", "run"];
@@ -99,7 +100,7 @@ pub(super) fn size(tree: &Path) -> Result<Size, Fault> {
         if is_dir && let Ok(inner) = open_dir(dir, name) {
             levels.push(inner);
         }
-        if levels.len() > DEPTH {
+        if levels.len() > limits::WORKSPACE_DEPTH {
             return Err(Fault::TooDeep { path: tree.into() });
         }
     }

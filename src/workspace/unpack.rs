@@ -18,9 +18,10 @@ use rustix::{
 
 use super::{
     Fault,
-    archive::{ATTRIBUTE_BYTES, DEPTH, ENTRIES, Input, MODE, TARGET_BYTES, tag},
+    archive::{ATTRIBUTE_BYTES, Input, MODE, TARGET_BYTES, tag},
     tree::make_private,
 };
+use crate::domain::limits;
 
 /// Unpacks into the empty directory `tree`. `links` is a directory to be made on the same file
 /// system where it is needed; whoever calls removes it.
@@ -85,7 +86,7 @@ impl<I: Input> Unpacker<'_, I> {
 
     fn entry(&mut self, kind: u8) -> Result<(), Fault> {
         self.entries += 1;
-        if self.entries > ENTRIES {
+        if self.entries > limits::WORKSPACE_ENTRIES {
             return Err(Fault::TooMany);
         }
         let name = self.name()?;
@@ -98,7 +99,7 @@ impl<I: Input> Unpacker<'_, I> {
     }
 
     fn directory(&mut self, name: CString) -> Result<(), Fault> {
-        if self.levels.len() >= DEPTH {
+        if self.levels.len() >= limits::WORKSPACE_DEPTH {
             return malformed("it is nested too deep");
         }
         let facts = self.facts()?;
@@ -271,7 +272,7 @@ impl<I: Input> Unpacker<'_, I> {
 impl Facts {
     fn times(self) -> Timestamps {
         Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT.into() },
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
             last_modification: Timespec { tv_sec: self.seconds, tv_nsec: self.nanoseconds.into() },
         }
     }

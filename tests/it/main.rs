@@ -14,4 +14,6 @@ mod api_stacks;
 mod api_state;
 mod direction;
 mod gallery;
+mod runner;
 mod server;
+mod whole;

@@ -26,7 +26,7 @@ fn a_file_of_any_size_reads_back() {
 
 #[test]
 fn a_file_of_another_run_or_key_or_with_a_changed_byte_is_refused() {
-    let (_dir, path) = written(&[1; 2 * CHUNK_BYTES + 5]);
+    let (_dir, path) = written(&vec![1; 2 * CHUNK_BYTES + 5]);
     let refused = |key: &Key, aad: &[u8]| {
         matches!(read_file_under(&path, key, aad, MOST), Err(FileUnderError::Unauthentic { .. }))
     };

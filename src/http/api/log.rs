@@ -21,7 +21,7 @@ use crate::{
         Problem, Web,
         extract::{Asker, At, Params},
     },
-    queries::{LogLine, LogText},
+    queries::{LogText, TextLine},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
@@ -143,13 +143,13 @@ fn as_lines(text: LogText, offset: u64) -> Response {
             Ok((lines, read))
         })
         .await?;
-        let block = |read: Vec<LogLine>| Bytes::from(read.iter().map(line).collect::<String>());
+        let block = |read: Vec<TextLine>| Bytes::from(read.iter().map(line).collect::<String>());
         Ok::<_, io::Error>(read.map(|read| (block(read), lines)))
     });
     ([(header::CONTENT_TYPE, "application/jsonl")], Body::from_stream(blocks)).into_response()
 }
 
-fn line(line: &LogLine) -> String {
+fn line(line: &TextLine) -> String {
     let json = json!({"at": line.at, "phase": line.phase, "stream": line.stream, "text": line.text});
     format!("{json}\n")
 }

@@ -80,3 +80,8 @@ const PREFIX: &str = "/api/v1";
 
 /// What handlers answer.
 type Answer<T> = Result<T, Problem>;
+
+/// The OpenAPI description, as data.
+pub fn description() -> serde_json::Value {
+    serde_json::to_value(document()).unwrap_or_default()
+}

@@ -196,9 +196,14 @@ pub trait Fields {
     }
 
     /// Puts each error at its field. Returns those that have no field here, for the summary.
+    ///
+    /// The page then begins at the summary, not at a field.
     fn blame(&mut self, errors: &[FieldError]) -> Vec<String> {
         let mut homeless = Vec::new();
         let mut fields = self.fields_mut();
+        for field in &mut fields {
+            field.autofocus = false;
+        }
         for error in errors {
             match fields.iter_mut().find(|field| field.name == error.field) {
                 Some(field) => field.error = Some(error.error.clone()),

@@ -119,8 +119,8 @@ impl Took {
     }
 
     pub fn going_on(since: Timestamp, now: Timestamp) -> Self {
-        let moment =
-            Moment { iso: since.to_string(), absolute: words::absolute(since), words: words::span(now.since(since)) };
+        let whole = Duration::from_secs(now.since(since).as_secs());
+        let moment = Moment { iso: since.to_string(), absolute: words::absolute(since), words: words::span(whole) };
         Self::Since(moment)
     }
 }

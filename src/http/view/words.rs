@@ -8,7 +8,7 @@ use crate::domain::Timestamp;
 pub fn span(length: Duration) -> String {
     let seconds = length.as_secs();
     match seconds {
-        0..10 if length.as_millis() >= 50 => format!("{:.1}s", length.as_secs_f64()),
+        0..10 if length.subsec_millis() >= 50 => format!("{:.1}s", length.as_secs_f64()),
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
         3_600..86_400 => format!("{}h {:02}m", seconds / 3_600, seconds % 3_600 / 60),
@@ -64,7 +64,7 @@ pub fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() * 2);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push('\u{202f}');
         }
         text.push(digit);
@@ -77,6 +77,14 @@ pub fn capital_number(n: u64) -> String {
     const WORDS: [&str; 13] =
         ["No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve"];
     usize::try_from(n).ok().and_then(|n| WORDS.get(n)).map_or_else(|| number(n), |word| (*word).to_owned())
+}
+
+/// Enough of an id for people to tell it from its neighbours: `run_01K…0042`.
+pub fn short_id(id: &str) -> String {
+    match (id.get(..7), id.len().checked_sub(4).and_then(|at| id.get(at..))) {
+        (Some(head), Some(tail)) if id.len() > 14 => format!("{head}…{tail}"),
+        _ => id.to_owned(),
+    }
 }
 
 /// Up to two letters that stand for a name: `OL` for `ops-lead`.
@@ -134,6 +142,8 @@ mod tests {
         assert_eq!(number(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(capital_number(2), "Two");
         assert_eq!(initials("ops-lead"), "OL");
+        assert_eq!(short_id("run_01K00000000000000000000042"), "run_01K…0042");
+        assert_eq!(short_id("größe"), "größe");
         assert_eq!(first_line("one\ntwo", 80), "one…");
         assert_eq!(first_line("a long line", 6), "a long…");
     }

@@ -89,7 +89,7 @@ fn references(document: &Html) -> Vec<String> {
 
 fn labels(document: &Html) -> Vec<String> {
     let fors: BTreeSet<_> = attributes(document, "label[for]", "for").into_iter().collect();
-    let controls = select("input:not([type=hidden]), select, textarea");
+    let controls = select("input:not([type=hidden], [aria-hidden]), select, textarea");
     let tied = |element: &ElementRef<'_>| {
         element.value().attr("id").is_some_and(|id| fors.contains(id))
             || element.value().attr("aria-label").is_some()

@@ -1,7 +1,7 @@
 //! Audit, administration, account, doors, errors, docs.
 
 use airlock::{
-    domain::{ActorKind, Look, Role},
+    domain::{ActorKind, FieldError, Look, Role},
     http::view::{
         AccountPage, ApiDocsPage, AuditPage, CredentialsPage, ErrorPage, Frame, InvitationPage, KeysPage,
         ReauthenticatePage, SetupPage, SignInPage, UsersPage,
@@ -161,7 +161,7 @@ fn admin(theme: Theme) -> Vec<Page> {
             name: "infra-read".into(),
             kind: "HTTPS token",
             detail: "ops-bot".into(),
-            stacks: vec!["shop".into(), "dns".into()],
+            stacks: vec![("shop".into(), "Shop".into(), true), ("dns".into(), "DNS".into(), false)],
             created: ago(4_000_000),
             by: person("ops-lead"),
         }],
@@ -214,8 +214,12 @@ fn doors(theme: Theme) -> Vec<Page> {
     let used = SetupPage { refused: Some("This link has been used.".into()), ..setup.clone() };
     let mut wrong = setup.clone();
     wrong.form.username.value = "ops lead".into();
-    wrong.form.username.error = Some("holds ` `; only letters, digits and - _ . @ + are allowed".into());
-    wrong.form.repeat.error = Some("is not the same".into());
+    let error = |field: &str, error: &str| FieldError { field: field.into(), error: error.into() };
+    let homeless = wrong.form.blame(&[
+        error("username", "holds ` `; only letters, digits and - _ . @ + are allowed"),
+        error("repeat", "is not the same"),
+    ]);
+    assert_eq!(homeless, Vec::<String>::new());
     assert_eq!(wrong.form.wrong().len(), 2);
     let sign_in =
         SignInPage { frame: bare("Sign in", "/sign-in"), next: "/".into(), form: SignInForm::new(), refused: None };

@@ -1,0 +1,219 @@
+//! Phase `preparing`: the workspace is made fresh, and everything that phases find in it is put there.
+
+use std::{fs::File, path::PathBuf};
+
+use crate::{
+    domain::{
+        BranchName, CommitSha, Verdict, limits,
+        stack::{ExecutorKind, NetworkMode},
+        verdict::bytes,
+    },
+    protocol::{Bind, Environment, Fetch, GitCredential, Prepare, RunFacts, file, inside},
+    source::{
+        git::{self, Address, Credential, FetchScript},
+        upload,
+    },
+    vendor::{self, Places},
+};
+
+use super::{
+    Chain,
+    desk::Desk,
+    shell::{Program, argv},
+};
+use crate::runner::{dir::ChainDir, fault::Fault, native::StopSignal, tree::Tree, watch::Why};
+
+/// Where a jail that fetches sees a repository of the host.
+const LOCAL_REPOSITORY: &str = "/run/airlock-source";
+
+/// Where things lie for phases without a jail.
+pub(super) fn places_on_the_host(dir: &ChainDir) -> Places {
+    let below = |name: &str| dir.file_path(file::TREE).join(name).display().to_string();
+    Places {
+        workspace: below(file::WORKSPACE),
+        run: below(file::RUN),
+        provider_mirror: inside::PROVIDER_MIRROR.to_owned(),
+        plugin_cache: inside::PLUGIN_CACHE.to_owned(),
+    }
+}
+
+/// The name of a file that phases see in `/run/airlock`, in `tree/run`.
+pub(super) fn name_in_run(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+impl Chain {
+    pub(super) fn prepare(&mut self, prepare: &Prepare, desk: &mut Desk) -> Result<Verdict, Fault> {
+        self.check_disk(prepare.disk_floor_bytes)?;
+        self.remove_workspace()?;
+        self.use_tree(Tree::make(&self.tools.dir, self.jail.user)?)?;
+        let verdict = match &prepare.source {
+            Fetch::Git { url, branch, commit, submodules, local } => {
+                let address = Address::parse(url).map_err(Fault::of)?;
+                let branch = BranchName::new(branch).map_err(|error| Fault::Other(format!("the branch {error}")))?;
+                let wanted =
+                    Wanted { address, branch, commit: commit.clone(), submodules: *submodules, local: local.clone() };
+                self.fetch(&wanted, desk)?
+            }
+            Fetch::Upload { path, digest } => {
+                let archive = File::open(path).map_err(Fault::io("open the uploaded source"))?;
+                let info =
+                    upload::unpack(archive, self.tree()?.workspace(), self.jail.user, digest).map_err(Fault::of)?;
+                desk.log.note(&format!(
+                    "unpacked {} ({} entries, {})",
+                    digest.short(),
+                    info.entries,
+                    bytes(info.unpacked)
+                ));
+                Verdict::SUCCESS
+            }
+        };
+        if verdict.is_success() {
+            self.place_files(desk)?;
+        }
+        Ok(verdict)
+    }
+
+    /// For hooks that run although nothing could be opened.
+    pub(super) fn make_empty_workspace(&mut self) -> Result<(), Fault> {
+        self.remove_workspace()?;
+        let tree = Tree::make(&self.tools.dir, self.jail.user)?;
+        tree.directories(self.spec.run.project_root.as_str())?;
+        self.use_tree(tree)
+    }
+
+    /// Works in this tree from now on.
+    pub(super) fn use_tree(&mut self, tree: Tree) -> Result<(), Fault> {
+        if !self.confined() {
+            tree.let_through()?;
+        }
+        self.tree = Some(tree);
+        Ok(())
+    }
+
+    pub(super) fn tree(&self) -> Result<&Tree, Fault> {
+        self.tree.as_ref().ok_or(Fault::Missing("phase that makes the workspace before it is used"))
+    }
+
+    /// The run's facts with what this chain found out.
+    pub(super) fn facts(&self) -> RunFacts {
+        RunFacts { commit: self.commit.clone(), ..self.spec.run.clone() }
+    }
+
+    /// Whether phases run in a jail.
+    pub(super) fn confined(&self) -> bool {
+        self.jail.kind == ExecutorKind::Jail
+    }
+
+    fn check_disk(&self, floor: u64) -> Result<(), Fault> {
+        let disk = rustix::fs::fstatvfs(self.tools.dir.fd()).map_err(Fault::io("ask for the disk's free space"))?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < floor {
+            return Err(Fault::Other(format!(
+                "only {} are free on the disk; {} are needed to prepare a workspace: make room and try again",
+                bytes(free),
+                bytes(floor)
+            )));
+        }
+        Ok(())
+    }
+
+    fn fetch(&mut self, wanted: &Wanted, desk: &mut Desk) -> Result<Verdict, Fault> {
+        let confined = self.confined();
+        let local = wanted
+            .local
+            .as_ref()
+            .map(|host| if confined { LOCAL_REPOSITORY.to_owned() } else { host.display().to_string() });
+        let workspace = self.places.workspace.clone();
+        let request = git::Request {
+            address: &wanted.address,
+            local: local.as_deref(),
+            branch: &wanted.branch,
+            commit: wanted.commit.as_ref(),
+            submodules: wanted.submodules,
+            credential: self.spec.secrets.git.as_ref().map(credential),
+            into: &workspace,
+        };
+        let FetchScript { text, arguments, environment } = git::script(&request).map_err(Fault::of)?;
+        let program = Program {
+            argv: argv(["sh", "-c", text, "airlock"].into_iter().chain(arguments.iter().map(String::as_str)).collect()),
+            environment: base_environment().into_iter().chain(environment).collect(),
+            network: if local.is_some() { NetworkMode::None } else { NetworkMode::Host },
+            binds: bind_local(wanted.local.as_ref().filter(|_| confined)),
+            listen: None,
+            signal: StopSignal::Terminate,
+            wall: limits::FETCH_WALL,
+            silence: None,
+        };
+        let attended = self.run_program(program, desk)?;
+        if let Some(why) = attended.why {
+            return Ok(Why::verdict(why));
+        }
+        match git::fetched(&request, &attended.report) {
+            Ok(commit) => {
+                desk.log.note(&format!("checked out {commit} of {}", wanted.branch));
+                desk.produced.commit = Some(commit.clone());
+                self.commit = Some(commit);
+                Ok(Verdict::SUCCESS)
+            }
+            Err(error) => Err(Fault::of(error)),
+        }
+    }
+
+    fn place_files(&self, desk: &mut Desk) -> Result<(), Fault> {
+        let tree = self.tree()?;
+        for file in &self.spec.secrets.files {
+            tree.place(&file.path, file.content.expose())?;
+        }
+        let facts = &self.spec.run;
+        if self.tools.states.is_some() && facts.vendor.has_state() {
+            let wanted = |name: &str| vendor::is_configuration(&facts.vendor, name);
+            let files = tree.configuration(&facts.project_root, wanted)?;
+            let files = files.iter().map(|(name, content)| (name.as_str(), content.as_slice()));
+            if vendor::needs_managed_state(&facts.vendor, files) {
+                tree.place_in(
+                    facts.project_root.as_str(),
+                    vendor::OVERRIDE_FILE,
+                    vendor::backend_override().as_bytes(),
+                )?;
+                desk.log.note("the configuration names no backend: the state is managed by Airlock");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A git source, checked.
+struct Wanted {
+    address: Address,
+    branch: BranchName,
+    commit: Option<CommitSha>,
+    submodules: bool,
+    local: Option<PathBuf>,
+}
+
+/// What every program finds, whatever it is for.
+fn base_environment() -> Environment {
+    let pairs = [
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("HOME", "/tmp/home"),
+        ("TMPDIR", "/tmp"),
+        ("LANG", "C.UTF-8"),
+    ];
+    pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn credential(of: &GitCredential) -> Credential<'_> {
+    match of {
+        GitCredential::Https { user, token } => Credential::Https { user, token: token.expose() },
+        GitCredential::Ssh { private_key, known_hosts } => {
+            Credential::Ssh { private_key: private_key.expose(), known_hosts }
+        }
+    }
+}
+
+fn bind_local(host: Option<&PathBuf>) -> Vec<Bind> {
+    host.map(|host| Bind { host: host.clone(), inside: PathBuf::from(LOCAL_REPOSITORY), writable: false })
+        .into_iter()
+        .collect()
+}

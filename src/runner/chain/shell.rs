@@ -1,0 +1,259 @@
+//! A phase that runs commands: one `sh` in a jail, attended until all of it is dead.
+
+use std::{net::TcpListener, os::fd::OwnedFd, path::PathBuf, time::Duration};
+
+use crate::{
+    crypt::Secret,
+    domain::{Phase, State, Verdict, limits, stack::NetworkMode},
+    protocol::{Bind, Command, Environment, Shell, StateAccess, inside},
+    vendor::{self, Carried, Outcome, Places, StateEndpoint, Surroundings},
+};
+
+use super::{Chain, desk::Desk, prepare::name_in_run};
+use crate::runner::{
+    attend::{Attendance, Attended, Pipes, attend},
+    fault::Fault,
+    native::{Mechanism, PhaseJail, StopSignal},
+    state::{States, http},
+    watch::{Terms, Why},
+};
+
+/// Port of the managed state in a jail that has a network of its own.
+const STATE_PORT: u16 = 8_201;
+/// Where the shell is.
+const SHELL: &str = "/bin/sh";
+
+/// A program for the jail, beside what all have in common.
+pub(super) struct Program {
+    pub argv: Vec<String>,
+    pub environment: Environment,
+    pub network: NetworkMode,
+    pub binds: Vec<Bind>,
+    pub listen: Option<u16>,
+    pub signal: StopSignal,
+    pub wall: Duration,
+    pub silence: Option<Duration>,
+}
+
+/// What a phase is told beside the run's facts.
+struct Told {
+    final_state: Option<State>,
+    /// Address of the managed state.
+    state: Option<String>,
+    /// Whether there are settings for Terraform itself.
+    cli_config: bool,
+}
+
+impl Chain {
+    /// Runs a phase's hooks and command.
+    pub(super) fn shell(&mut self, shell: &Shell, ends_as: Option<State>, desk: &mut Desk) -> Result<Verdict, Fault> {
+        if shell.skip {
+            desk.log.note("skipped, because the stack's environment says AIRLOCK_SKIP_APPLYING=true");
+            return Ok(Verdict::SUCCESS);
+        }
+        let cli_config = self.write_cli_config(shell)?;
+        if shell.phase == Phase::Planning {
+            self.forget_old_plans()?;
+        }
+        let state = self.open_state(shell, desk.number)?;
+        let program = self.program(shell, Told { final_state: ends_as, state, cli_config });
+        let attended = self.run_program(program, desk);
+        desk.produced.states = self.close_state(shell);
+        let attended = attended?;
+        let Outcome { verdict, command, complaint } = judge(shell, &attended);
+        if let Some(complaint) = complaint {
+            desk.log.note(&complaint);
+            desk.produced.error_line = Some(complaint);
+        }
+        match self.read_carried() {
+            Ok(warnings) => desk.produced.warnings.extend(warnings),
+            Err(too_much) if verdict.is_success() => return Err(too_much),
+            Err(too_much) => desk.produced.warnings.push(too_much.to_string()),
+        }
+        match (&shell.command, command) {
+            (Command::Plan { .. }, Some(code)) if verdict.is_success() => self.read_planned(code, desk),
+            _ => Ok(verdict),
+        }
+    }
+
+    /// Runs one program in a jail of its own.
+    pub(super) fn run_program(&self, program: Program, desk: &mut Desk) -> Result<Attended, Fault> {
+        let (pipes, ends) = Pipes::make()?;
+        let tree = self.measured_tree()?;
+        let mut jail = self
+            .tools
+            .jailer
+            .run(PhaseJail {
+                argv: program.argv,
+                environment: program.environment,
+                cwd: PathBuf::from(&self.places.workspace),
+                // Without a jail there is no other network; the stack's page says so in red.
+                network: if self.confined() { program.network } else { NetworkMode::Host },
+                binds: program.binds,
+                limits: self.jail.limits.clone(),
+                listen: program.listen,
+                stdout: ends.stdout,
+                stderr: ends.stderr,
+                inherited: vec![ends.report],
+            })
+            .map_err(Fault::of)?;
+        if let Some(listener) = jail.take_listener() {
+            self.tools.talk.serve_state(listener);
+        }
+        let attendance = Attendance {
+            log: &mut desk.log,
+            asked: &self.tools.asked,
+            stops_before: self.stops_before,
+            signal: program.signal,
+            terms: Terms {
+                wall: program.wall,
+                silence: program.silence,
+                grace: Duration::from_secs(self.spec.stop_grace_seconds),
+            },
+            polls_memory: self.tools.jailer.limited_by() == Mechanism::Poll,
+            tree,
+            tree_bytes: self.jail.limits.workspace_bytes,
+        };
+        let attended = attend(jail, pipes, attendance)?;
+        desk.produced.peak_memory_bytes = attended.usage.peak_memory_bytes;
+        desk.produced.cpu_ms = attended.usage.cpu_ms;
+        desk.produced.limited_by = Some(attended.usage.limited_by.to_string());
+        Ok(attended)
+    }
+
+    fn measured_tree(&self) -> Result<OwnedFd, Fault> {
+        self.tree()?.root()
+    }
+
+    fn program(&self, shell: &Shell, told: Told) -> Program {
+        let Told { final_state, state, cli_config } = told;
+        let facts = self.facts();
+        let places = self.places(shell);
+        let script = vendor::script(shell, &facts, &places);
+        let targets = match &shell.command {
+            Command::Plan { targets, .. } => targets.as_slice(),
+            Command::Init | Command::Apply | Command::Destroy | Command::Perform { .. } | Command::Nothing => &[],
+        };
+        let password = self.tools.states.as_deref().map(States::password);
+        let state = state.as_deref().zip(password).map(|(address, password)| StateEndpoint {
+            address,
+            user: http::USER,
+            password: password.expose(),
+            lock: shell.state == StateAccess::Write,
+        });
+        let own_network = self.has_own_network();
+        let listen = (state.is_some() && own_network).then_some(STATE_PORT);
+        let environment = vendor::environment(&Surroundings {
+            facts: &facts,
+            phase: shell.phase,
+            places: &places,
+            variables: &self.spec.secrets.variables,
+            carried: &self.carried,
+            targets,
+            state,
+            cli_config,
+            final_state,
+        });
+        let silence = self.jail.limits.silence_seconds;
+        Program {
+            argv: argv(script.argv()),
+            environment,
+            network: facts.network.clone(),
+            binds: if self.confined() { shell.binds.clone() } else { Vec::new() },
+            listen,
+            signal: stop_signal(&facts.vendor),
+            wall: Duration::from_secs(shell.wall_seconds),
+            silence: (silence > 0).then(|| Duration::from_secs(silence)),
+        }
+    }
+
+    /// Lets the phase at the managed state; gives its address.
+    fn open_state(&mut self, shell: &Shell, number: u32) -> Result<Option<String>, Fault> {
+        let Some(states) = self.tools.states.clone().filter(|_| shell.state != StateAccess::None) else {
+            return Ok(None);
+        };
+        let port = if self.has_own_network() {
+            STATE_PORT
+        } else {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(Fault::io("listen for the managed state"))?;
+            let port = listener.local_addr().map_err(Fault::io("listen for the managed state"))?.port();
+            self.tools.talk.serve_state(listener);
+            port
+        };
+        states.open(number, shell.state);
+        Ok(Some(format!("http://127.0.0.1:{port}{}", http::PATH)))
+    }
+
+    /// Ends the phase's access; says how many versions it wrote.
+    fn close_state(&self, shell: &Shell) -> u32 {
+        let Some(states) = self.tools.states.as_ref().filter(|_| shell.state != StateAccess::None) else { return 0 };
+        let written = states.close();
+        self.tools.talk.close_state();
+        written
+    }
+
+    fn has_own_network(&self) -> bool {
+        self.confined() && self.spec.run.network != NetworkMode::Host
+    }
+
+    /// Where things lie for this phase. Without a jail, a grant is the host's own path.
+    fn places(&self, shell: &Shell) -> Places {
+        let mut places = self.places.clone();
+        for bind in shell.binds.iter().filter(|_| !self.confined()) {
+            let host = bind.host.display().to_string();
+            if bind.inside.as_os_str() == inside::PROVIDER_MIRROR {
+                places.provider_mirror = host;
+            } else if bind.inside.as_os_str() == inside::PLUGIN_CACHE {
+                places.plugin_cache = host;
+            }
+        }
+        places
+    }
+
+    /// Terraform's own settings: where providers come from. True when there are any.
+    fn write_cli_config(&self, shell: &Shell) -> Result<bool, Fault> {
+        if !self.spec.run.vendor.has_state() {
+            return Ok(false);
+        }
+        let has = |inside: &str| shell.binds.iter().any(|bind| bind.inside.as_os_str() == inside);
+        let text = vendor::cli_config(&self.places(shell), has(inside::PROVIDER_MIRROR), has(inside::PLUGIN_CACHE));
+        if let Some(text) = &text {
+            self.tree()?.write_run_file(name_in_run(&self.places.cli_config()), text.as_bytes())?;
+        }
+        Ok(text.is_some())
+    }
+
+    /// Takes up what phases have left in `$AIRLOCK_ENV`; gives what is to be said about it. A new
+    /// value of a sensitive variable is as secret as the old one.
+    pub(super) fn read_carried(&mut self) -> Result<Vec<String>, Fault> {
+        let name = name_in_run(inside::ENV_FILE);
+        let content = self.tree()?.read_run_file(name, limits::CARRIED_BYTES as u64)?.unwrap_or_default();
+        let Carried { variables, warnings } = vendor::carried(&content).map_err(Fault::of)?;
+        self.carried = variables;
+        let secret = |name: &_| self.spec.secrets.variables.iter().any(|old| old.sensitive && old.name == *name);
+        let words: Vec<Secret<String>> =
+            self.carried.iter().filter(|(name, _)| secret(name)).map(|(_, value)| Secret::new(value.clone())).collect();
+        self.tools.masks.add(&words);
+        Ok(warnings)
+    }
+}
+
+/// The verdict: what made the phase end, else what it reported, else how it ended.
+fn judge(shell: &Shell, attended: &Attended) -> Outcome {
+    match attended.why {
+        Some(why) => Outcome { verdict: Why::verdict(why), command: None, complaint: None },
+        None => vendor::interpret(shell, &attended.report, attended.ended.clone()),
+    }
+}
+
+pub(super) fn argv(words: Vec<&str>) -> Vec<String> {
+    let mut argv: Vec<String> = words.into_iter().map(str::to_owned).collect();
+    if let Some(program) = argv.first_mut() {
+        SHELL.clone_into(program);
+    }
+    argv
+}
+
+fn stop_signal(of: &crate::domain::stack::Vendor) -> StopSignal {
+    if vendor::stop_signal(of) == rustix::process::Signal::INT { StopSignal::Interrupt } else { StopSignal::Terminate }
+}

@@ -1,0 +1,121 @@
+//! The program of a phase: from init's fork to exec.
+
+use std::{
+    ffi::CString,
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
+};
+
+use rustix::{
+    fs::{FileType, Gid, Uid, fchown, fstat},
+    process::setsid,
+};
+
+use super::{
+    mounts::Owner,
+    privileges,
+    sys::{self, Fork},
+    wire::{self, Doing, Failure, InitReply, InitRequest},
+};
+
+/// The program's descriptors: 1, 2, and 3 upwards.
+pub(super) struct Standard {
+    outputs: Vec<OwnedFd>,
+}
+
+impl Standard {
+    /// Standard output, standard error, then what the program inherits.
+    pub(super) fn new(descriptors: Vec<OwnedFd>) -> Result<Self, Failure> {
+        if descriptors.len() < 2 {
+            return Err(Failure::new("receive the program's outputs", &io::ErrorKind::InvalidData.into()));
+        }
+        Ok(Self { outputs: descriptors })
+    }
+
+    /// Makes pipes belong to the run's user: what is only inherited needs no owner, but programs also
+    /// open `/dev/stdout` and `/dev/stderr` by name.
+    pub(super) fn give_to(&self, user: Owner) -> Result<(), Failure> {
+        for output in &self.outputs {
+            let kind = fstat(output).doing("look at the program's outputs")?.st_mode;
+            if FileType::from_raw_mode(kind) == FileType::Fifo {
+                fchown(output, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))
+                    .doing("give the program's outputs to the run's user")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first number that is not the program's.
+    fn end(&self) -> RawFd {
+        1 + self.outputs.len() as RawFd
+    }
+
+    /// Puts every descriptor in its place: 0 is empty, then the outputs. All are first moved out of
+    /// the way, since any of them may sit where another one belongs.
+    fn arrange(self) -> io::Result<()> {
+        let end = self.end();
+        let null: OwnedFd = File::open("/dev/null")?.into();
+        let mut moved = Vec::with_capacity(1 + self.outputs.len());
+        for descriptor in std::iter::once(null).chain(self.outputs) {
+            moved.push(sys::duplicate_from(descriptor.as_fd(), end)?);
+        }
+        for (number, descriptor) in (0..).zip(&moved) {
+            sys::duplicate_to(descriptor.as_fd(), number)?;
+        }
+        sys::close_on_exec_from(end)
+    }
+}
+
+/// Forks the program off; its pid. Where `user` is given, the program becomes that user first.
+pub(super) fn start(
+    request: InitRequest,
+    standard: Standard,
+    socket: &UnixStream,
+    user: Option<Owner>,
+) -> Result<i32, Failure> {
+    match sys::fork().doing("fork the program")? {
+        // Drops the request and the outputs: the program has its own copies, and the end of file on a
+        // pipe must wait for nobody else.
+        Fork::Parent(pid) => Ok(pid),
+        Fork::Child => {
+            let failure = become_program(request, standard, socket, user);
+            sys::exit_now(failure)
+        }
+    }
+}
+
+/// Returns only after telling the runner why the program could not be executed.
+fn become_program(request: InitRequest, standard: Standard, socket: &UnixStream, user: Option<Owner>) -> i32 {
+    const NOT_EXECUTED: i32 = 127;
+    // The way to the runner moves out of the program's numbers, and exec closes it.
+    let Ok(socket) = sys::duplicate_from(socket.as_fd(), standard.end()) else { return NOT_EXECUTED };
+    let Err(failure) = execute(request, standard, user);
+    // If the runner is gone, nobody wants to know.
+    let _ = wire::send(&UnixStream::from(socket), &InitReply::Failed(failure), &[]);
+    NOT_EXECUTED
+}
+
+fn execute(request: InitRequest, standard: Standard, user: Option<Owner>) -> Result<std::convert::Infallible, Failure> {
+    // A session of its own: no terminal, and a process group that is not init's.
+    setsid().doing("start a session")?;
+    if let Some(user) = user {
+        privileges::become_user(user)?;
+    }
+    standard.arrange().doing("arrange the program's descriptors")?;
+    rustix::process::chdir(&request.cwd).doing(&format!("enter {}", request.cwd.display()))?;
+
+    let argv = strings(request.argv.iter().cloned())?;
+    let environment = strings(request.environment.iter().map(|(name, value)| format!("{name}={value}")))?;
+    // The last step: what init ignores or blocks is not the program's business.
+    sys::reset_signals().doing("reset signals")?;
+    let error = sys::exec(&argv[0], &argv, &environment);
+    Err(Failure::new(format!("execute {}", request.argv[0]), &error))
+}
+
+fn strings(texts: impl Iterator<Item = String>) -> Result<Vec<CString>, Failure> {
+    texts.map(CString::new).collect::<Result<_, _>>().map_err(io::Error::from).doing("pass the program's arguments")
+}

@@ -1,0 +1,47 @@
+use airlock::{
+    actions::Decision,
+    auth::Permission,
+    domain::{Kind, Phase, State},
+};
+use serde_json::json;
+
+use super::rig::Rig;
+
+fn custom() -> serde_json::Value {
+    json!({
+        "name": "Shop",
+        "vendor": {
+            "kind": "custom",
+            "init": "echo initializing in $PWD; cat greeting",
+            "plan": r#"printf '[{"address":"a.b","type":"a","action":"create","before":null,"after":{"x":1}}]' > "$AIRLOCK_PLAN_FILE"; echo kept > made-by-plan; exit 2"#,
+            "apply": "cat made-by-plan; echo applied",
+            "destroy": "echo gone"
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tracked_run_is_planned_sealed_confirmed_and_applied() {
+    let rig = Rig::new().await;
+    let stack = rig.stack(custom(), &[("greeting", "hello from the source\n")]).await;
+    let run = rig.trigger(&stack, Kind::Tracked).await;
+    let run = rig.until_state(&run, State::Unconfirmed).await;
+    assert!(rig.log(&run, Phase::Initializing).contains("hello from the source"));
+    assert_eq!(run.delta.unwrap().resources.added, 1);
+    assert!(run.sealed.is_some());
+    let digest = run.plan_digest.clone();
+    let confirm = Decision::Confirm { plan_digest: digest, note: None };
+    rig.decide(&run, Permission::Confirm, confirm).await.unwrap();
+    let run = rig.until_state(&run, State::Finished).await;
+    assert!(rig.log(&run, Phase::Applying).contains("kept\napplied"), "{}", rig.all_logs(&run));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_performs_one_command_and_keeps_its_exit_code() {
+    let rig = Rig::new().await;
+    let stack = rig.stack(custom(), &[("greeting", "hi\n")]).await;
+    let run = rig.task(&stack, "echo performed; exit 7").await;
+    let run = rig.until_state(&run, State::Failed).await;
+    assert_eq!(run.exit_code, Some(7));
+    assert_eq!(rig.log(&run, Phase::Performing), "performed\n");
+}
