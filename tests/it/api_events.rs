@@ -11,22 +11,22 @@ use super::server::{Client, Server, id_of};
 
 /// One event as it came.
 #[derive(Clone, Debug)]
-struct Event {
-    id: String,
-    name: String,
-    data: Value,
+pub struct Event {
+    pub id: String,
+    pub name: String,
+    pub data: Value,
     /// Bytes of its data.
     size: usize,
 }
 
 /// A reader of a stream of events.
-struct Events {
+pub struct Events {
     chunks: std::pin::Pin<Box<dyn Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
     buffer: Vec<u8>,
 }
 
 impl Events {
-    async fn open(client: &Client, path: &str, last: Option<&str>) -> Self {
+    pub async fn open(client: &Client, path: &str, last: Option<&str>) -> Self {
         let mut request = client.request("GET", path);
         if let Some(last) = last {
             request = request.header("last-event-id", last);
@@ -38,7 +38,7 @@ impl Events {
     }
 
     /// The next event; none when the server ended the stream.
-    async fn next(&mut self) -> Option<Event> {
+    pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|two| two == b"\n\n") {
                 let block: Vec<u8> = self.buffer.drain(..end + 2).collect();
@@ -52,7 +52,7 @@ impl Events {
     }
 
     /// The next event of a name; others are passed over.
-    async fn named(&mut self, name: &str) -> Event {
+    pub async fn named(&mut self, name: &str) -> Event {
         loop {
             let event = self.next().await.expect("the stream ended");
             if event.name == name {
@@ -98,7 +98,7 @@ fn parse(block: &str) -> Option<Event> {
     Some(Event { id: field("id"), name: field("event"), data: serde_json::from_str(&data).unwrap(), size })
 }
 
-fn events_of(run: &Value) -> String {
+pub fn events_of(run: &Value) -> String {
     format!("/runs/{}/events", run["id"].as_str().unwrap())
 }
 

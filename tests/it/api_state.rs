@@ -166,3 +166,55 @@ async fn a_state_of_several_megabytes_goes_through_and_too_much_does_not() {
     assert!(server.admin.get(DOOR).await.expect(200).json() == large);
     server.admin.raw("POST", DOOR, vec![b'x'; 100_000_001]).await.problem(413);
 }
+
+/// Terraform on somebody's machine, with the state here.
+async fn terraform(server: &Server, dir: &std::path::Path, arguments: &[&str]) -> (bool, String) {
+    let address = format!("{}/state/infra", server.url);
+    let output = tokio::process::Command::new("terraform")
+        .args(arguments)
+        .current_dir(dir)
+        .env("TF_HTTP_ADDRESS", &address)
+        .env("TF_HTTP_LOCK_ADDRESS", &address)
+        .env("TF_HTTP_UNLOCK_ADDRESS", &address)
+        .env("TF_HTTP_USERNAME", "me")
+        .env("TF_HTTP_PASSWORD", server.admin.token())
+        .env("TF_IN_AUTOMATION", "1")
+        .env("CHECKPOINT_DISABLE", "1")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .await
+        .expect("this test needs `terraform` on the PATH");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[tokio::test]
+async fn terraform_itself_keeps_its_state_here() {
+    let server = with_state().await;
+    let dir = tempfile::tempdir().unwrap();
+    let program = r#"
+        terraform { 
+          backend "http" { 
+            lock_method   = "LOCK"
+            unlock_method = "UNLOCK"
+          }
+        }
+        resource "terraform_data" "box" { input = "first" }
+    "#;
+    std::fs::write(dir.path().join("main.tf"), program).unwrap();
+    let init = terraform(&server, dir.path(), &["init", "-no-color"]).await;
+    assert!(init.0, "{}", init.1);
+    let apply = ["apply", "-auto-approve", "-no-color", "-input=false"];
+    let applied = terraform(&server, dir.path(), &apply).await;
+    assert!(applied.0, "{}", applied.1);
+    let versions = server.admin.all("/stacks/infra/state/versions", 50).await;
+    assert_eq!(versions[0]["resources"], 1);
+    let verbs: Vec<Value> = server.admin.all("/audit?object=stack:infra", 50).await;
+    let of = |verb| verbs.iter().filter(|row| row["verb"] == verb && row["outcome"] == "done").count();
+    assert!(of("state.lock") > 0 && of("state.lock") == of("state.unlock"));
+    // A run that works keeps the laptop out, and Terraform says who it is.
+    let run = server.run("infra").await;
+    let refused = terraform(&server, dir.path(), &apply).await;
+    assert!(!refused.0);
+    assert!(refused.1.contains(run["id"].as_str().unwrap()), "{}", refused.1);
+}

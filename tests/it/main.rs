@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says by failing")]
 
 mod api_access;
+mod api_binary;
 mod api_document;
 mod api_environment;
 mod api_events;

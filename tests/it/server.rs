@@ -2,7 +2,8 @@
 //! being looked at; a client that speaks JSON; and a runner that only writes what a runner would.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Stdio,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -26,6 +27,10 @@ use airlock::{
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
 use tokio_util::sync::CancellationToken;
 
 /// Time that passes a little with every look at it.
@@ -164,6 +169,57 @@ pub fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
         tar.append_data(&mut header, path, *content).unwrap();
     }
     tar.into_inner().unwrap().finish().unwrap()
+}
+
+/// The binary itself, serving in a process of its own. Killed with this value.
+pub struct Binary {
+    pub url: String,
+    /// Holds the token of a sign-in.
+    pub admin: Client,
+    child: Child,
+    data: TempDir,
+}
+
+impl Binary {
+    const PASSWORD: &str = "seven green kettles";
+
+    pub async fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::write(data.path().join("password"), Self::PASSWORD).unwrap();
+        let (child, url) = Self::spawn(data.path()).await;
+        let stranger = Client::new(&url, None);
+        let login = json!({"username": "admin", "password": Self::PASSWORD});
+        let answer = stranger.post("/login", login).await.expect(200).json();
+        let admin = Client { token: Some(answer["token"].as_str().unwrap().to_owned()), ..stranger };
+        Self { url, admin, child, data }
+    }
+
+    /// Ends the process as given, and starts another on the same data.
+    pub async fn restart(&mut self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+        self.child.wait().await.unwrap();
+        (self.child, self.url) = Self::spawn(self.data.path()).await;
+        self.admin.url.clone_from(&self.url);
+    }
+
+    async fn spawn(data: &Path) -> (Child, String) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_airlock"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data.join("data"))
+            .arg("--admin-password-file")
+            .arg(data.join("password"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.next_line().await.unwrap().expect("the server ended before it was ready");
+        let url = line.strip_prefix("airlock ready at ").unwrap_or_else(|| panic!("{line}")).to_owned();
+        (child, url)
+    }
 }
 
 /// Speaks JSON with a server, under a token or none.
