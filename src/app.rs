@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -75,11 +76,15 @@ const DIRS: &[&str] = &["runs", "uploads", "sealed", "logs", "states", "cache", 
 impl App {
     /// Opens a data directory, and makes it when there is none.
     pub fn open(config: Config) -> Result<Self, AppError> {
+        Self::open_at(config, Arc::new(SystemClock))
+    }
+
+    /// As [`App::open`], by another clock.
+    pub fn open_at(config: Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
         let data = make_data(&config.data)?;
         // The store first: it knows whether another server is at work here.
         let store = Store::open(Backend::File(data.join("airlock.redb")))?;
         let keys = Arc::new(keyring(&config, &data)?);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let live = Arc::new(Bells::default());
         let setup = setup_of(&config, &data);
         let slots = config.slots;
@@ -93,7 +98,7 @@ fn setup_of(config: &Config, data: &Path) -> Setup {
     let root = rustix::process::geteuid().is_root();
     Setup {
         data: data.to_owned(),
-        public_url: public_url(config),
+        public_url: public_url(config, config.listen),
         slots: config.slots,
         stop_grace: config.stop_grace,
         local_sources: config.local_sources.clone(),
@@ -109,9 +114,9 @@ fn setup_of(config: &Config, data: &Path) -> Setup {
     }
 }
 
-fn public_url(config: &Config) -> String {
+fn public_url(config: &Config, address: SocketAddr) -> String {
     let scheme = if config.tls == Tls::Off { "http" } else { "https" };
-    config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", config.listen))
+    config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{address}"))
 }
 
 fn make_data(path: &Path) -> Result<PathBuf, AppError> {
@@ -173,7 +178,8 @@ pub async fn serve(app: App, ready: impl FnOnce(&str)) -> Result<(), AppError> {
     first_admin(&app).await?;
     scheduler::recover(&app.actions).await?;
     let listener = http::listen(&app.config).await?;
-    let url = app.actions.setup().public_url.clone();
+    // Port 0 is known only now.
+    let url = public_url(&app.config, listener.address().map_err(http::ServeError::from)?);
     let dispatch = Dispatch::new(app.actions.clone(), "/proc/self/exe", tasks.clone(), stop.child_token());
     tasks.spawn(dispatch.clone().run());
     tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));

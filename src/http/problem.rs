@@ -66,6 +66,7 @@ impl Problem {
             408 => ("timeout", "Request timed out"),
             409 => ("conflict", "Conflict"),
             413 => ("too_large", "Too large"),
+            416 => ("range_not_satisfiable", "Range beyond the end"),
             415 => ("unsupported_media_type", "Unsupported media type"),
             422 => ("invalid", "Invalid input"),
             429 => ("too_many_requests", "Too many requests"),
