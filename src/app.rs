@@ -75,11 +75,15 @@ const DIRS: &[&str] = &["runs", "uploads", "sealed", "logs", "states", "cache", 
 impl App {
     /// Opens a data directory, and makes it when there is none.
     pub fn open(config: Config) -> Result<Self, AppError> {
+        Self::open_by(config, Arc::new(SystemClock))
+    }
+
+    /// The same, by a clock of one's own.
+    pub fn open_by(config: Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
         let data = make_data(&config.data)?;
         // The store first: it knows whether another server is at work here.
         let store = Store::open(Backend::File(data.join("airlock.redb")))?;
         let keys = Arc::new(keyring(&config, &data)?);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let live = Arc::new(Bells::default());
         let setup = setup_of(&config, &data);
         let slots = config.slots;

@@ -4,5 +4,6 @@
 
 mod direction;
 mod gallery;
+mod pages;
 mod runner;
 mod whole;

@@ -211,7 +211,7 @@ async fn panel(
         Part::Log => {
             let (mut view, next) = log_view(web, visitor, run, asked, shown, log::Page::Run).await?;
             view.full = Some(log::address(run, shown, "/log"));
-            (Panel::Log(view), Some(next))
+            (Panel::Log(Box::new(view)), Some(next))
         }
     })
 }
