@@ -341,8 +341,8 @@ impl Page {
     /// An attribute of all matches.
     pub fn attributes(&self, selector: &str, name: &str) -> Vec<String> {
         let html = self.html();
-        let found = html.select(&Selector::parse(selector).unwrap());
-        found.filter_map(|element| element.value().attr(name).map(str::to_owned)).collect()
+        let selector = Selector::parse(selector).unwrap();
+        html.select(&selector).filter_map(|element| element.value().attr(name).map(str::to_owned)).collect()
     }
 
     /// The values of the buttons that say what a form does.
