@@ -144,8 +144,8 @@ async fn a_form_from_another_site_changes_nothing() {
     let site = Site::new().await;
     let stack = site.stack(custom("Shop")).await;
     let browser = site.admin().await;
-    let request = browser.request(reqwest::Method::POST, "/stacks/shop");
-    let foreign = request
+    let foreign = browser
+        .bare_request(reqwest::Method::POST, "/stacks/shop")
         .header("sec-fetch-site", "cross-site")
         .header("origin", "https://evil.example")
         .header("content-type", "application/x-www-form-urlencoded");

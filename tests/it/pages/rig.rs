@@ -264,12 +264,16 @@ impl Browser {
 
     /// A request with this browser's cookies.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.bare_request(method, path).header("sec-fetch-site", "same-origin")
+    }
+
+    /// The same, without saying which site asks.
+    pub fn bare_request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let cookies: Vec<String> =
             self.cookies.lock().unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect();
         let request = self.client.request(method, format!("{}{path}", self.base));
         request
             .header("accept", "text/html,application/xhtml+xml")
-            .header("sec-fetch-site", "same-origin")
             .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0")
             .header(COOKIE, cookies.join("; "))
     }

@@ -21,7 +21,7 @@ async fn a_plan_is_shown_confirmed_and_applied() {
     assert!(page.text.contains("&#60;b&#62;1"), "values are text");
     assert!(!page.has(".change input"), "a custom stack cannot plan for single resources");
     let digest = page.attribute("input[name=plan_digest]", "value").unwrap();
-    let other = digest.replace(['a', 'b', 'c'], "d");
+    let other = format!("{}{}", &digest[..digest.len() - 1], if digest.ends_with('0') { '1' } else { '0' });
     let stale = admin.post(&path, &[("do", "confirm"), ("plan_digest", &other)]).await;
     assert_eq!(stale.status, 409);
     assert!(stale.words("main").contains("not the one that was shown"), "{}", stale.words("main"));
@@ -32,7 +32,7 @@ async fn a_plan_is_shown_confirmed_and_applied() {
     assert_eq!(admin.post(&path, &fields).await.status, 409, "a second confirmation changes nothing");
     site.until(run.id, State::Finished).await;
     let page = admin.get(&path).await;
-    assert!(page.words(".head .meta").contains("confirmed by ada: “go”"), "{}", page.words(".head .meta"));
+    assert!(page.words(".head .meta").contains("confirmed by ada"), "{}", page.words(".head .meta"));
     assert_eq!(page.words("[data-log]").matches("applied").count(), 1, "{}", page.words("[data-log]"));
     assert!(page.words(".log-foot").contains("exit 0"));
     assert_eq!(page.verbs(), ["retry"]);
@@ -108,7 +108,7 @@ async fn a_task_is_written_on_the_page_and_its_exit_code_is_kept() {
         site.until(id, State::Failed).await;
         let page = will.get(&to).await;
         assert_eq!(page.words("h1"), "echo performed; exit 7");
-        assert!(page.words(".verdict").contains("exit 7 in performing"), "{}", page.words(".verdict"));
+        assert!(page.words(".verdict").contains("performing: exit 7"), "{}", page.words(".verdict"));
         assert!(page.words(".phases").contains(phases));
         assert_eq!(page.words(".phases").contains("Initializing"), initialize);
         assert!(page.words("[data-lines]").contains("performed"));
@@ -129,7 +129,7 @@ async fn comments_and_what_people_wrote_stand_in_the_timeline_as_text() {
     admin.post(&path, &[("do", "discard"), ("note", "not today")]).await;
     site.until(run.id, State::Discarded).await;
     let page = admin.get(&path).await;
-    assert!(page.words(".head .meta").contains("discarded by ada: “not today”"), "{}", page.words(".head .meta"));
+    assert!(page.words(".head .meta").contains("discarded by ada"), "{}", page.words(".head .meta"));
     let timeline = admin.get(&format!("{path}?tab=timeline")).await;
     assert!(timeline.words(".timeline").contains("not today"));
 }
@@ -147,7 +147,7 @@ async fn a_log_is_read_from_its_end_backwards_searched_and_linked() {
     assert!(page.has("#L2501") && page.has("#L1502") && !page.has("#L1501"));
     assert_eq!(page.words("#L2501 .g"), "green");
     assert!(page.words("#L2501").contains("<tag>"));
-    assert!(page.words(".log-foot").contains("2\u{202f}501 lines"), "{}", page.words(".log-foot"));
+    assert!(page.words(".log-foot").contains("2 501 lines"), "{}", page.words(".log-foot"));
     let earlier = page.attribute("[data-earlier] a", "href").unwrap();
     let before = admin.get(&earlier).await;
     assert!(before.has("#L1501") && before.has("#L502") && !before.has("#L1502"));
@@ -158,11 +158,7 @@ async fn a_log_is_read_from_its_end_backwards_searched_and_linked() {
     let found = admin.get(&format!("{to}/log?phase=performing&q=line%20199")).await;
     assert_eq!(found.count(".ln"), 11);
     assert_eq!(found.words(".ln .h"), "line 199");
-    assert!(
-        found.words(".log-note").contains("11 of 2\u{202f}501 lines hold “line 199”"),
-        "{}",
-        found.words(".log-note")
-    );
+    assert!(found.words(".log-note").contains("11 of 2 501 lines hold “line 199”"), "{}", found.words(".log-note"));
     assert_eq!(admin.get(&format!("{to}/log?q=nowhere")).await.count(".ln"), 0);
     drop(stack);
 }
@@ -174,7 +170,7 @@ async fn the_kinds_of_nothing_are_told_apart() {
     let admin = site.admin().await;
     let path = format!("/runs/{}", waiting.id);
     let page = admin.get(&format!("{path}?tab=log&phase=applying")).await;
-    assert_eq!(page.words(".log .empty h3"), "Waiting");
+    assert_eq!(page.words(".log .empty .title"), "Waiting");
     assert!(page.words(".log .empty").contains("waits for a decision"));
     let behind = site.trigger(&stack, Kind::Tracked).await;
     let path = format!("/runs/{}", behind.id);
@@ -183,12 +179,12 @@ async fn the_kinds_of_nothing_are_told_apart() {
     assert!(page.words(".verdict").contains("behind run #1"));
     admin.post(&path, &[("do", "cancel")]).await;
     let page = admin.get(&path).await;
-    assert_eq!(page.words(".log .empty h3"), "Never started");
+    assert_eq!(page.words(".log .empty .title"), "Never started");
     let task = admin.post("/stacks/shop/tasks", &[("do", "perform"), ("command", "true")]).await.to();
     admin.post(&format!("/runs/{}", waiting.id), &[("do", "discard")]).await;
     site.until(task.trim_start_matches("/runs/").parse().unwrap(), State::Finished).await;
     let page = admin.get(&task).await;
-    assert_eq!(page.words(".log .empty h3"), "No output");
+    assert_eq!(page.words(".log .empty .title"), "No output");
 }
 
 #[tokio::test(flavor = "multi_thread")]
