@@ -184,8 +184,8 @@ pub async fn serve(app: App, ready: impl FnOnce(&str)) -> Result<(), AppError> {
     tasks.spawn(dispatch.clone().run());
     tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));
     let web = http::Web::new(app.actions.clone(), app.queries.clone(), Arc::clone(&app.config), stop.child_token());
-    ready(&url);
     tell_set_up(&app, &url).await?;
+    ready(&url);
     let shut = stop.clone();
     let serving = http::serve(listener, web, stop.child_token());
     tokio::select! {
@@ -198,6 +198,17 @@ pub async fn serve(app: App, ready: impl FnOnce(&str)) -> Result<(), AppError> {
         tracing::warn!("some work did not end in time");
     }
     Ok(())
+}
+
+/// Where the server is found: at the port that the system chose, where none was named.
+fn url_of(app: &App, listening: &http::Listening) -> String {
+    let url = app.actions.setup().public_url.clone();
+    match listening.address() {
+        Ok(address) if app.config.listen.port() == 0 => {
+            url.replace(&app.config.listen.to_string(), &address.to_string())
+        }
+        _ => url,
+    }
 }
 
 async fn signalled() {
