@@ -159,12 +159,8 @@ impl Reading<'_> {
             Phase::Preparing => {
                 Step::Prepare(Prepare { source: self.fetch()?, disk_floor_bytes: limits::DISK_FLOOR_BYTES })
             }
-            Phase::PreparingApply => Step::Open(Open {
-                plan_digest: self.run.plan_digest.clone().ok_or_else(|| missing("the digest of the plan"))?,
-            }),
-            Phase::Sealing => Step::Seal(Seal {
-                plan_digest: self.run.plan_digest.clone().ok_or_else(|| missing("the digest of the plan"))?,
-            }),
+            Phase::PreparingApply => Step::Open(Open { plan_digest: self.run.plan_digest.clone() }),
+            Phase::Sealing => Step::Seal(Seal { plan_digest: self.run.plan_digest.clone() }),
             Phase::Initializing => Step::Shell(self.shell(phase, Command::Init)),
             Phase::Planning => {
                 let targets = self.run.targets.clone();
