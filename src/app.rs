@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     actions::{Actions, Setup},
     config::{Config, Tls},
-    crypt::{Keyring, MasterKey, MasterKeyError, Secret, load_keyring},
+    crypt::{Keyring, Keys, MasterKey, MasterKeyError, Secret, load_keyring},
     dispatch::Dispatch,
     domain::{Clock, Timestamp, UserName},
     http,
@@ -78,12 +78,13 @@ impl App {
         let data = make_data(&config.data)?;
         // The store first: it knows whether another server is at work here.
         let store = Store::open(Backend::File(data.join("airlock.redb")))?;
-        let keys = Arc::new(keyring(&config, &data)?);
+        let (keyring, master_key) = keyring(&config, &data)?;
+        let keys = Keys::new(keyring);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let live = Arc::new(Bells::default());
-        let setup = setup_of(&config, &data);
+        let setup = Setup { master_key, ..setup_of(&config, &data) };
         let slots = config.slots;
-        let actions = Actions::new(store.clone(), Arc::clone(&keys), Arc::clone(&clock), live, setup)?;
+        let actions = Actions::new(store.clone(), keys.clone(), Arc::clone(&clock), live, setup)?;
         let queries = Queries::new(store, clock, keys, data.clone(), slots);
         Ok(Self { actions, queries, config: Arc::new(config), data })
     }
@@ -99,6 +100,7 @@ fn setup_of(config: &Config, data: &Path) -> Setup {
         local_sources: config.local_sources.clone(),
         provider_mirror: config.provider_mirror.clone(),
         plugin_cache: data.join("cache").join("plugins"),
+        master_key: None,
         uids: root.then_some((config.uid_range.first, config.uid_range.last)),
         binaries: config.binaries.clone(),
         cgroup: None,
@@ -148,22 +150,24 @@ fn refuse_network(data: &Path) -> Result<(), AppError> {
     }
 }
 
-/// The master key: given, or kept in the data directory and made at the first start.
-fn keyring(config: &Config, data: &Path) -> Result<Keyring, AppError> {
+/// The master key: given, or kept in the data directory and made at the first start. With it the
+/// file that a rotation may replace.
+fn keyring(config: &Config, data: &Path) -> Result<(Keyring, Option<PathBuf>), AppError> {
     if let Some(path) = &config.master_key_file {
-        return Ok(load_keyring(path)?);
+        return Ok((load_keyring(path)?, Some(path.clone())));
     }
     if let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") {
         let path = Path::new(&dir).join("master.key");
         if path.exists() {
-            return Ok(Keyring::new(MasterKey::load_credential(&path)?));
+            return Ok((Keyring::new(MasterKey::load_credential(&path)?), None));
         }
     }
     let path = data.join("master.key");
-    match load_keyring(&path) {
-        Err(MasterKeyError::Missing { .. }) => Ok(Keyring::new(MasterKey::create(&path)?)),
-        other => Ok(other?),
-    }
+    let keyring = match load_keyring(&path) {
+        Err(MasterKeyError::Missing { .. }) => Keyring::new(MasterKey::create(&path)?),
+        other => other?,
+    };
+    Ok((keyring, Some(path)))
 }
 
 /// Serves until SIGTERM or SIGINT, then drains. Runners go on.

@@ -154,12 +154,15 @@ fn carry_out(tx: &Tx<'_>, moment: &Moment, run: &mut Run, effect: Effect) -> Res
 fn start_chain(tx: &Tx<'_>, moment: &Moment, run: &Run, kind: Chain) -> Result<(), Fault> {
     let before = tx.chain(run)?;
     let number = before.map_or_else(|| last_chain(run), |chain| chain.number) + 1;
-    let (_, key) = moment.keys.new_data_key(vault::chain_key(run.id, number).data());
+    let keys = moment.keys.get();
+    let (_, key) = keys.new_data_key(vault::chain_key(run.id, number).data());
     if matches!(kind, Chain::Plan | Chain::Replan) {
         let mut secrets = tx.get(t::RUN_TO_SECRETS, run.seq)?.unwrap_or_default();
-        let (_, fresh) = moment.keys.new_data_key(vault::seal_key(run.id).data());
+        let (_, fresh) = keys.new_data_key(vault::seal_key(run.id).data());
         let slot = if kind == Chain::Plan { &mut secrets.seal_key } else { &mut secrets.next_seal_key };
         *slot = Some(fresh);
+        let redaction = vault::redaction_key(&keys, run.stack);
+        secrets.redaction_key = Some(keys.wrap_key(vault::run_redaction(run.id).data(), &redaction));
         tx.put(t::RUN_TO_SECRETS, run.seq, &secrets)?;
     }
     let chain = record::Chain {
