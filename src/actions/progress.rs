@@ -74,10 +74,7 @@ impl Actions {
             take_states(tx, moment, &run, &beside.states)?;
             let before = run.clone();
             let mut run = run;
-            if let Some(open) = run.phases.last_mut().filter(|phase| phase.finished_at.is_none()) {
-                open.finished_at = Some(moment.now);
-                open.verdict = Some(Verdict::Lost);
-            }
+            close_phase(&mut run, moment);
             run.verdict = Some(Verdict::Lost);
             tx.put_run(Some(&before), &run)?;
             life::advance(tx, moment, run, Event::ChainLost { last_phase: row.last_phase }, Why::default())
@@ -85,8 +82,15 @@ impl Actions {
         .await
     }
 
-    /// A chain could not even be started, and why.
-    pub async fn chain_failed(&self, run: RunId, chain: u32, reason: String) -> Result<Run, Error> {
+    /// A chain cannot go on, and why: it could not even be started, or, where it had `begun` a phase,
+    /// what it left cannot be taken over.
+    pub async fn chain_failed(
+        &self,
+        run: RunId,
+        chain: u32,
+        reason: String,
+        begun: Option<Phase>,
+    ) -> Result<Run, Error> {
         self.system(move |tx, moment| {
             let run = tx.run(run)?.ok_or_else(|| missing(run))?;
             let Some(row) = tx.chain(&run)? else { return Ok(run) };
@@ -96,6 +100,12 @@ impl Actions {
             let before = run.clone();
             let mut run = run;
             run.verdict = Some(Verdict::Refused { reason: reason.clone() });
+            if begun.is_some() {
+                run.error_line = Some(reason.clone());
+                close_phase(&mut run, moment);
+                tx.put_run(Some(&before), &run)?;
+                return life::advance(tx, moment, run, Event::ChainLost { last_phase: begun }, Why::default());
+            }
             tx.put_run(Some(&before), &run)?;
             let end = ChainEnd {
                 last_phase: None,
@@ -150,6 +160,14 @@ impl Actions {
         let state =
             crypt::read_file_under(path, key, label.as_bytes(), limits::STATE_BYTES).map_err(super::sealed_fault)?;
         self.store_state(run.stack, state_name(run.id, number, n), &state)
+    }
+}
+
+/// Nothing more comes of a phase whose runner is gone.
+fn close_phase(run: &mut Run, moment: &Moment) {
+    if let Some(open) = run.phases.last_mut().filter(|phase| phase.finished_at.is_none()) {
+        open.finished_at = Some(moment.now);
+        open.verdict = Some(Verdict::Lost);
     }
 }
 
