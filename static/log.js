@@ -1,5 +1,5 @@
 // The log of one phase: appends what the stream brings, follows at the bottom only, jumps, wraps,
-// marks ranges of lines.
+// marks ranges of lines (click a number; shift and click another).
 //
 // Contract (src/http/view/live.rs, `LiveLog`): app.js hands over the event `airlock:log` with
 // {phase, lines: [{n, t, s: [[classes, text], …], e?}]}. A line is known by its number `n`; a line
@@ -122,7 +122,7 @@ function row({ n, t, s, e }) {
     part.textContent = words;
     text.append(part);
   }
-  made.append(element("a", { class: "n", href: `#L${n}`, "data-n": n, tabindex: -1, "aria-hidden": true }), text, element("i", { "data-t": t }));
+  made.append(element("b", { "data-n": n }), text, element("i", { "data-t": t }));
   return made;
 }
 function flush() {
@@ -212,12 +212,11 @@ function fetchAround(n) {
   location.replace(url);
 }
 document.addEventListener("click", (event) => {
-  const number = event.target.closest?.(".n");
-  const from = range()?.first;
-  if (!number || !number.hash || !event.shiftKey || from === undefined) return;
-  event.preventDefault();
-  const ends = [from, Number(number.dataset.n)].sort((a, b) => a - b);
-  history.replaceState(null, "", `#L${ends[0]}-L${ends[1]}`);
+  const number = event.target.closest?.(".ln > b");
+  if (!number) return;
+  const to = Number(number.dataset.n);
+  const from = event.shiftKey ? (range()?.first ?? to) : to;
+  history.replaceState(null, "", from === to ? `#L${to}` : `#L${Math.min(from, to)}-L${Math.max(from, to)}`);
   choose(false);
 });
 addEventListener("hashchange", () => choose(false));
@@ -240,11 +239,29 @@ document.addEventListener("airlock:key", (event) => {
 
 // ── Start, and again when the log's element is another one ─────────────────────────────────────
 let known;
+let reading;
+/** Whoever reads on when the element is replaced goes on reading at the same line. */
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const here = log();
+  if (!here || !event.detail.target?.contains(here)) return;
+  const edge = $("[data-log-scroll]", here).getBoundingClientRect().top;
+  const line = all(".ln", here).find((candidate) => candidate.getBoundingClientRect().bottom > edge);
+  reading = follow || !line ? undefined : { phase: here.dataset.phase, id: line.id, below: line.getBoundingClientRect().top };
+});
+function readOn(here) {
+  const line = reading?.phase === here.dataset.phase && document.getElementById(reading.id);
+  if (!line) return false;
+  scroller().scrollTop += line.getBoundingClientRect().top - reading.below;
+  reading = undefined;
+  setFollow(false);
+  return true;
+}
 function start() {
   const here = log();
   if (!here || here === known) return;
   known = here;
   applyPrefs();
+  if (readOn(here)) return;
   if (range()) return choose(true);
   const s = scroller();
   const first = $(".ln[data-error]", here);

@@ -212,13 +212,27 @@ impl Reading<'_> {
             if let Some(mirror) = &setup.provider_mirror {
                 binds.push(Bind { host: mirror.clone(), inside: inside::PROVIDER_MIRROR.into(), writable: false });
             }
-            let cache = Bind { host: setup.plugin_cache.clone(), inside: inside::PLUGIN_CACHE.into(), writable: true };
-            if setup.provider_mirror.is_none() && cache.host.is_dir() {
-                binds.push(cache);
-            }
+            binds.extend(self.plugin_cache());
         }
         binds.extend(self.listed_binary().map(|(host, inside)| Bind { host, inside, writable: false }));
         binds
+    }
+
+    /// Providers that this stack downloaded before. Each stack has its own, and only runs that change
+    /// the stack write there: a preview of somebody's branch cannot leave anything for a deployment.
+    fn plugin_cache(&self) -> Option<Bind> {
+        let setup = &self.actions.setup;
+        if setup.provider_mirror.is_some() || !self.run.kind.is_blocking() {
+            return None;
+        }
+        let host = setup.plugin_cache.join(self.stack.id.to_string());
+        match make_shared(&host) {
+            Ok(()) => Some(Bind { host, inside: inside::PLUGIN_CACHE.into(), writable: true }),
+            Err(error) => {
+                tracing::warn!(%error, "providers are not cached for a run");
+                None
+            }
+        }
     }
 
     fn state_access(&self, has_state: bool) -> StateAccess {
@@ -365,6 +379,13 @@ impl Reading<'_> {
         };
         Ok(ManagedState { current, password: crypt::random_token() })
     }
+}
+
+/// A directory that every uid of this stack's runs may write to; nobody else can reach it.
+fn make_shared(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::create_dir_all(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o777))
 }
 
 /// Where operator-listed binaries are seen.
