@@ -176,6 +176,8 @@ pub const STORE_CACHE_BYTES: usize = 16 * MIB as usize;
 pub const COMMIT_BATCH: usize = 256;
 /// Actions that may wait for the writer.
 pub const WRITER_QUEUE: usize = 4_096;
+/// Rows that one transaction of a master key's rotation seals anew; a row may hold a mounted file.
+pub const ROTATION_ROWS: usize = 32;
 /// Free bytes below which nothing new is written or started.
 pub const DISK_FLOOR_BYTES: u64 = 24 * MIB;
 /// Bytes kept aside so that a full disk leaves room to finish.

@@ -381,6 +381,9 @@ pub struct RunSecrets {
     pub next_seal_key: Option<Sealed>,
     /// Masks that phases added, as a JSON list.
     pub masks: Option<Sealed>,
+    /// What sensitive values were hashed under when the run planned.
+    #[serde(default)]
+    pub redaction_key: Option<Sealed>,
 }
 
 /// A chain that is to be started or is alive.
