@@ -24,20 +24,20 @@ pub enum AddressClass {
 }
 
 /// Where the large clouds answer; most are link-local, these are not, or not only.
-const METADATA: [&str; 7] = [
-    "169.254.169.254", // Amazon, Google, Azure, Oracle, DigitalOcean, OpenStack
-    "169.254.170.2",   // Amazon's containers
-    "168.63.129.16",   // Azure
-    "100.100.100.200", // Alibaba
-    "192.0.0.192",     // Oracle
-    "fd00:ec2::254",   // Amazon
-    "fd20:ce::254",    // Google
+const METADATA: [IpAddr; 7] = [
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)), // Amazon, Google, Azure, Oracle, DigitalOcean, OpenStack
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),   // Amazon's containers
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),   // Azure
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), // Alibaba
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),     // Oracle
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)), // Amazon
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)), // Google
 ];
 
 impl AddressClass {
     /// The class of an address; of one that carries an IPv4 address inside, that one's.
     pub fn of(address: IpAddr) -> Self {
-        if METADATA.iter().any(|known| known.parse() == Ok(address)) {
+        if METADATA.contains(&address) {
             return Self::Metadata;
         }
         match address {
@@ -53,7 +53,7 @@ impl AddressClass {
 fn v4(address: Ipv4Addr) -> AddressClass {
     let [a, b, c, _] = address.octets();
     match (a, b, c) {
-        (0, ..) | (224..=239, ..) => AddressClass::Nowhere,
+        (0 | 224..=239, ..) => AddressClass::Nowhere,
         _ if address.is_broadcast() => AddressClass::Nowhere,
         (127, ..) => AddressClass::Loopback,
         (169, 254, _) => AddressClass::LinkLocal,
@@ -75,7 +75,7 @@ fn v6(address: Ipv6Addr) -> AddressClass {
         // Unique local, the old site-local, and a network's own address translation (RFC 8215).
         (0xfc00..=0xfdff | 0xfec0..=0xfeff, ..) | (0x64, 0xff9b, 1) => AddressClass::Private,
         // Teredo and its neighbours (RFC 2928), documentation.
-        (0x2001, 0..=0x1ff, _) | (0x2001, 0xdb8, _) | (0x3fff, 0..=0xfff, _) => AddressClass::Reserved,
+        (0x2001, 0..=0x1ff | 0xdb8, _) | (0x3fff, 0..=0xfff, _) => AddressClass::Reserved,
         // What is given out to the internet (2000::/3). The rest waits.
         (0x2000..=0x3fff, ..) => AddressClass::Public,
         _ => AddressClass::Reserved,
@@ -85,13 +85,14 @@ fn v6(address: Ipv6Addr) -> AddressClass {
 /// The IPv4 address that packets to this one end up at: mapped, translated (RFC 6052, RFC 2765),
 /// compatible, 6to4.
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, g, h] = address.segments();
     let v4 = |high: u16, low: u16| Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
-    match (a, b, c, d, e, f) {
-        (0, 0, 0, 0, 0, 0xffff) | (0, 0, 0, 0, 0xffff, 0) | (0x64, 0xff9b, 0, 0, 0, 0) => v4(g, h),
+    match address.segments() {
         // `::` and `::1` are themselves.
-        (0, 0, 0, 0, 0, 0) if g != 0 || h > 1 => v4(g, h),
-        (0x2002, high, low, ..) => v4(high, low),
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => v4(high, low),
         _ => None,
     }
 }

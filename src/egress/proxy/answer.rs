@@ -61,9 +61,9 @@ enum No {
     #[error("{destination} did not answer in HTTP: {source}")]
     Http { destination: Destination, source: hyper::Error },
     #[error("ask for {0} with CONNECT: this proxy makes no secure connections itself")]
-    NoTls(Destination),
+    NeedsTunnel(Destination),
     #[error("{0} cannot be reached by a tunnel from a guest: ask for the absolute address")]
-    NoTunnel(Destination),
+    GuestTunnel(Destination),
     #[error("the secret header `{name}` goes to {destination} only over https")]
     Plain { destination: Destination, name: HeaderName },
     #[error("the {0} bytes that one phase may send and receive are used up")]
@@ -103,8 +103,8 @@ impl Proxy {
         request = Request::from_parts(head, body);
         match (wish, &self.role) {
             (Wish::Tunnel(destination), Role::Forward) => self.tunnel(request, &destination, slot).await,
-            (Wish::Tunnel(destination), Role::Gateway(_)) => Err(No::NoTunnel(destination)),
-            (Wish::Pass { secure: true, destination, .. }, Role::Forward) => Err(No::NoTls(destination)),
+            (Wish::Tunnel(destination), Role::Gateway(_)) => Err(No::GuestTunnel(destination)),
+            (Wish::Pass { secure: true, destination, .. }, Role::Forward) => Err(No::NeedsTunnel(destination)),
             (Wish::Pass { secure: false, destination, path }, Role::Forward) => {
                 *request.uri_mut() = path;
                 let request = addressed(request, false, &destination);
@@ -204,17 +204,17 @@ impl No {
         match self {
             Self::Dial(DialError::Refused(Refusal::NotListed(_))) => Some(Denied::Host),
             Self::Dial(DialError::Refused(_)) => Some(Denied::Address),
-            Self::Unclear(_) | Self::NoTunnel(_) | Self::Plain { .. } => Some(Denied::Request),
+            Self::Unclear(_) | Self::GuestTunnel(_) | Self::Plain { .. } => Some(Denied::Request),
             Self::Spent(_) => Some(Denied::Limit),
-            Self::Dial(_) | Self::Tls(_) | Self::TlsSlow(_) | Self::Http { .. } | Self::NoTls(_) => None,
+            Self::Dial(_) | Self::Tls(_) | Self::TlsSlow(_) | Self::Http { .. } | Self::NeedsTunnel(_) => None,
         }
     }
 
     /// The status, and the error's type as RFC 9209 names it.
     const fn kind(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Unclear(_) | Self::NoTls(_) => (StatusCode::BAD_REQUEST, "http_request_error"),
-            Self::NoTunnel(_) => (StatusCode::METHOD_NOT_ALLOWED, "http_request_denied"),
+            Self::Unclear(_) | Self::NeedsTunnel(_) => (StatusCode::BAD_REQUEST, "http_request_error"),
+            Self::GuestTunnel(_) => (StatusCode::METHOD_NOT_ALLOWED, "http_request_denied"),
             Self::Plain { .. } | Self::Spent(_) | Self::Dial(DialError::Refused(Refusal::NotListed(_))) => {
                 (StatusCode::FORBIDDEN, "http_request_denied")
             }

@@ -127,8 +127,7 @@ async fn guests_have_no_tunnels() {
     let authority = Authority::new(&["api.example"]);
     let server = Server::plain(OK).await;
     let rig = Rig::gateway(&listed(&[server.port()]), names(), authority.trust(), Vec::new());
-    let answer =
-        rig.say(&format!("CONNECT api.example:{} HTTP/1.1\r\nConnection: close\r\n\r\n", server.port())).await;
+    let answer = rig.say(&format!("CONNECT api.example:{} HTTP/1.1\r\nConnection: close\r\n\r\n", server.port())).await;
     assert!(answer.starts_with("HTTP/1.1 405"), "{answer}");
     assert_eq!(server.connected(), 0);
 }

@@ -14,7 +14,9 @@ async fn attempt(request: impl Fn(&str) -> String) -> (String, Option<String>) {
 
 #[tokio::test]
 async fn a_request_that_names_two_hosts_is_refused() {
-    for host_lines in ["Host: evil.example", "Host: HOST\r\nHost: HOST", "Host: HOST, evil.example", "Host: user@HOST", "Host:"] {
+    for host_lines in
+        ["Host: evil.example", "Host: HOST\r\nHost: HOST", "Host: HOST, evil.example", "Host: user@HOST", "Host:"]
+    {
         let (answer, heard) = attempt(|host| {
             let lines = host_lines.replace("HOST", host);
             format!("GET http://{host}/ HTTP/1.1\r\n{lines}\r\nConnection: close\r\n\r\n")
@@ -37,7 +39,9 @@ async fn a_different_spelling_of_the_same_host_is_the_same_host() {
         Names::default().with("shop.example", "127.0.0.1"),
     );
     let answer = rig
-        .say(&format!("GET http://SHOP.example.:{port}/ HTTP/1.1\r\nHost: shop.EXAMPLE:{port}\r\nConnection: close\r\n\r\n"))
+        .say(&format!(
+            "GET http://SHOP.example.:{port}/ HTTP/1.1\r\nHost: shop.EXAMPLE:{port}\r\nConnection: close\r\n\r\n"
+        ))
         .await;
     assert!(answer.ends_with("hello"), "{answer}");
     assert!(server.request().await.contains(&format!("host: shop.example:{port}\r\n")));
@@ -46,10 +50,9 @@ async fn a_different_spelling_of_the_same_host_is_the_same_host() {
 #[tokio::test]
 async fn a_proxy_is_no_origin() {
     for line in ["GET / HTTP/1.1", "GET /http://HOST/ HTTP/1.1", "OPTIONS * HTTP/1.1"] {
-        let (answer, heard) = attempt(|host| {
-            format!("{}\r\nHost: {host}\r\nConnection: close\r\n\r\n", line.replace("HOST", host))
-        })
-        .await;
+        let (answer, heard) =
+            attempt(|host| format!("{}\r\nHost: {host}\r\nConnection: close\r\n\r\n", line.replace("HOST", host)))
+                .await;
         assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("this is a proxy"), "{line}: {answer}");
         assert_eq!(heard, None, "{line}");
     }
@@ -107,7 +110,9 @@ async fn smuggled_requests_stay_where_they_are() {
         "X: y\0\r\n",
     ] {
         let (answer, heard) = attempt(|host| {
-            format!("POST http://{host}/ HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n0\r\n\r\n{hidden}")
+            format!(
+                "POST http://{host}/ HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\n\r\n0\r\n\r\n{hidden}"
+            )
         })
         .await;
         let Some(heard) = heard else {
@@ -117,7 +122,8 @@ async fn smuggled_requests_stay_where_they_are() {
         let (head, body) = heard.split_once("\r\n\r\n").unwrap();
         assert!(!heard.contains("hidden"), "{headers:?}: {heard}");
         let head = head.to_lowercase();
-        let (chunked, length) = (head.matches("transfer-encoding: chunked").count(), head.matches("content-length").count());
+        let (chunked, length) =
+            (head.matches("transfer-encoding: chunked").count(), head.matches("content-length").count());
         assert_eq!(chunked + length, 1, "{headers:?}: {heard}");
         assert_eq!(body, "0\r\n\r\n", "{headers:?}: {heard}");
     }

@@ -36,7 +36,10 @@ async fn a_host_that_is_not_listed_is_refused_by_name_and_not_even_resolved() {
     assert_eq!(server.connected(), 0);
     assert_eq!(rig.hosts(), []);
     let denials = rig.proxy.ledger().denials();
-    assert_eq!((denials[0].what, denials[0].tried.as_str(), denials[0].count), (Denied::Host, "GET http://evil.example", 1));
+    assert_eq!(
+        (denials[0].what, denials[0].tried.as_str(), denials[0].count),
+        (Denied::Host, "GET http://evil.example", 1)
+    );
 }
 
 #[tokio::test]
@@ -131,11 +134,14 @@ async fn headers_between_neighbours_end_at_the_proxy() {
 
 #[tokio::test]
 async fn bodies_go_both_ways_and_are_framed_anew() {
-    let mut server = Server::plain("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").await;
+    let mut server =
+        Server::plain("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").await;
     let host = local(server.port());
     let rig = Rig::forward(std::slice::from_ref(&host), Names::default());
     let answer = rig
-        .say(&format!("POST http://{host}/ HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody"))
+        .say(&format!(
+            "POST http://{host}/ HTTP/1.1\r\nHost: {host}\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbody"
+        ))
         .await;
     assert!(answer.contains("3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), "{answer}");
     let request = server.request().await;
@@ -167,7 +173,7 @@ async fn one_connection_serves_request_after_request() {
     let host = local(server.port());
     let rig = Rig::forward(std::slice::from_ref(&host), Names::default());
     let once = format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    let last = format!("GET http://other.example/ HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n");
+    let last = "GET http://other.example/ HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n";
     let answers = rig.say(&format!("{once}{once}{last}")).await;
     assert_eq!(answers.matches("hello").count(), 2, "{answers}");
     assert!(answers.contains("airlock: other.example:80 is not on this run's list"), "{answers}");

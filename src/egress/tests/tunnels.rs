@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::rig::{Authority, Names, OK, Rig, Server, entries, local};
-use crate::domain::network::{Destination, Denied};
+use crate::domain::network::{Denied, Destination};
 
 #[tokio::test]
 async fn a_tunnel_carries_tls_of_the_clients_own() {
