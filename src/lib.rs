@@ -19,6 +19,7 @@
 //! | [`auth`] | who somebody is, and the [`auth::Permit`] that they may do one thing |
 //! | [`actions`] | use cases that change something: one verb, one transaction |
 //! | [`runner`] | the process that carries out a chain: the jail, the log, limits, the state endpoint |
+//! | [`egress`] | the one way out: lists, resolution, forward proxy, client |
 //! | [`http`] | pages, API, events |
 //! | [`app`] | the composition root |
 //! | [`cli`] | the command line |
@@ -42,6 +43,7 @@ pub mod config;
 pub mod crypt;
 pub mod dispatch;
 pub mod domain;
+pub mod egress;
 pub mod http;
 pub mod live;
 pub mod log;

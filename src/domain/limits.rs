@@ -111,6 +111,32 @@ pub const TMP_BYTES: u64 = GIB;
 pub const TMP_FILES: u64 = 100_000;
 /// Time between asking a phase to stop and killing it.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
+/// Hosts that one run, or the operator, may list.
+pub const ALLOWED_HOSTS: usize = 500;
+/// Hosts and ports told apart in what a phase has reached.
+pub const HOSTS_RECORDED: usize = 256;
+/// Different refusals told apart in one phase.
+pub const DENIALS_RECORDED: usize = 100;
+/// Connections that one phase may have open through its proxy.
+pub const PROXY_CONNECTIONS: usize = 256;
+/// Bytes of the head of one request or answer on its way out.
+pub const PROXY_HEAD_BYTES: usize = 64 * KIB as usize;
+/// Time for a request's head to come in, the first one of a connection or another.
+pub const PROXY_HEAD_WAIT: Duration = Duration::from_secs(30);
+/// A connection through the proxy that is silent for so long is closed.
+pub const PROXY_IDLE: Duration = Duration::from_mins(10);
+/// Bytes that one phase may send and receive through its proxy.
+pub const PROXY_BYTES: u64 = 64 * GIB;
+/// Time for resolving a name.
+pub const RESOLVE_WAIT: Duration = Duration::from_secs(10);
+/// Time for connecting to one address.
+pub const CONNECT_WAIT: Duration = Duration::from_secs(10);
+/// Addresses of one name that are tried.
+pub const ADDRESSES_TRIED: usize = 4;
+/// Time for an outgoing call, from resolving to the last byte.
+pub const CALL_WAIT: Duration = Duration::from_secs(30);
+/// Bytes of the answer to an outgoing call.
+pub const CALL_BODY_BYTES: usize = MIB as usize;
 /// Time for fetching a git source.
 pub const FETCH_WALL: Duration = Duration::from_mins(10);
 /// Time for the `ending` phase.

@@ -9,6 +9,7 @@ pub mod change;
 pub mod id;
 pub mod limits;
 pub mod name;
+pub mod network;
 pub mod phase;
 pub mod refused;
 pub mod run;
