@@ -20,8 +20,8 @@ pub use actor::{Actor, ActorKind, Role};
 pub use change::{Action, Changes, Counts, Delta, OutputChange, OutputCounts, ResourceChange};
 pub use id::{CredentialId, KeyId, RunId, SessionId, StackId, UserId};
 pub use name::{
-    BranchName, CommitSha, Digest, EnvName, GuestName, ImageName, Label, Note, RelativePath, ServiceName, Slug, StackName,
-    TaskName, UserName,
+    BranchName, CommitSha, Digest, EnvName, GuestName, ImageName, Label, Note, RelativePath, ServiceName, Slug,
+    StackName, TaskName, UserName,
 };
 pub use phase::Phase;
 pub use refused::{FieldError, Refused, RefusedKind};

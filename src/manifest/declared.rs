@@ -1,16 +1,34 @@
 //! What a declared task is, once it was read.
 //!
 //! Everything here was checked; a value that could not be kept was refused with its position.
-//! Positions are kept only for the checks that need to know what the operator registered; they
-//! are neither compared nor written, so that a declaration is the same wherever it stands.
+//! Origins are kept only for the checks that need to know what the operator registered; they are
+//! neither compared nor written, so that a declaration is the same wherever it stands.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{EnvName, GuestName, ImageName, RelativePath, ServiceName, TaskName};
 
 use super::error::Position;
+
+/// Where something was declared. All origins are equal: where a thing stood is no part of it.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    pub file: Arc<str>,
+    pub at: Position,
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Origin {}
 
 /// One entry of `tasks:`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +46,9 @@ pub struct DeclaredTask {
     pub variables: TaskVariables,
     pub authorizations: Vec<Authorization>,
     pub airlock: Airlock,
+    /// Where `type` stands.
+    #[serde(skip)]
+    pub origin: Origin,
 }
 
 /// What carries the task out.
@@ -105,35 +126,23 @@ pub struct TaskHooks {
 }
 
 /// A way to a service, and to nothing else.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Relationship {
     pub service: ServiceName,
     /// None for the service's own.
     pub endpoint: Option<String>,
     #[serde(skip)]
-    pub at: Position,
-}
-
-impl PartialEq for Relationship {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.service, &self.endpoint) == (&other.service, &other.endpoint)
-    }
+    pub origin: Origin,
 }
 
 /// A directory that the task may write to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
     pub source: MountSource,
     /// Where in the source the mount points; the mount's own path when nothing is said.
     pub source_path: RelativePath,
     #[serde(skip)]
-    pub at: Position,
-}
-
-impl PartialEq for Mount {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.source, &self.source_path) == (&other.source, &other.source_path)
-    }
+    pub origin: Origin,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

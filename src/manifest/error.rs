@@ -61,9 +61,10 @@ pub struct ManifestError {
 }
 
 impl ManifestError {
-    pub(super) fn new(mut mistakes: Vec<Mistake>) -> Self {
-        mistakes.sort_by_key(|mistake| mistake.at);
-        let more = mistakes.len().saturating_sub(limits::MANIFEST_MISTAKES);
+    /// `more` were found beyond those given.
+    pub(super) fn new(mut mistakes: Vec<Mistake>, more: usize) -> Self {
+        mistakes.sort_by(|a, b| (&a.file, a.at).cmp(&(&b.file, b.at)));
+        let more = more + mistakes.len().saturating_sub(limits::MANIFEST_MISTAKES);
         mistakes.truncate(limits::MANIFEST_MISTAKES);
         Self { mistakes, more }
     }
