@@ -294,7 +294,14 @@ fn stdin(reader: &mut Reader, place: &Place) -> Option<Stdin> {
     let keys = reader.keys(place, &STDIN)?;
     match (keys.get("text"), keys.get("file")) {
         (Some(text), None) => reader.text(text, limits::STDIN_BYTES).map(|text| Stdin::Text(text.to_owned())),
-        (None, Some(file)) => reader.path(file).map(Stdin::File),
+        (None, Some(file)) => {
+            let path = reader.path(file)?;
+            if path.as_str().is_empty() {
+                reader.wrong(file, "the source's root stands here", "the path of a file is expected");
+                return None;
+            }
+            Some(Stdin::File(path))
+        }
         (Some(_), Some(_)) | (None, None) => {
             reader.wrong(place, "standard input has not one source", "either `text` or `file` is expected");
             None

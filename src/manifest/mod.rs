@@ -157,8 +157,28 @@ const TOP: Schema = Schema {
         ("test_defaults", "has no effect: there are no modules to test here"),
         ("tests", "has no effect: there are no modules to test here"),
     ],
-    refused: &[],
+    refused: MISPLACED,
 };
+
+/// What is often written one level too high.
+const MISPLACED: &[(&str, &str)] = &[
+    ("before_init", BELOW_STACKS),
+    ("after_init", BELOW_STACKS),
+    ("before_plan", BELOW_STACKS),
+    ("after_plan", BELOW_STACKS),
+    ("before_apply", BELOW_STACKS),
+    ("after_apply", BELOW_STACKS),
+    ("before_perform", BELOW_STACKS),
+    ("after_perform", BELOW_STACKS),
+    ("before_destroy", BELOW_STACKS),
+    ("after_destroy", BELOW_STACKS),
+    ("after_run", BELOW_STACKS),
+    ("environment", BELOW_STACKS),
+    ("project_root", BELOW_STACKS),
+    ("runner_image", BELOW_STACKS),
+    ("terraform_version", BELOW_STACKS),
+];
+const BELOW_STACKS: &str = "it belongs below `stack_defaults` or `stacks.<slug>`";
 
 /// Finds and reads the configuration of a source; None when it has none.
 ///

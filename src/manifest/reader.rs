@@ -88,21 +88,27 @@ impl Reader {
         Origin { file: Arc::clone(&self.file), at: self.lines.nearest(at) }
     }
 
-    /// The notes, and the mistakes if there are any.
-    pub(super) fn finish(self) -> (Vec<Note>, Option<ManifestError>) {
+    /// The notes, in the order of the file, and the mistakes if there are any.
+    pub(super) fn finish(mut self) -> (Vec<Note>, Option<ManifestError>) {
+        self.notes.sort_by_key(|note| note.at);
         let error = (!self.mistakes.is_empty()).then(|| ManifestError::new(self.mistakes, self.more));
         (self.notes, error)
     }
 
     // ── Mistakes and notes ──────────────────────────────────────────────────────────────────
     pub(super) fn flaw(&mut self, flaw: Flaw) {
-        if self.mistakes.len() >= limits::MANIFEST_MISTAKES {
+        if self.full() {
             self.more += 1;
             return;
         }
         let Flaw { at, path, what, why, hint } = flaw;
         let at = self.lines.nearest(at);
         self.mistakes.push(Mistake { file: self.file.to_string(), at, path, what, why, hint });
+    }
+
+    /// Whether further mistakes are only counted.
+    fn full(&self) -> bool {
+        self.mistakes.len() >= limits::MANIFEST_MISTAKES
     }
 
     fn place_flaw(&mut self, at: Position, path: &str, what: String, why: &str, hint: Option<String>) {
@@ -166,6 +172,10 @@ impl Reader {
     }
 
     fn unknown_key(&mut self, entry: &Place, schema: &Schema) {
+        if self.full() {
+            self.more += 1;
+            return;
+        }
         let hint = match near(&entry.key, schema.known) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known are {}", schema.known.join(", ")),
@@ -367,11 +377,11 @@ fn find<'t, T>(table: &'t [(&str, T)], key: &str) -> Option<&'t (&'t str, T)> {
 
 /// The word that was probably meant.
 pub(super) fn near<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
-    const LONGEST: usize = 64;
-    if word.chars().count() > LONGEST {
-        return None;
-    }
-    let allowed = (word.chars().count() / 3).max(1);
+    let allowed = match word.chars().count() {
+        // Of so few letters any word is near, of so many none.
+        0..=2 | 65.. => return None,
+        chars => chars / 3,
+    };
     words
         .iter()
         .map(|known| (strsim::damerau_levenshtein(&word.to_ascii_lowercase(), known), *known))

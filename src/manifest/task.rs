@@ -26,6 +26,8 @@ const TASK: Schema = Schema {
         ("workers", "a task is one command that runs to completion"),
         ("crons", "a task runs when it is triggered; schedules are set on the stack"),
         ("dependencies", "install what the task needs in `hooks.build`"),
+        ("command", "it is `run.command`"),
+        ("timeout", "it is `run.timeout`"),
         ("stack", "a task has one `type`; install more in `hooks.build`, or use an image"),
     ],
 };

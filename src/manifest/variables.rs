@@ -75,8 +75,10 @@ fn variable_text(reader: &mut Reader, entry: &Place) -> Option<String> {
 }
 
 fn note_reserved(reader: &mut Reader, entry: &Place) {
+    /// The one that is meant to be set.
+    const SWITCH: &str = "AIRLOCK_SKIP_APPLYING";
     let upper = entry.key.to_ascii_uppercase();
-    if upper.starts_with("AIRLOCK_") || upper.starts_with("PLATFORM_") {
+    if upper != SWITCH && (upper.starts_with("AIRLOCK_") || upper.starts_with("PLATFORM_")) {
         reader.note(entry, "has no effect where Airlock sets a variable of this name itself");
     }
 }
