@@ -28,6 +28,7 @@
 //! | [`workspace`] | the tree that a run works in, open or sealed |
 //! | [`mask`] | the streaming masker: no secret reaches a log |
 //! | [`log`] | log files: written, followed, paged, compressed |
+//! | [`manifest`] | `.airlock/config.yaml` and its relatives: declared tasks, runtime configuration |
 //! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
 //! | [`scheduler`] | what happens without anybody asking |
 //! | [`queries`] | use cases that read |
@@ -48,6 +49,7 @@ pub mod http;
 pub mod live;
 pub mod log;
 pub mod machine;
+pub mod manifest;
 pub mod mask;
 pub mod protocol;
 pub mod queries;

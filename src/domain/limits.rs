@@ -29,6 +29,8 @@ pub const VARIABLE_BYTES: usize = 120 * KIB as usize;
 pub const STACK_NAME_CHARS: usize = 120;
 /// Characters of a slug.
 pub const SLUG_CHARS: usize = 63;
+/// Characters of the name of a declared task, a service, a guest, an image.
+pub const IDENTIFIER_CHARS: usize = 63;
 /// Characters of a description.
 pub const DESCRIPTION_CHARS: usize = 20_000;
 /// Labels of one stack.
@@ -83,6 +85,31 @@ pub const CHANGES_BYTES: usize = 32 * MIB as usize;
 pub const CHANGE_VALUE_BYTES: usize = 64 * KIB as usize;
 /// Bytes of variables carried to later phases by `$AIRLOCK_ENV`.
 pub const CARRIED_BYTES: usize = 256 * KIB as usize;
+
+// ── Configuration files ─────────────────────────────────────────────────────────────────────
+/// Bytes of `.airlock/config.yaml` and its relatives, and of a runtime configuration.
+pub const MANIFEST_BYTES: usize = 512 * KIB as usize;
+/// Keys and values of one file, each use of an alias counted anew.
+pub const MANIFEST_NODES: usize = 20_000;
+/// Bytes of all keys and values of one file, each use of an alias counted anew.
+pub const MANIFEST_TEXT_BYTES: usize = 2 * MIB as usize;
+/// Maps and lists within each other in one file.
+pub const MANIFEST_DEPTH: usize = 32;
+/// Bytes of one key.
+pub const MANIFEST_KEY_BYTES: usize = 512;
+/// Mistakes, and notes, that are listed of one file.
+pub const MANIFEST_MISTAKES: usize = 50;
+/// Declared tasks of one source.
+pub const TASKS_PER_SOURCE: usize = 200;
+/// Relationships, mounts, hosts, authorizations or granted names of one declared task, each.
+pub const LINKS_PER_TASK: usize = 100;
+/// Longest life of a declared task's command, and what it is when nothing is said.
+pub const TASK_WALL_MAX: Duration = Duration::from_hours(24);
+pub const TASK_WALL: Duration = Duration::from_hours(1);
+/// Words of a WASI guest's command.
+pub const GUEST_WORDS: usize = 1_000;
+/// Bytes of a guest's standard input that stands in the declaration.
+pub const STDIN_BYTES: usize = 128 * KIB as usize;
 
 // ── Execution ───────────────────────────────────────────────────────────────────────────────
 /// Wall time of a vendor phase.
