@@ -33,9 +33,7 @@ impl Actions {
         self.change(permit, deed, move |tx, moment| {
             let old = tx.get(t::NAME_TO_CREDENTIAL, new.name.as_str())?;
             let sealed = match (&new.secret, &old) {
-                (Some(secret), _) => {
-                    vault::credential(&new.name).seal(&moment.keys.get(), secret.expose().as_bytes())
-                }
+                (Some(secret), _) => vault::credential(&new.name).seal(&moment.keys.get(), secret.expose().as_bytes()),
                 (None, Some(old)) if old.kind == new.kind => old.sealed.clone(),
                 (None, _) => return Err(Refused::field("secret", "is needed").into()),
             };

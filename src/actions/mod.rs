@@ -160,8 +160,7 @@ impl Actions {
         live: Arc<Bells>,
         setup: Setup,
     ) -> Result<Self, HashFailed> {
-        let access =
-            Access {
+        let access = Access {
             passwords: Passwords::new()?,
             throttle: Throttle::default(),
             strangers: Mutex::default(),

@@ -331,9 +331,7 @@ impl Taking<'_> {
         let mut secrets: RunSecrets = self.tx.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
         let (keys, place) = (self.moment.keys.get(), vault::masks(self.run.id));
         let mut masks: Vec<Secret<String>> = match &secrets.masks {
-            Some(sealed) => {
-                serde_json::from_slice(place.open(&keys, sealed)?.expose()).map_err(super::sealed_fault)?
-            }
+            Some(sealed) => serde_json::from_slice(place.open(&keys, sealed)?.expose()).map_err(super::sealed_fault)?,
             None => Vec::new(),
         };
         masks.extend(added.iter().cloned());

@@ -238,9 +238,12 @@ fn states(tx: &Tx<'_>, keys: &Keyring, after: Option<&(u128, u64)>) -> Result<St
 
 fn credentials(tx: &Tx<'_>, keys: &Keyring, after: Option<&String>) -> Result<Step<String>, Error> {
     let mut batch = Batch::new();
-    tx.walk::<&str, Credential, &str>(t::NAME_TO_CREDENTIAL, behind(after.map(String::as_str)), Order::Up, |name, row: Credential| {
-        Ok(batch.take(name.to_owned(), row))
-    })?;
+    tx.walk::<&str, Credential, &str>(
+        t::NAME_TO_CREDENTIAL,
+        behind(after.map(String::as_str)),
+        Order::Up,
+        |name, row: Credential| Ok(batch.take(name.to_owned(), row)),
+    )?;
     batch.renew(
         |_, row| renew(keys, &vault::credential(&row.name), &mut row.sealed),
         |name, row| tx.put(t::NAME_TO_CREDENTIAL, name.as_str(), row),

@@ -120,7 +120,8 @@ async fn a_plan_that_prints_three_hundred_megabytes_is_cut_and_still_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_waits_for_the_grace_period_and_then_kills() {
-    let rig = Rig::on(Arc::new(tempfile::tempdir().unwrap()), |config| config.stop_grace = Duration::from_secs(1)).await;
+    let rig =
+        Rig::on(Arc::new(tempfile::tempdir().unwrap()), |config| config.stop_grace = Duration::from_secs(1)).await;
     let gate = Gate::new().await;
     let plan = format!("trap '' TERM; {}; sleep 1000", gate.command("plan"));
     let stack = rig.stack(json!({"name": "Shop", "vendor": {"kind": "custom", "plan": plan}}), &[]).await;
@@ -142,7 +143,8 @@ async fn silence_and_wall_time_end_a_phase_and_are_its_verdict() {
         (json!({"wall_seconds": 1}), "while :; do echo busy; sleep 0.05; done", Verdict::TimedOut { seconds: 1 }),
     ] {
         let name = format!("stack {verdict}");
-        let stack = rig.stack(json!({"name": name, "vendor": {"kind": "custom"}, "executor": {"limits": limits}}), &[]).await;
+        let stack =
+            rig.stack(json!({"name": name, "vendor": {"kind": "custom"}, "executor": {"limits": limits}}), &[]).await;
         let run = rig.task(&stack, command).await;
         let run = rig.until_state(&run, State::Failed).await;
         assert_eq!(run.reason, Some(format!("performing: {verdict}")));

@@ -69,9 +69,15 @@ async fn what_leads_out_of_a_jail_is_refused() {
     for (what, command) in [
         ("mount", "mount -t tmpfs none /tmp".to_owned()),
         ("a namespace", "unshare -U true".to_owned()),
-        ("ptrace of init", "python3 -c 'import ctypes,sys; l=ctypes.CDLL(None); sys.exit(l.ptrace(16,1,0,0)!=0)'".to_owned()),
+        (
+            "ptrace of init",
+            "python3 -c 'import ctypes,sys; l=ctypes.CDLL(None); sys.exit(l.ptrace(16,1,0,0)!=0)'".to_owned(),
+        ),
         ("a raw socket", "python3 -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)'".to_owned()),
-        ("a packet socket", "python3 -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 1)'".to_owned()),
+        (
+            "a packet socket",
+            "python3 -c 'import socket; socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 1)'".to_owned(),
+        ),
         ("the network", "python3 -c 'import socket; socket.create_connection((\"192.0.2.1\", 80), 2)'".to_owned()),
         ("killing a process of the host", format!("kill -9 {}", victim.id())),
         ("writing to the host's programs", "touch /usr/bin/x".to_owned()),
@@ -82,7 +88,8 @@ async fn what_leads_out_of_a_jail_is_refused() {
     assert!(victim.try_wait().unwrap().is_none(), "the host's process lives");
     victim.kill().unwrap();
     victim.wait().unwrap();
-    let fine = says(&rig, &stack, "python3 -c 'import socket; socket.socket(); print(1)'; touch x && echo written").await;
+    let fine =
+        says(&rig, &stack, "python3 -c 'import socket; socket.socket(); print(1)'; touch x && echo written").await;
     assert_eq!(fine, "1\nwritten\n", "the control: ordinary things work");
 }
 
@@ -103,7 +110,10 @@ async fn memory_processes_and_daemons_are_contained() {
     let many = ended(&rig, &stack, forks).await;
     assert!(many.state == State::Failed, "{:?} {}", many.verdict, rig.all_logs(&many));
 
-    let daemon = format!("(setsid {} &) ; (setsid sh -c 'trap \"\" TERM HUP; sleep 1000' &); echo started", gate.command("daemon"));
+    let daemon = format!(
+        "(setsid {} &) ; (setsid sh -c 'trap \"\" TERM HUP; sleep 1000' &); echo started",
+        gate.command("daemon")
+    );
     let run = rig.task(&stack, &format!("{daemon}; {}", gate.command("task"))).await;
     let (one, other) = (gate.knock().await, gate.knock().await);
     let (daemon, task) = if one.name == "daemon" { (one, other) } else { (other, one) };

@@ -2,9 +2,7 @@
 
 use std::path::PathBuf;
 
-use airlock::{
-    domain::{Phase, State},
-};
+use airlock::domain::{Phase, State};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 

@@ -167,7 +167,8 @@ impl Rig {
     pub async fn until_tidy(&self) {
         let mut bell = self.app.actions.bells().hear();
         let tidy = tokio::time::timeout(PATIENCE, async {
-            while !self.app.actions.chores().unwrap().is_empty() || !self.app.actions.live_chains().unwrap().is_empty() {
+            while !self.app.actions.chores().unwrap().is_empty() || !self.app.actions.live_chains().unwrap().is_empty()
+            {
                 bell.changed().await.unwrap();
             }
         });
@@ -274,6 +275,7 @@ pub fn files_below(dir: &Path) -> Vec<PathBuf> {
 
 /// The files below a directory in which a text stands in clear.
 pub fn files_with(dir: &Path, text: &str) -> Vec<PathBuf> {
-    let holds = |path: &PathBuf| fs::read(path).is_ok_and(|bytes| memchr::memmem::find(&bytes, text.as_bytes()).is_some());
+    let holds =
+        |path: &PathBuf| fs::read(path).is_ok_and(|bytes| memchr::memmem::find(&bytes, text.as_bytes()).is_some());
     files_below(dir).into_iter().filter(holds).collect()
 }

@@ -58,7 +58,9 @@ async fn after_a_rotation_the_old_key_is_of_no_use_and_waiting_runs_still_confir
     let stack = stack(&rig).await;
     let other = rig.stack(json!({"name": "Other", "vendor": {"kind": "custom"}}), &[]).await;
     let waiting = rig.unconfirmed(&stack).await;
-    let working = rig.task(&other, &format!("echo before; {}; echo ::add-mask late-mask; echo after", gate.command("task"))).await;
+    let working = rig
+        .task(&other, &format!("echo before; {}; echo ::add-mask late-mask; echo after", gate.command("task")))
+        .await;
     let knock = gate.knock().await;
     let file = rig.data().join("master.key");
     let old = MasterKey::load(&file).unwrap();
