@@ -13,7 +13,7 @@ use super::{
 pub fn latency(table: &mut Table) {
     let server = Server::new();
     server.stack("bench");
-    let mut once = || {
+    let once = || {
         let run = server.task("bench", "true");
         server.until_done(&run);
     };

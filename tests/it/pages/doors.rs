@@ -125,7 +125,7 @@ async fn an_invitation_lets_one_person_choose_a_password() {
     let site = Site::new().await;
     let permit = site.permit(Permission::ManageUsers, On::Installation);
     let new = NewUser { name: UserName::new("dana").unwrap(), admin: false, roles: vec![] };
-    let invited = site.app.actions.invite(&permit, new).await.unwrap();
+    let invited = site.app.actions.invite(&permit, new, None).await.unwrap();
     let token = invited.token.expose();
     let browser = site.stranger();
     let lost = browser.get(&format!("/setup?token={token}")).await;

@@ -113,7 +113,7 @@ impl Site {
         let roles = roles.iter().map(|(stack, role)| RoleOnStack { stack: stack.id, role: *role }).collect();
         let new = NewUser { name: UserName::new(name).unwrap(), admin, roles };
         let permit = self.permit(Permission::ManageUsers, On::Installation);
-        let invited = self.app.actions.invite(&permit, new).await.unwrap();
+        let invited = self.app.actions.invite(&permit, new, None).await.unwrap();
         let password = Secret::new(PASSWORD.to_owned());
         self.app.actions.accept_invitation(invited.token.expose(), None, password).await.unwrap();
         let browser = self.stranger();
