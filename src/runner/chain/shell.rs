@@ -89,7 +89,10 @@ impl Chain {
         let attended = attended?;
         let Outcome { verdict, command, complaint } = judge(shell, &attended);
         if let Some(complaint) = complaint {
-            desk.log.note(&complaint);
+            // A refusal is noted with the verdict.
+            if !matches!(verdict, Verdict::Refused { .. }) {
+                desk.log.note(&complaint);
+            }
             desk.produced.error_line = Some(complaint);
         }
         match self.read_carried() {

@@ -113,7 +113,7 @@ async fn killing_server_and_runner_in_an_apply_asks_a_question_and_holds_nothing
     server.post(&format!("runs/{run}/confirm"), json!({})).await;
     let knock = gate.knock().await;
     server.kill();
-    kill_runners(server.data(), None);
+    kill_runners(server.data());
     // Whatever the apply had started is dead, too.
     knock.gone().await;
 

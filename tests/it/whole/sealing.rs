@@ -20,8 +20,8 @@ fn custom() -> serde_json::Value {
         "name": "Shop",
         "vendor": {
             "kind": "custom",
-            "plan": format!("i=0; while [ $i -lt 2000 ]; do echo {MARKER}-$i; i=$((i+1)); done > made-by-plan; exit 2"),
-            "apply": "grep -c marker made-by-plan"
+            "plan": "i=0; while [ $i -lt 2000 ]; do echo 'marker-7f3a''-only-in-the-workspace'-$i; i=$((i+1)); done > made-by-plan; exit 2",
+            "apply": "test $(grep -c marker made-by-plan) = 2000"
         }
     })
 }

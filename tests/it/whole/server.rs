@@ -141,10 +141,6 @@ impl Server {
     pub fn data(&self) -> &Path {
         &self.data
     }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
 }
 
 fn client() -> reqwest::Client {
@@ -176,8 +172,8 @@ pub fn runners(data: &Path) -> Vec<i32> {
 }
 
 /// SIGKILL to every runner below a data directory, by its id.
-pub fn kill_runners(data: &Path, besides: Option<u32>) {
-    for pid in runners(data).into_iter().filter(|pid| besides.map(u32::cast_signed) != Some(*pid)) {
+pub fn kill_runners(data: &Path) {
+    for pid in runners(data) {
         let _ = rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
     }
 }

@@ -191,6 +191,8 @@ async fn a_terraform_that_is_not_there_is_named() {
     let stack = rig.stack(settings, &[("main.tf", THREE)]).await;
     let run = rig.trigger(&stack, Kind::Tracked).await;
     let run = rig.until_state(&run, State::Failed).await;
-    let told = format!("{:?} {:?}", run.reason, run.error_line);
-    assert!(told.contains("terraform-9") && told.contains("not found"), "{told}\n{}", rig.all_logs(&run));
+    assert_eq!(run.reason.as_deref(), Some("initializing: the command never ran: its program was not found"));
+    let log = rig.log(&run, Phase::Initializing);
+    assert!(log.starts_with("airlock: there is no program `terraform-9` here"), "{log}");
+    assert_eq!(log.matches("its program was not found").count(), 1, "{log}");
 }

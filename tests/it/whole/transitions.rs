@@ -172,11 +172,11 @@ async fn runner_killed_in(phase: &str, dead_server: bool) -> Run {
     let data = rig.data();
     let rig = if dead_server {
         let dir = rig.stop().await;
-        kill_runners(&data, None);
+        kill_runners(&data);
         knock.gone().await;
         Rig::on(dir, |_| {}).await
     } else {
-        kill_runners(&data, None);
+        kill_runners(&data);
         knock.gone().await;
         rig
     };
