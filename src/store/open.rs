@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -218,9 +219,13 @@ impl Opened {
         if let Backend::File(path) = &self.backend {
             self.release_ballast_below(path);
         }
-        let database = self.open_database()?;
-        migrate::run(&database, &self.backend)?;
-        Ok(Open::new(database))
+        // A damaged page makes redb panic where it is met.
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let database = self.open_database()?;
+            migrate::run(&database, &self.backend)?;
+            Ok(Open::new(database))
+        }));
+        opened.unwrap_or_else(|_| Err(Fault::Open("it is damaged; put a backup in its place".to_owned())))
     }
 
     fn open_database(&self) -> Result<Database, Fault> {

@@ -48,7 +48,7 @@ async fn an_apply_goes_on_while_the_server_is_dead_and_is_done_once() {
 
     let mut server = server.killed_and_restarted().await;
     let ended = server.until(&run, "finished").await;
-    let phases: Vec<_> = ended["phases"].as_array().unwrap().iter().map(|phase| phase["phase"].clone()).collect();
+    let phases: Vec<_> = ended["phases"].as_array().unwrap().iter().map(|phase| phase["name"].clone()).collect();
     assert_eq!(phases, ["preparing", "initializing", "planning", "preparing_apply", "applying"]);
     let log = server.log(&run).await;
     assert!(log.ends_with("before\nbetween\nafter\n"), "{log}");
@@ -140,5 +140,5 @@ async fn a_server_that_is_asked_to_end_leaves_its_runners_alone() {
     knock.let_on().await;
     let server = server.killed_and_restarted().await;
     server.until(&run, "finished").await;
-    assert_eq!(server.log(&run).await, "done\n");
+    assert!(server.log(&run).await.ends_with("\ndone\n"));
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::{
     gate::Gate,
     rig::{Rig, assert_nothing_held, config},
+    server::until_runners_are_gone,
 };
 
 /// Set for the process that has a small disk of its own.
@@ -61,9 +62,7 @@ async fn on_a_small_disk() {
     assert!(matches!(&refused, Error::Fault(airlock::actions::Fault::Full(_))), "{refused}");
     knock.let_on().await;
     // The runner ends; what it has to say cannot be stored yet, and nothing is made up.
-    while !super::server::runners(&rig.data()).is_empty() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_runners_are_gone(&rig.data()).await;
     assert_eq!(rig.run(run.id).state, State::Applying);
 
     drop(file);

@@ -77,7 +77,7 @@ async fn after_a_rotation_the_old_key_is_of_no_use_and_waiting_runs_still_confir
     // A chain that was alive meanwhile, a run that waited, and new ones.
     knock.let_on().await;
     let working = rig.until_state(&working, State::Finished).await;
-    assert_eq!(rig.log(&working, Phase::Performing), "before\nafter\n");
+    assert_eq!(rig.log(&working, Phase::Performing), "before\n::add-mask *****\nafter\n");
     let rig = rig.restart().await;
     rig.confirm(&waiting).await;
     let applied = rig.until_state(&waiting, State::Finished).await;

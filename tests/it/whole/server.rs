@@ -171,6 +171,18 @@ pub fn runners(data: &Path) -> Vec<i32> {
         .collect()
 }
 
+/// Waits until no chain's lock is held below a data directory.
+pub async fn until_runners_are_gone(data: &Path) {
+    let locks = super::rig::files_below(&data.join("runs")).into_iter().filter(|path| path.ends_with("chain.lock"));
+    for lock in locks {
+        let freed = tokio::task::spawn_blocking(move || {
+            let lock = fs::File::open(lock).unwrap();
+            rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        });
+        tokio::time::timeout(PATIENCE, freed).await.expect("the runner ends").unwrap();
+    }
+}
+
 /// SIGKILL to every runner below a data directory, by its id.
 pub fn kill_runners(data: &Path) {
     for pid in runners(data) {

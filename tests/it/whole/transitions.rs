@@ -60,14 +60,7 @@ fn settings(gate: &Gate, autodeploy: bool) -> serde_json::Value {
 
 /// Lets a run go on until it changed so many times or rests, then ends the server as it is.
 async fn cut_after(rig: Rig, run: &Run, changes: u32) -> Rig {
-    let mut bell = rig.app.actions.bells().hear_run(run.id);
-    for _ in 0..changes {
-        let now = rig.run(run.id).state;
-        if now.is_terminal() || now == State::Unconfirmed {
-            break;
-        }
-        bell.changed().await.unwrap();
-    }
+    until_changed(&rig, run, changes).await;
     rig.restart().await
 }
 
@@ -164,9 +157,8 @@ async fn runner_killed_in(phase: &str, dead_server: bool) -> Run {
         "kind": "custom",
         "init": at("init"), "plan": format!("{}; exit 2", at("plan")), "apply": at("apply"), "destroy": at("destroy")
     });
-    let hooks = json!({"after_run": [at("ending")]});
-    let stack = rig.stack(json!({"name": "Shop", "vendor": vendor, "hooks": hooks}), &[]).await;
-    let run = start(&rig, &stack, phase).await;
+    let stack = rig.stack(json!({"name": "Shop", "vendor": vendor}), &[]).await;
+    let run = start(&rig, &stack, phase, &gate.command("perform")).await;
     let knock = gate.knock().await;
     assert_eq!(knock.name, phase);
     let data = rig.data();
@@ -183,20 +175,85 @@ async fn runner_killed_in(phase: &str, dead_server: bool) -> Run {
     let ended = rig.until(&run, |run| run.state.is_terminal()).await;
     // The stack is free again, and so is everything else.
     let next = rig.task(&stack, "true").await;
-    let next = rig.until(&next, |run| run.state.is_terminal()).await;
-    let lost = phase == "ending";
-    assert!(lost || next.state == State::Finished, "{next:#?}");
+    rig.until_state(&next, State::Finished).await;
     rig.until_tidy().await;
     let _dir = rig.stop().await;
     assert_nothing_held(&data, 0);
     ended
 }
 
+/// Lets a run go on until it changed so many times or rests.
+async fn until_changed(rig: &Rig, run: &Run, changes: u32) {
+    let mut bell = rig.app.actions.bells().hear_run(run.id);
+    for _ in 0..changes {
+        let now = rig.run(run.id).state;
+        if now.is_terminal() || now == State::Unconfirmed {
+            break;
+        }
+        bell.changed().await.unwrap();
+    }
+}
+
+/// Kills the runner after so many changes of the first or of the second chain; with `dead_server`, the
+/// server goes at the same time.
+async fn runner_killed_after(changes: u32, confirmed: bool, dead_server: bool) {
+    let rig = Rig::new().await;
+    let gate = Gate::new().await;
+    let stack = rig.stack(settings(&gate, false), &[("file", "text")]).await;
+    let counted = Counted::watch(gate);
+    let run = rig.trigger(&stack, Kind::Tracked).await;
+    if confirmed {
+        let run = rig.until_state(&run, State::Unconfirmed).await;
+        rig.confirm(&run).await;
+    }
+    until_changed(&rig, &run, changes).await;
+    let data = rig.data();
+    let rig = if dead_server {
+        let dir = rig.stop().await;
+        kill_runners(&data);
+        Rig::on(dir, |_| {}).await
+    } else {
+        kill_runners(&data);
+        rig
+    };
+    let mut now = rig.until(&run, |run| run.state.is_terminal() || run.state == State::Unconfirmed).await;
+    if now.state == State::Unconfirmed {
+        rig.confirm(&now).await;
+        now = rig.until(&now, |run| run.state.is_terminal()).await;
+    }
+    let context = format!("{changes} {confirmed} {dead_server}: {now:#?}");
+    match now.state {
+        State::Finished => assert_eq!(counted.of("apply"), 1, "{context}"),
+        State::Failed => {
+            assert!(now.reason.as_deref().is_some_and(|reason| reason.starts_with("lost")), "{context}");
+            assert!(counted.of("apply") <= 1, "{context}");
+            assert!(counted.of("apply") == 0 || now.unacknowledged, "{context}");
+        }
+        _ => panic!("{context}"),
+    }
+    let next = rig.task(&stack, "true").await;
+    rig.until_state(&next, State::Finished).await;
+    rig.until_tidy().await;
+    let _dir = rig.stop().await;
+    assert_nothing_held(&data, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_killed_after_any_transition_leaves_nothing_behind() {
+    for confirmed in [false, true] {
+        for dead_server in [false, true] {
+            for changes in 0..9 {
+                runner_killed_after(changes, confirmed, dead_server).await;
+            }
+        }
+    }
+}
+
 /// A run that comes to the phase.
-async fn start(rig: &Rig, stack: &Stack, phase: &str) -> Run {
+async fn start(rig: &Rig, stack: &Stack, phase: &str, perform: &str) -> Run {
     match phase {
         "init" | "plan" => rig.trigger(stack, Kind::Tracked).await,
-        "perform" => rig.task(stack, "true").await,
+        "perform" => rig.task(stack, perform).await,
         _ => {
             let kind = if phase == "destroy" { Kind::Destroy } else { Kind::Tracked };
             let run = rig.trigger(stack, kind).await;
@@ -215,7 +272,7 @@ async fn a_run_whose_runner_is_killed_fails_as_lost_in_every_phase() {
             assert_eq!((run.state, run.reason.as_deref()), (State::Failed, Some("lost")), "{phase} {dead_server}");
             assert!(!run.unacknowledged);
         }
-        for phase in ["apply", "destroy"] {
+        for phase in ["apply", "destroy", "perform"] {
             let run = runner_killed_in(phase, dead_server).await;
             let reason = Some("lost: what it changed is unknown");
             assert_eq!((run.state, run.reason.as_deref()), (State::Failed, reason), "{phase} {dead_server}");
