@@ -95,6 +95,10 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
     if !stepped.run.sealed {
         run.sealed = None;
     }
+    if stepped.run.state == State::Unconfirmed {
+        // A plan that has become stale meanwhile is refused by its serial.
+        release_state_lock(tx, &run)?;
+    }
     if stepped.run.state != run.state {
         run.state = stepped.run.state;
         run.blocked_by = None;
@@ -231,6 +235,11 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
     let state_lock = tx.get(t::STACK_TO_STATE_LOCK, stack.id.number())?.filter(|lock| lock.run.is_none());
     let system = Moment { actor: ActorName::system(), ..moment.clone() };
     for run in runs {
+        if matches!(run.state, State::Confirmed | State::ReplanRequested) {
+            let mut run = run;
+            note_block(tx, &mut run, state_lock.as_ref().map(held_state))?;
+            continue;
+        }
         if !matches!(run.state, State::Queued | State::Ready) {
             continue;
         }
@@ -299,7 +308,11 @@ fn held_back(
     {
         return Some(holder.clone());
     }
-    state_lock.map(|lock| BlockedBy::State { by: lock.by.name.clone() })
+    state_lock.map(held_state)
+}
+
+fn held_state(lock: &record::StateLock) -> BlockedBy {
+    BlockedBy::State { by: lock.by.clone() }
 }
 
 /// Gives free slots to the runs that only lack one, in the order of the queue.
@@ -317,7 +330,7 @@ fn first_in_queue(tx: &Tx<'_>, free: bool) -> Result<Option<Run>, Fault> {
     let mut seqs = Vec::new();
     tx.walk_index(t::QUEUE_RUN, (0, 0, 0)..=(u8::MAX, u8::MAX, u64::MAX), Order::Up, |(_, class, seq)| {
         let slotless = class == Kind::OnDemand.class();
-        if free || slotless {
+        if (free || slotless) && !waits_for_state(tx, seq)? {
             seqs.push(seq);
             return Ok(ControlFlow::Break(()));
         }
@@ -326,7 +339,14 @@ fn first_in_queue(tx: &Tx<'_>, free: bool) -> Result<Option<Run>, Fault> {
     Ok(tx.runs_of(&seqs)?.pop())
 }
 
+/// Whether a person holds the lock of the state that a run would change.
+fn waits_for_state(tx: &Tx<'_>, seq: u64) -> Result<bool, Fault> {
+    let Some(run) = tx.get(t::SEQ_TO_RUN, seq)?.filter(|run: &Run| run.kind.is_blocking()) else { return Ok(false) };
+    Ok(tx.get(t::STACK_TO_STATE_LOCK, run.stack.number())?.is_some_and(|lock| lock.run.is_none()))
+}
+
 fn claim(tx: &Tx<'_>, moment: &Moment, mut run: Run) -> Result<(), Error> {
+    take_state_lock(tx, moment, &run)?;
     if run.uid.is_none()
         && let Some(range) = moment.setup.uids
     {
@@ -336,6 +356,17 @@ fn claim(tx: &Tx<'_>, moment: &Moment, mut run: Run) -> Result<(), Error> {
     }
     transition(tx, moment, run, Event::Claimed, Why::default())?;
     Ok(())
+}
+
+/// A run that may change the managed state holds its lock from here to its verdict.
+fn take_state_lock(tx: &Tx<'_>, moment: &Moment, run: &Run) -> Result<(), Fault> {
+    let keeps_state = tx.stack(run.stack)?.is_some_and(|stack| stack.settings.vendor.has_state());
+    if !keeps_state || !run.kind.is_blocking() {
+        return Ok(());
+    }
+    let lock =
+        record::StateLock { run: Some(run.id), by: run.triggered_by.clone(), since: moment.now, info: None };
+    tx.put(t::STACK_TO_STATE_LOCK, run.stack.number(), &lock)
 }
 
 /// The lowest uid that no run has.

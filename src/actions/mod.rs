@@ -13,7 +13,7 @@
 //! | `claim` | the finished spec of a chain that is to be started |
 //! | `progress` | what runners report |
 //! | `chores` | what must be done outside the store |
-//! | `stack`, `lock`, `environment`, `upload`, `credential` | stacks and what belongs to them |
+//! | `stack`, `lock`, `environment`, `upload`, `credential`, `state` | stacks and what belongs to them |
 //! | `sign_in`, `user`, `key` | people and machines |
 //! | `audit` | the chained log |
 //!
@@ -52,6 +52,7 @@ mod once;
 mod progress;
 mod sign_in;
 mod stack;
+mod state;
 mod trigger;
 mod upload;
 mod user;
@@ -68,7 +69,9 @@ pub use once::Once;
 pub use progress::Report;
 pub use sign_in::{InvitationFor, SignIn, SignedIn};
 pub use stack::NewStack;
+pub use state::LOCKED;
 pub use trigger::{NewRun, NewTask};
+pub use upload::{Incoming, Scratch};
 pub use user::{Invited, NewUser};
 
 pub use crate::store::{
@@ -246,6 +249,12 @@ impl Actions {
         let moment = self.moment(ActorName::system());
         self.store.write(move |tx| run(tx, &moment)).await
     }
+}
+
+/// Whoever watches anything looks again, once this is durable.
+pub(crate) fn ring(tx: &Tx<'_>, moment: &Moment) {
+    let live = Arc::clone(&moment.live);
+    tx.after_commit(move || live.ring());
 }
 
 /// What was looked up is not there, or may not be seen.

@@ -171,7 +171,9 @@ impl Actions {
                 }
                 Ok(audit::append(tx, entry.clone().with(Outcome::Done, None))?)
             })
-            .await
+            .await?;
+        self.live.ring();
+        Ok(())
     }
 
     /// Ends one of the actor's own sessions, or, as an admin, anybody's.
@@ -188,7 +190,9 @@ impl Actions {
                 forget_session(tx, hash, session.holder)?;
                 Ok(audit::append(tx, entry.clone().with(Outcome::Done, None))?)
             })
-            .await
+            .await?;
+        self.live.ring();
+        Ok(())
     }
 
     /// Notes that a session or a key was used, at most once a minute.

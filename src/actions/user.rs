@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-use super::{Actions, Deed, audit, missing, sign_in};
+use super::{Actions, Deed, Once, audit, missing, ring, sign_in};
 
 /// A person who is invited.
 #[derive(Clone, Debug)]
@@ -37,13 +37,16 @@ pub struct Invited {
 
 impl Actions {
     /// Invites a person: they choose their password themselves.
-    pub async fn invite(&self, permit: &Permit, new: NewUser) -> Result<Invited, Error> {
+    pub async fn invite(&self, permit: &Permit, new: NewUser, once: Option<Once>) -> Result<Invited, Error> {
         let minted = token::invitation();
         let hash = minted.hash;
         let id = UserId::new(Ulid::generate());
         let deed = Deed::new("user.invite", format_args!("user:{}", new.name));
         let (user, expires_at) = self
             .change(permit, deed, move |tx, moment| {
+                if let Some(once) = &once {
+                    once.only_once(tx, &format!("user:{}", new.name), moment.now)?;
+                }
                 if tx.user_by_name(new.name.as_str())?.is_some() {
                     return Err(Refused::field("name", format!("`{}` is taken", new.name)).into());
                 }
@@ -90,7 +93,7 @@ impl Actions {
         roles: Vec<RoleOnStack>,
     ) -> Result<User, Error> {
         let deed = self.on_user("user.set_rights", id)?;
-        self.change(permit, deed, move |tx, _| {
+        self.change(permit, deed, move |tx, moment| {
             let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
             if user.admin && !admin {
                 leave_an_admin(tx, id)?;
@@ -101,6 +104,7 @@ impl Actions {
             user.admin = admin;
             user.roles.clone_from(&roles);
             tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
+            ring(tx, moment);
             Ok((user, Some(rights(admin, &roles))))
         })
         .await
@@ -110,7 +114,7 @@ impl Actions {
     pub async fn enable_user(&self, permit: &Permit, id: UserId, enabled: bool) -> Result<User, Error> {
         let verb = if enabled { "user.enable" } else { "user.disable" };
         let deed = self.on_user(verb, id)?;
-        self.change(permit, deed, move |tx, _| {
+        self.change(permit, deed, move |tx, moment| {
             let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
             if user.enabled && !enabled && user.admin {
                 leave_an_admin(tx, id)?;
@@ -118,6 +122,7 @@ impl Actions {
             user.enabled = enabled;
             sign_in::forget_sessions(tx, Holder::User(id), None)?;
             tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
+            ring(tx, moment);
             Ok((user, None))
         })
         .await

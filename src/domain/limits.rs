@@ -67,6 +67,10 @@ pub const PAGE_ROWS: usize = 50;
 pub const LIST_MAX: usize = 200;
 /// Rows that one filtered page may look at before it returns a cursor with fewer items.
 pub const SCAN_ROWS: usize = 5_000;
+/// Entries of the audit log that an export reads at once.
+pub const AUDIT_BLOCK: usize = 500;
+/// Bytes of a log that an answer reads at once.
+pub const LOG_BLOCK_BYTES: usize = 256 * KIB as usize;
 /// Bytes of plan JSON that is read.
 pub const PLAN_JSON_BYTES: u64 = 256 * MIB;
 /// Bytes of a custom vendor's changes file.

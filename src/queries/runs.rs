@@ -21,6 +21,8 @@ pub struct RunDetail {
     pub run: Run,
     pub history: Vec<HistoryEntry>,
     pub comments: Vec<Comment>,
+    /// Bytes of each phase's log, now.
+    pub log_bytes: Vec<u64>,
     /// The stack still exists.
     pub stack: Option<crate::store::record::Stack>,
 }
@@ -100,10 +102,15 @@ impl Queries {
     }
 
     pub fn run_detail(&self, who: &Who, id: RunId) -> Result<RunDetail> {
+        self.detail_of(self.run(who, id)?)
+    }
+
+    /// A run that was read before, with everything that belongs to it.
+    pub fn detail_of(&self, run: Run) -> Result<RunDetail> {
         let view = self.view()?;
-        let run = view.run(id)?.filter(|run| sees(who, run.stack));
-        let run = run.ok_or_else(|| not_found(format_args!("the run {id}")))?;
+        let log_bytes = run.phases.iter().map(|phase| self.log_bytes(&run, phase));
         Ok(RunDetail {
+            log_bytes: log_bytes.collect::<Result<_>>()?,
             history: view.all(t::RUN_N_TO_HISTORY, (run.seq, 0)..=(run.seq, u32::MAX))?,
             comments: view.all(t::RUN_N_TO_COMMENT, (run.seq, 0)..=(run.seq, u32::MAX))?,
             stack: view.stack(run.stack)?,

@@ -19,6 +19,7 @@ const SWEEP_EVERY: u64 = 240;
 pub async fn recover(actions: &Actions) -> Result<(), crate::actions::Error> {
     actions.look_again().await?;
     actions.sweep_sealed()?;
+    actions.clear_incoming();
     Ok(())
 }
 
