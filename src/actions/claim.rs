@@ -159,12 +159,8 @@ impl Reading<'_> {
             Phase::Preparing => {
                 Step::Prepare(Prepare { source: self.fetch()?, disk_floor_bytes: limits::DISK_FLOOR_BYTES })
             }
-            Phase::PreparingApply => Step::Open(Open {
-                plan_digest: self.run.plan_digest.clone().ok_or_else(|| missing("the digest of the plan"))?,
-            }),
-            Phase::Sealing => Step::Seal(Seal {
-                plan_digest: self.run.plan_digest.clone().ok_or_else(|| missing("the digest of the plan"))?,
-            }),
+            Phase::PreparingApply => Step::Open(Open { plan_digest: self.run.plan_digest.clone() }),
+            Phase::Sealing => Step::Seal(Seal { plan_digest: self.run.plan_digest.clone() }),
             Phase::Initializing => Step::Shell(self.shell(phase, Command::Init)),
             Phase::Planning => {
                 let targets = self.run.targets.clone();
@@ -212,13 +208,27 @@ impl Reading<'_> {
             if let Some(mirror) = &setup.provider_mirror {
                 binds.push(Bind { host: mirror.clone(), inside: inside::PROVIDER_MIRROR.into(), writable: false });
             }
-            let cache = Bind { host: setup.plugin_cache.clone(), inside: inside::PLUGIN_CACHE.into(), writable: true };
-            if setup.provider_mirror.is_none() && cache.host.is_dir() {
-                binds.push(cache);
-            }
+            binds.extend(self.plugin_cache());
         }
         binds.extend(self.listed_binary().map(|(host, inside)| Bind { host, inside, writable: false }));
         binds
+    }
+
+    /// Providers that this stack downloaded before. Each stack has its own, and only runs that change
+    /// the stack write there: a preview of somebody's branch cannot leave anything for a deployment.
+    fn plugin_cache(&self) -> Option<Bind> {
+        let setup = &self.actions.setup;
+        if setup.provider_mirror.is_some() || !self.run.kind.is_blocking() {
+            return None;
+        }
+        let host = setup.plugin_cache.join(self.stack.id.to_string());
+        match make_shared(&host) {
+            Ok(()) => Some(Bind { host, inside: inside::PLUGIN_CACHE.into(), writable: true }),
+            Err(error) => {
+                tracing::warn!(%error, "providers are not cached for a run");
+                None
+            }
+        }
     }
 
     fn state_access(&self, has_state: bool) -> StateAccess {
@@ -356,6 +366,13 @@ impl Reading<'_> {
         };
         Ok(ManagedState { current, password: crypt::random_token() })
     }
+}
+
+/// A directory that every uid of this stack's runs may write to; nobody else can reach it.
+fn make_shared(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::create_dir_all(dir)?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o777))
 }
 
 /// Where operator-listed binaries are seen.

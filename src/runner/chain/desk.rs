@@ -61,7 +61,8 @@ impl Chain {
     /// Makes everything that the phase leaves durable.
     fn clear(&self, desk: Desk, phase: Phase, mut verdict: Verdict) -> (Verdict, Produced) {
         let Desk { number, mut log, mut produced, mut result } = desk;
-        if !verdict.is_success() {
+        // A log is what was printed; only what no exit code tells is added to it.
+        if verdict.exit_code().is_none() {
             log.note(&verdict.to_string());
         }
         let LogEnd { bytes, error_line, warnings } = log.finish();
