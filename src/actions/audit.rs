@@ -137,20 +137,57 @@ pub enum Verification {
     Broken { seq: u64, why: String },
 }
 
+/// Checks a log entry by entry, from its first one on.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// The number that the next entry must have.
+    expected: u64,
+    /// The hash that the next entry must name.
+    head: String,
+    broken: Option<(u64, String)>,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self { expected: 1, head: first(), broken: None }
+    }
+}
+
+impl Chain {
+    /// The next entry. Behind the first that does not fit nothing matters.
+    pub fn add(&mut self, entry: &AuditEntry) {
+        if self.broken.is_some() {
+            return;
+        }
+        if entry.seq != self.expected {
+            self.broken = Some((self.expected, format!("entry {} is missing", self.expected)));
+        } else if entry.previous != self.head {
+            let why = format!("entry {} or the one before it was changed", entry.seq);
+            self.broken = Some((entry.seq.saturating_sub(1).max(1), why));
+        } else {
+            self.head = hash_of(entry);
+            self.expected += 1;
+        }
+    }
+
+    /// Something stands where the next entry should.
+    pub fn break_off(&mut self, why: String) {
+        self.broken.get_or_insert((self.expected, why));
+    }
+
+    pub fn end(self) -> Verification {
+        match self.broken {
+            Some((seq, why)) => Verification::Broken { seq, why },
+            None => Verification::Whole { entries: self.expected - 1, head: self.head },
+        }
+    }
+}
+
 /// Walks a log from its first entry.
 pub fn verify(entries: impl IntoIterator<Item = AuditEntry>) -> Verification {
-    let mut expected = 1;
-    let mut head = first();
+    let mut chain = Chain::default();
     for entry in entries {
-        if entry.seq != expected {
-            return Verification::Broken { seq: expected, why: format!("entry {expected} is missing") };
-        }
-        if entry.previous != head {
-            let why = format!("entry {} or the one before it was changed", entry.seq);
-            return Verification::Broken { seq: entry.seq.saturating_sub(1).max(1), why };
-        }
-        head = hash_of(&entry);
-        expected += 1;
+        chain.add(&entry);
     }
-    Verification::Whole { entries: expected - 1, head }
+    chain.end()
 }

@@ -58,7 +58,7 @@ mod upload;
 mod user;
 mod vault;
 
-pub use audit::{Verification, hash_of, verify};
+pub use audit::{Chain as AuditChain, Verification, hash_of, verify};
 pub use chores::{Chores, LiveChain};
 pub use claim::{ToStart, chain_dir};
 pub use credential::NewCredential;
@@ -153,6 +153,12 @@ impl Actions {
         let access =
             Access { passwords: Passwords::new()?, throttle: Throttle::default(), strangers: Mutex::default() };
         Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access) })
+    }
+
+    /// The same, for a server that is reached at another address than was thought.
+    pub fn reached_at(mut self, public_url: String) -> Self {
+        Arc::make_mut(&mut self.setup).public_url = public_url;
+        self
     }
 
     pub fn now(&self) -> Timestamp {

@@ -19,11 +19,11 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use client::{
-    Confirm, Decide, Login, Logs, Perform, Reach, Run, RunVerb, Stack, StackVerb, Stop, Task, TaskVerb, Trigger,
-    VendorKind, Waiting,
+    Confirm, Decide, How, Login, Logs, NewStack, Perform, Reach, Run, RunVerb, Stack, StackVerb, Stop, Task, TaskVerb,
+    Trigger, VendorKind, Waiting,
 };
-pub use people::{ApiKey, ApiKeyVerb, NewSecret, Rights, RoleOn, User, UserVerb};
-pub use server::{Check, Demo, Serve, Tls};
+pub use people::{ApiKey, ApiKeyVerb, NewSecret, Place, Rights, RoleOn, User, UserVerb};
+pub use server::{Check, Demo, Serve};
 pub use tools::{Audit, AuditVerb, Completions, Man};
 
 /// Plan, seal, confirm, apply: safe infrastructure changes and untrusted tasks on one machine.

@@ -32,11 +32,9 @@ pub enum UserVerb {
         #[command(flatten)]
         rights: Rights,
         #[command(flatten)]
-        secret: NewSecret,
-        #[command(flatten)]
         place: Place,
     },
-    /// Set somebody's password on the data directory; their sessions end
+    /// Set a password on a data directory; through a server: print a link with which they choose one
     Passwd {
         name: UserName,
         #[command(flatten)]
@@ -132,8 +130,8 @@ impl FromStr for RoleOn {
 /// Where a password comes from. Never from the command line, which others can read.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct NewSecret {
-    /// Set the password to this file's first line [default: ask on the terminal]
-    #[arg(long, value_name = "FILE")]
+    /// Read the password from this file's first line [default: ask on the terminal]
+    #[arg(long, value_name = "FILE", requires = "data")]
     pub password_file: Option<PathBuf>,
 }
 
