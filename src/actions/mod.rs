@@ -74,6 +74,7 @@ pub use trigger::{NewRun, NewTask};
 pub use upload::{Incoming, Scratch};
 pub use user::{Invited, NewUser};
 
+pub use crate::crypt::Secret;
 pub use crate::store::{
     Error, Fault,
     record::{ChainAsk, Chore},
