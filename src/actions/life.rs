@@ -364,8 +364,7 @@ fn take_state_lock(tx: &Tx<'_>, moment: &Moment, run: &Run) -> Result<(), Fault>
     if !keeps_state || !run.kind.is_blocking() {
         return Ok(());
     }
-    let lock =
-        record::StateLock { run: Some(run.id), by: run.triggered_by.clone(), since: moment.now, info: None };
+    let lock = record::StateLock { run: Some(run.id), by: run.triggered_by.clone(), since: moment.now, info: None };
     tx.put(t::STACK_TO_STATE_LOCK, run.stack.number(), &lock)
 }
 

@@ -51,7 +51,8 @@ impl Once {
     pub(crate) fn only_once(&self, tx: &Tx<'_>, created: &str, now: Timestamp) -> Result<(), Error> {
         match self.seen(tx, now)? {
             Some(before) => {
-                let why = format!("this Idempotency-Key made {before} before; what is secret about it is shown only once");
+                let why =
+                    format!("this Idempotency-Key made {before} before; what is secret about it is shown only once");
                 Err(Refused::conflict(why).into())
             }
             None => self.remember(tx, created, now),

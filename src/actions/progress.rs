@@ -179,7 +179,12 @@ fn state_files(dir: &Path) -> Vec<(u32, u32, PathBuf)> {
 fn take_states(tx: &Tx<'_>, moment: &Moment, run: &Run, states: &[StoredState]) -> Result<(), Error> {
     let known = versions_by_file(tx, run.stack)?;
     for state in states.iter().filter(|state| !known.contains(&state.file)) {
-        state::append(tx, run.stack, state, state::Writer { run: Some(run.id), by: run.triggered_by.clone(), at: moment.now })?;
+        state::append(
+            tx,
+            run.stack,
+            state,
+            state::Writer { run: Some(run.id), by: run.triggered_by.clone(), at: moment.now },
+        )?;
     }
     Ok(())
 }

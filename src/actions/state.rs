@@ -181,9 +181,8 @@ impl Actions {
         self.check_keeps_state(id)?;
         let deed = self.on_stack(verb, id)?;
         let actions = self.clone();
-        let stored = tokio::task::spawn_blocking(move || {
-            actions.store_state(id, format!("{}.state", Ulid::generate()), &state)
-        });
+        let stored =
+            tokio::task::spawn_blocking(move || actions.store_state(id, format!("{}.state", Ulid::generate()), &state));
         let stored = stored.await.map_err(|error| Fault::Panicked(error.to_string()))??;
         let place = self.state_path(id, &stored.file);
         let written = self
@@ -267,7 +266,8 @@ fn check_rule(tx: &Tx<'_>, moment: &Moment, stack: &Stack, rule: &Rule, new: &St
         (Rule::Replaces, None) if stack.lock.as_ref().is_some_and(|lock| lock.by == moment.actor) => Ok(()),
         (Rule::Replaces, None) => {
             check_stack_lock(stack, moment)?;
-            Err(Refused::conflict("lock the stack first: its state may only be replaced while nobody can use it").into())
+            Err(Refused::conflict("lock the stack first: its state may only be replaced while nobody can use it")
+                .into())
         }
     }
 }
@@ -345,7 +345,8 @@ fn parse(state: &Secret<Vec<u8>>) -> Result<StateFacts, Refused> {
         return Err(Refused::new(crate::domain::RefusedKind::TooLarge, why));
     }
     // The error would quote the state, which holds secrets.
-    serde_json::from_slice(state.expose()).map_err(|_| Refused::invalid("this is not a Terraform state: JSON with a `serial`"))
+    serde_json::from_slice(state.expose())
+        .map_err(|_| Refused::invalid("this is not a Terraform state: JSON with a `serial`"))
 }
 
 /// How many elements a list has, without keeping them.

@@ -97,12 +97,7 @@ fn fault(path: &Path, error: &io::Error) -> Fault {
 
 impl Actions {
     /// Makes ready for an upload of a size that the sender may have declared.
-    pub async fn receive_upload(
-        &self,
-        permit: &Permit,
-        id: StackId,
-        declared: Option<u64>,
-    ) -> Result<Incoming, Error> {
+    pub async fn receive_upload(&self, permit: &Permit, id: StackId, declared: Option<u64>) -> Result<Incoming, Error> {
         permit.covers(id)?;
         check_size(declared.unwrap_or_default())?;
         check_room(self)?;

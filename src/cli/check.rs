@@ -129,9 +129,10 @@ fn mark(status: HostStatus, colours: bool) -> String {
 }
 
 fn as_json(report: &HostReport, config: &Config) -> Value {
-    let items = report.items.iter().map(|item| {
-        json!({"name": item.name, "status": item.status.word(), "means": item.means, "mend": item.mend})
-    });
+    let items = report
+        .items
+        .iter()
+        .map(|item| json!({"name": item.name, "status": item.status.word(), "means": item.means, "mend": item.mend}));
     json!({
         "default_isolation_works": report.default_isolation_works,
         "cgroup": report.cgroup,

@@ -48,7 +48,7 @@ async fn create(name: &UserName, rights: &Rights, expires: Option<&str>, place: 
             let permit = permitted(&app, Permission::ManageKeys)?;
             let roles = offline::roles(&app, &rights.roles)?;
             let new = NewKey { name: name.clone(), admin: rights.admin, roles, expires_at };
-            let minted = app.actions.create_key(&permit, new).await?;
+            let minted = app.actions.create_key(&permit, new, None).await?;
             json!({"id": minted.key.id, "secret": minted.secret.expose()})
         }
     };

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// What a server's threads get to end in, once it has drained.
-const THREADS_END: Duration = Duration::from_secs(2);
+pub(super) const THREADS_END: Duration = Duration::from_secs(2);
 
 pub(super) fn run(args: &Serve) -> Done {
     start_logging();

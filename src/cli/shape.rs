@@ -68,7 +68,10 @@ mod tests {
     fn numbers_of_a_plan_are_short_and_leave_out_what_is_zero() {
         let none = json!({"added": 0, "changed": 0, "deleted": 0, "replaced": 0});
         let some = json!({"added": 1, "changed": 2, "deleted": 0, "replaced": 3});
-        assert_eq!(delta(&json!({"resources": some, "outputs": {"added": 1, "changed": 0, "deleted": 4}})), "+1 ~2 ±3, outputs +1 -4");
+        assert_eq!(
+            delta(&json!({"resources": some, "outputs": {"added": 1, "changed": 0, "deleted": 4}})),
+            "+1 ~2 ±3, outputs +1 -4"
+        );
         assert_eq!(delta(&json!({"resources": none, "outputs": none})), "no changes");
         assert_eq!(delta(&Value::Null), "");
     }

@@ -33,8 +33,11 @@ pub(super) fn offline(run: RunId, data: &Path, json: bool) -> Done {
     let stopped = dispatch::stop(&data.join("runs"), run)
         .map_err(|error| Failure::failed(format_args!("{run}: its runner cannot be reached: {error}")))?;
     if !stopped {
-        return Err(Failure::new(Outcome::NotFound, format_args!("{run}: no runner of it is alive in {}", data.display()))
-            .next("the next start of the server says how the run ended"));
+        return Err(Failure::new(
+            Outcome::NotFound,
+            format_args!("{run}: no runner of it is alive in {}", data.display()),
+        )
+        .next("the next start of the server says how the run ended"));
     }
     if json {
         output::json(&json!({"id": run, "stopped": true}))?;

@@ -64,10 +64,7 @@ mod tests {
         let mut table = Table::new(&["STACK", "STATE", ""]);
         table.row(["shop", "unconfirmed", ""]);
         table.row(["platform-\u{1b}[31meu", "finished", "locked"]);
-        assert_eq!(
-            table.to_string(),
-            "STACK        STATE\nshop         unconfirmed\nplatform-eu  finished     locked"
-        );
+        assert_eq!(table.to_string(), "STACK        STATE\nshop         unconfirmed\nplatform-eu  finished     locked");
     }
 
     #[test]

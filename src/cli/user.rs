@@ -41,9 +41,8 @@ async fn add(name: &UserName, rights: &Rights, place: &Place) -> Result<(), Fail
         }
         Site::Data(app) => {
             let permit = permitted(&app, Permission::ManageUsers)?;
-            let new =
-                NewUser { name: name.clone(), admin: rights.admin, roles: offline::roles(&app, &rights.roles)? };
-            let invited = app.actions.invite(&permit, new).await?;
+            let new = NewUser { name: name.clone(), admin: rights.admin, roles: offline::roles(&app, &rights.roles)? };
+            let invited = app.actions.invite(&permit, new, None).await?;
             invitation(&app, invited)?
         }
     };

@@ -231,7 +231,8 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Web> for At<T> {
 
 /// A body as it is, of at most `most` bytes. Read it once it is known that the sender may.
 pub async fn whole(body: axum::body::Body, most: u64) -> Result<Secret<Vec<u8>>, Problem> {
-    let too_large = || Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {most} bytes"));
+    let too_large =
+        || Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {most} bytes"));
     let mut whole = Secret::new(Vec::new());
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {

@@ -93,7 +93,11 @@ impl From<Refused> for Problem {
             RefusedKind::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests"),
             RefusedKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now"),
         };
-        Self { errors: refused.fields.into(), state: refused.state.map(Into::into), ..Self::new(status, kind, title, refused.detail) }
+        Self {
+            errors: refused.fields.into(),
+            state: refused.state.map(Into::into),
+            ..Self::new(status, kind, title, refused.detail)
+        }
     }
 }
 

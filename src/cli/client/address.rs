@@ -184,7 +184,8 @@ pub(super) fn stored() -> Result<Option<Login>, Failure> {
     }
     // The parser's message could quote the token.
     toml::from_str(&text).map(Some).map_err(|_| {
-        Failure::failed(format_args!("{}: cannot be understood", path.display())).next("sign in again: `airlock login URL`")
+        Failure::failed(format_args!("{}: cannot be understood", path.display()))
+            .next("sign in again: `airlock login URL`")
     })
 }
 

@@ -1,7 +1,5 @@
 //! What a refusal or a lost connection means: an exit code, the reason, the next step.
 
-use std::error::Error as _;
-
 use reqwest::{Response, StatusCode, header};
 use serde_json::Value;
 
@@ -115,7 +113,8 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_reason_and_the_next_step_and_cannot_steer_the_terminal() {
-        let problem = json!({"status": 409, "title": "t", "detail": "run #3 is\u{1b}[2J finished", "state": "finished"});
+        let problem =
+            json!({"status": 409, "title": "t", "detail": "run #3 is\u{1b}[2J finished", "state": "finished"});
         let lines = explained(StatusCode::CONFLICT, &problem).lines().unwrap();
         assert_eq!(lines, "run #3 is finished\n  its state is finished; `airlock run show RUN` says more");
     }

@@ -24,6 +24,7 @@ use crate::{
 use super::{
     Client,
     answer::{lost, refused, stranger},
+    with_query,
 };
 
 /// The first pause before a lost connection is made again; it doubles.
@@ -133,11 +134,9 @@ impl<'c> Events<'c> {
 
     /// A connection; a server that is just starting or ending counts as none.
     async fn connect(&self) -> Result<reqwest::Result<Response>, Failure> {
-        let mut request = self.client.request(Method::GET, &format!("/runs/{}/events", self.run));
-        if let Some(after) = &self.after {
-            request = request.query(&[("after", after)]);
-        }
-        match request.send().await {
+        let after: Vec<_> = self.after.iter().map(|after| ("after", after.clone())).collect();
+        let path = with_query(&format!("/runs/{}/events", self.run), &after);
+        match self.client.request(Method::GET, &path).send().await {
             Ok(response) if response.status().is_success() => Ok(Ok(response)),
             Ok(response) if response.status().as_u16() == 503 => Ok(response.error_for_status()),
             Ok(response) => Err(refused(&self.client.base, response).await),

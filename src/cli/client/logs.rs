@@ -19,7 +19,13 @@ use super::{
 
 pub(super) async fn run(args: &Logs) -> Done {
     let client = Client::new(&args.how.reach)?;
-    let shown = if args.how.shown.json { Shown::Json } else if args.raw { Shown::Raw } else { Shown::Text };
+    let shown = if args.how.shown.json {
+        Shown::Json
+    } else if args.raw {
+        Shown::Raw
+    } else {
+        Shown::Text
+    };
     if args.follow {
         follow(&client, args, Printer::new(shown)).await?;
     } else {

@@ -93,7 +93,7 @@ impl Client {
     }
 
     pub async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, Failure> {
-        self.json(self.request(Method::GET, path).query(query).timeout(ANSWER)).await
+        self.json(self.request(Method::GET, &with_query(path, query)).timeout(ANSWER)).await
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
@@ -181,7 +181,10 @@ impl Client {
         while let Some(piece) = response.chunk().await.map_err(|error| lost(&self.base, &error))? {
             bytes.extend_from_slice(&piece);
             if bytes.len() > ANSWER_BYTES {
-                return Err(Failure::failed(format_args!("{}: an answer is larger than {ANSWER_BYTES} bytes", self.base)));
+                return Err(Failure::failed(format_args!(
+                    "{}: an answer is larger than {ANSWER_BYTES} bytes",
+                    self.base
+                )));
             }
         }
         if bytes.is_empty() {
@@ -198,4 +201,12 @@ impl Client {
         let response = answered.map_err(|error| lost(&self.base, &error))?;
         if response.status().is_success() { Ok(response) } else { Err(refused(&self.base, response).await) }
     }
+}
+
+fn with_query(path: &str, query: &[(&str, String)]) -> String {
+    if query.is_empty() {
+        return path.to_owned();
+    }
+    let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+    format!("{path}?{query}")
 }

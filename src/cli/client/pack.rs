@@ -1,7 +1,7 @@
 //! Sources as tar.gz.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -93,7 +93,7 @@ pub fn files(files: &[(&str, &str)]) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, io::Read as _};
+    use std::{collections::BTreeMap, fs::File, io::Read as _};
 
     use super::*;
 

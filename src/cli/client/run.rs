@@ -141,11 +141,8 @@ async fn show_one(run: RunId, how: &How) -> Done {
         output::json(&shown)?;
         return Ok(Outcome::Done);
     }
-    let changes = if shown["delta"].is_null() {
-        None
-    } else {
-        Some(client.get(&format!("/runs/{run}/changes"), &[]).await?)
-    };
+    let changes =
+        if shown["delta"].is_null() { None } else { Some(client.get(&format!("/runs/{run}/changes"), &[]).await?) };
     output::line(&show::run(&client, &shown, changes.as_ref()))?;
     Ok(Outcome::Done)
 }

@@ -175,9 +175,7 @@ fn sign(action: &str) -> &'static str {
 fn next(run: &Value) -> Option<String> {
     let id = text(run, "id");
     match state(run)? {
-        State::Unconfirmed => {
-            Some(format!("Next: airlock run confirm {id} --wait\n  or: airlock run discard {id}"))
-        }
+        State::Unconfirmed => Some(format!("Next: airlock run confirm {id} --wait\n  or: airlock run discard {id}")),
         state if state.look() == Look::Working => Some(format!("Next: airlock run logs {id} -f")),
         State::Failed => Some(format!("Next: airlock run logs {id}\n  or: airlock run retry {id} --wait")),
         _ => None,
@@ -256,7 +254,9 @@ mod tests {
     #[test]
     fn a_run_says_why_it_waits() {
         let run = |blocked: Value| {
-            standing(&json!({"kind": "tracked", "number": 3, "stack": "shop", "state": "queued", "blocked_by": blocked}))
+            standing(
+                &json!({"kind": "tracked", "number": 3, "stack": "shop", "state": "queued", "blocked_by": blocked}),
+            )
         };
         assert_eq!(run(Value::Null), "run #3 of shop: queued");
         assert_eq!(run(json!({"kind": "run", "run": "run_1"})), "run #3 of shop: queued, behind run_1");

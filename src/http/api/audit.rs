@@ -62,7 +62,8 @@ impl AuditParams {
 }
 
 fn time(field: &str, text: Option<&str>) -> Result<Option<Timestamp>, Refused> {
-    let read = |text: &str| text.parse().map_err(|_| Refused::field(field, "must be a time such as 2026-01-31T12:00:00Z"));
+    let read =
+        |text: &str| text.parse().map_err(|_| Refused::field(field, "must be a time such as 2026-01-31T12:00:00Z"));
     text.map(read).transpose()
 }
 

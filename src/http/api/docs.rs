@@ -17,8 +17,8 @@ use axum::{
 use utoipa::{
     PartialSchema as _,
     openapi::{
-        Components, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr, Required, ResponseBuilder,
-        SecurityRequirement,
+        Components, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr, Required,
+        ResponseBuilder, SecurityRequirement,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn},
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
@@ -47,11 +47,8 @@ pub(super) fn base() -> OpenApi {
     let description = "Plan, seal, confirm, apply: stacks, runs and tasks. Errors are RFC 9457 problems; lists are \
         `{items, next}` with `limit` (1 to 200, 50 by default) and `cursor`; unknown parameters and fields are \
         errors that name them; `Idempotency-Key` is honoured on every POST that creates something.";
-    let info = InfoBuilder::new()
-        .title("Airlock")
-        .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(description))
-        .build();
+    let info =
+        InfoBuilder::new().title("Airlock").version(env!("CARGO_PKG_VERSION")).description(Some(description)).build();
     let mut components = Components::new();
     let mut bearer = Http::new(HttpAuthScheme::Bearer);
     bearer.description = Some("An API key's secret, or a token of `/login` or `/oauth2/token`".to_owned());

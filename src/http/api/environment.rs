@@ -1,10 +1,6 @@
 //! Variables and mounted files of a stack.
 
-use axum::{
-    Json,
-    extract::DefaultBodyLimit,
-    http::StatusCode,
-};
+use axum::{Json, extract::DefaultBodyLimit, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{

@@ -42,7 +42,12 @@ struct LogParams {
 
 /// The log: phase by phase, in order, as far as it is printed. `Range` is honoured for text.
 #[utoipa::path(get, path = "/runs/{run}/log", params(LogParams), responses((status = 200, body = String, content_type = "text/plain"), (status = 206, description = "The range that was asked for"), (status = 416, description = "The range begins beyond the end")))]
-async fn log(asker: Asker, At(run): At<RunId>, Params(params): Params<LogParams>, headers: HeaderMap) -> Answer<Response> {
+async fn log(
+    asker: Asker,
+    At(run): At<RunId>,
+    Params(params): Params<LogParams>,
+    headers: HeaderMap,
+) -> Answer<Response> {
     let (run, _) = asker.may_on_run(Permission::See, run).await?;
     let only = params.phase.as_deref().map(phase).transpose()?;
     let text = asker.web.queries.log_text(&asker.who, run.id, only)?;
@@ -91,17 +96,15 @@ enum Range {
     /// None, one that is not understood, or several, which may be answered with everything.
     All,
     /// `from..to`, not empty.
-    Part {
-        from: u64,
-        to: u64,
-    },
+    Part { from: u64, to: u64 },
     /// It begins beyond the end.
     Beyond,
 }
 
 impl Range {
     fn read(header: Option<&str>, len: u64) -> Self {
-        let Some((first, last)) = header.and_then(|header| header.strip_prefix("bytes=")?.trim().split_once('-')) else {
+        let Some((first, last)) = header.and_then(|header| header.strip_prefix("bytes=")?.trim().split_once('-'))
+        else {
             return Self::All;
         };
         let (from, to) = match (first.parse::<u64>(), last.parse::<u64>()) {

@@ -66,9 +66,7 @@ impl IntoResponse for NoToken {
     fn into_response(self) -> Response {
         let (status, error, description) = match self {
             Self::Request(why) => (StatusCode::BAD_REQUEST, "invalid_request", why),
-            Self::Grant => {
-                (StatusCode::BAD_REQUEST, "unsupported_grant_type", "use api_token or client_credentials")
-            }
+            Self::Grant => (StatusCode::BAD_REQUEST, "unsupported_grant_type", "use api_token or client_credentials"),
             Self::Client => (StatusCode::UNAUTHORIZED, "invalid_client", "the API key is unknown, revoked or expired"),
             Self::Problem(problem) => return problem.into_response(),
         };

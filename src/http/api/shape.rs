@@ -333,13 +333,7 @@ impl From<&queries::Comment> for CommentShape {
 
 impl From<queries::HistoryEntry> for HistoryShape {
     fn from(entry: queries::HistoryEntry) -> Self {
-        Self {
-            state: entry.state,
-            at: entry.at,
-            actor: (&entry.actor).into(),
-            note: entry.note,
-            reason: entry.reason,
-        }
+        Self { state: entry.state, at: entry.at, actor: (&entry.actor).into(), note: entry.note, reason: entry.reason }
     }
 }
 

@@ -156,7 +156,8 @@ async fn change(
     Body { input: patch, .. }: Body<Map<String, Value>>,
 ) -> Answer<Json<StackShape>> {
     let (stack, permit) = asker.may_on(Permission::EditStack, &slug).await?;
-    let stack = asker.web.actions.edit_stack_with(&permit, stack.id, move |stack| patched(stack, patch.clone())).await?;
+    let stack =
+        asker.web.actions.edit_stack_with(&permit, stack.id, move |stack| patched(stack, patch.clone())).await?;
     shown(&asker, &stack)
 }
 

@@ -87,7 +87,9 @@ async fn door(
         "DELETE" => asked.delete().await,
         "LOCK" => asked.lock(body).await,
         "UNLOCK" => asked.unlock(body).await,
-        _ => Err(Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, "GET, POST, DELETE, LOCK and UNLOCK are taken here")),
+        _ => {
+            Err(Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, "GET, POST, DELETE, LOCK and UNLOCK are taken here"))
+        }
     }
 }
 
@@ -141,7 +143,9 @@ impl Asked {
         let info = self.document(body).await?;
         let lock = match info.as_str() {
             "" => None,
-            info => Some(serde_json::from_str::<LockInfo>(info).map_err(|_| Refused::invalid("this is no lock document"))?.id),
+            info => Some(
+                serde_json::from_str::<LockInfo>(info).map_err(|_| Refused::invalid("this is no lock document"))?.id,
+            ),
         };
         let unlocked = self.asker.web.actions.unlock_state(&self.permit, self.stack, lock).await;
         self.answer(unlocked)

@@ -159,11 +159,7 @@ struct UserPatch {
 
 /// Change what a person may do, or switch them off. Their sessions end.
 #[utoipa::path(patch, path = "/users/{user}", request_body = UserPatch, responses((status = 200, body = UserShape)))]
-async fn change(
-    asker: Asker,
-    At(named): At<String>,
-    Body { input, .. }: Body<UserPatch>,
-) -> Answer<Json<UserShape>> {
+async fn change(asker: Asker, At(named): At<String>, Body { input, .. }: Body<UserPatch>) -> Answer<Json<UserShape>> {
     let permit = asker.may_here(Permission::ManageUsers).await?;
     let mut user = find(&asker.web, &named)?;
     let actions = &asker.web.actions;

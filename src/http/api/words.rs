@@ -2,7 +2,7 @@
 
 use utoipa::openapi::{
     ArrayBuilder, ObjectBuilder, OneOfBuilder, RefOr, Schema,
-    schema::{AdditionalProperties, SchemaFormat, SchemaType, KnownFormat, Type},
+    schema::{AdditionalProperties, KnownFormat, SchemaFormat, SchemaType, Type},
 };
 
 use crate::domain::{Action, ActorKind, Kind, Phase, Role, State};
@@ -103,17 +103,7 @@ pub(super) fn role() -> Schemed {
 
 pub(super) fn actor_kind() -> Schemed {
     use ActorKind as K;
-    let all = [
-        K::User,
-        K::ApiKey,
-        K::Commit,
-        K::Tag,
-        K::Policy,
-        K::Schedule,
-        K::Run,
-        K::Task,
-        K::System,
-    ];
+    let all = [K::User, K::ApiKey, K::Commit, K::Tag, K::Policy, K::Schedule, K::Run, K::Task, K::System];
     one_of(all.map(K::word))
 }
 
@@ -164,7 +154,8 @@ pub(super) fn maybe_delta() -> Schemed {
 }
 
 pub(super) fn changes() -> Schemed {
-    let action = || one_of([Action::Create, Action::Update, Action::Replace, Action::Delete, Action::Read].map(Action::word));
+    let action =
+        || one_of([Action::Create, Action::Update, Action::Replace, Action::Delete, Action::Read].map(Action::word));
     let resource = object(
         6,
         vec![
@@ -226,7 +217,10 @@ pub(super) fn stack(required: usize, further: Vec<(&'static str, Schemed)>) -> S
 
 fn vendor() -> Schemed {
     let terraform = |kind| {
-        object(1, vec![("kind", one_of([kind])), ("binary", optional(Type::String)), ("workspace", optional(Type::String))])
+        object(
+            1,
+            vec![("kind", one_of([kind])), ("binary", optional(Type::String)), ("workspace", optional(Type::String))],
+        )
     };
     let command = || optional(Type::String);
     let custom = vec![
@@ -295,7 +289,9 @@ mod tests {
         if let Some(cases) = schema.get("oneOf").and_then(Value::as_array) {
             let fits = |case: &&Value| match case.pointer("/properties/kind/enum/0") {
                 Some(kind) => value.get("kind") == Some(kind),
-                None => case.get("type") != Some(&json!("null")) && case.get("properties").is_some() == value.is_object(),
+                None => {
+                    case.get("type") != Some(&json!("null")) && case.get("properties").is_some() == value.is_object()
+                }
             };
             match cases.iter().find(fits) {
                 Some(case) => covers(case, value, at),
@@ -334,7 +330,10 @@ mod tests {
                 serde_json::from_value(json!({"name": "a", "vendor": vendor, "source": source})).unwrap();
             settings.executor.network = NetworkMode::Allow(vec!["a:1".to_owned()]);
             settings.hooks.after_run = vec!["true".to_owned()];
-            assert!(matches!(settings.vendor, Vendor::Terraform { .. } | Vendor::OpenTofu { .. } | Vendor::Custom { .. }));
+            assert!(matches!(
+                settings.vendor,
+                Vendor::Terraform { .. } | Vendor::OpenTofu { .. } | Vendor::Custom { .. }
+            ));
             covers(&json_of(&stack(2, Vec::new())), &serde_json::to_value(&settings).unwrap(), "stack");
         }
     }
