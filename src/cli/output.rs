@@ -66,11 +66,12 @@ pub fn columns() -> Option<usize> {
     out.is_terminal().then(|| rustix::termios::tcgetwinsize(&out).ok())?.map(|size| usize::from(size.ws_col).max(40))
 }
 
-/// A number of milliseconds for people: `0.4 s`, `12 s`, `3m 05s`, `2h 01m`.
+/// A number of milliseconds for people: `45 ms`, `4.5 s`, `12 s`, `3m 05s`, `2h 01m`.
 pub fn span(millis: u64) -> String {
     let seconds = millis / 1_000;
     match seconds {
-        0..10 => format!("{}.{} s", seconds, millis % 1_000 / 100),
+        0 => format!("{millis} ms"),
+        1..10 => format!("{}.{} s", seconds, millis % 1_000 / 100),
         10..60 => format!("{seconds} s"),
         60..3_600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h {:02}m", seconds / 3_600, seconds % 3_600 / 60),
@@ -83,7 +84,7 @@ mod tests {
 
     #[test]
     fn spans_are_written_for_people() {
-        let spans = [0, 450, 12_000, 185_000, 7_290_000].map(span);
-        assert_eq!(spans, ["0.0 s", "0.4 s", "12 s", "3m 05s", "2h 01m"]);
+        let spans = [45, 4_500, 12_000, 185_000, 7_290_000].map(span);
+        assert_eq!(spans, ["45 ms", "4.5 s", "12 s", "3m 05s", "2h 01m"]);
     }
 }

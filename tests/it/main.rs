@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says by failing")]
 
+mod cli;
 mod direction;
 mod gallery;
 mod runner;

@@ -20,7 +20,7 @@ pub struct Reach {
     pub insecure: bool,
 }
 
-/// Sign in to a server and remember it.
+/// Sign in to a server and remember it
 ///
 /// Asks for name and password on the terminal, or reads them from standard input. Address and token
 /// are stored for you alone (0600) in $XDG_CONFIG_HOME/airlock/login.toml.
@@ -50,7 +50,7 @@ pub struct Login {
     pub reach: Reach,
 }
 
-/// Stacks: units of managed infrastructure.
+/// Stacks: list, show, create, upload to, lock
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples
@@ -81,14 +81,15 @@ pub enum StackVerb {
     },
     /// Show one stack
     Show {
+        /// The stack's slug
         stack: Slug,
         #[command(flatten)]
         how: How,
     },
-    /// Make a stack, from flags or from a JSON file
     Create(Box<NewStack>),
     /// Upload a directory or a .tar.gz as the stack's source
     Upload {
+        /// The stack's slug
         stack: Slug,
         /// A directory (without its .git), or a .tar.gz
         path: PathBuf,
@@ -97,6 +98,7 @@ pub enum StackVerb {
     },
     /// Keep others from changing a stack
     Lock {
+        /// The stack's slug
         stack: Slug,
         /// Why, for the others
         #[arg(long, value_name = "TEXT")]
@@ -106,13 +108,14 @@ pub enum StackVerb {
     },
     /// Let others change the stack again
     Unlock {
+        /// The stack's slug
         stack: Slug,
         #[command(flatten)]
         how: How,
     },
 }
 
-/// Make a stack.
+/// Make a stack, from flags or from a JSON file
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples
@@ -180,7 +183,7 @@ pub enum VendorKind {
     Custom,
 }
 
-/// Runs: everything that changes a stack.
+/// Runs: trigger, follow, confirm, discard, stop
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples
@@ -196,7 +199,6 @@ pub struct Run {
 
 #[derive(Debug, Subcommand)]
 pub enum RunVerb {
-    /// Start a run on a stack
     Trigger(Trigger),
     /// List runs, the newest first
     List {
@@ -214,31 +216,30 @@ pub enum RunVerb {
     },
     /// Show one run and what it would change
     Show {
+        /// The run's id, such as run_01K9…
         run: RunId,
         #[command(flatten)]
         how: How,
     },
-    /// Apply what an unconfirmed run has planned
     Confirm(Confirm),
     /// Drop an unconfirmed run; its sealed workspace is destroyed
     Discard(Decide),
-    /// Stop a run that has not begun to change anything
     Stop(Stop),
     /// Cancel a run that has not started
     Cancel(Decide),
     /// The same again: a new run that links back
     Retry {
+        /// The run's id, such as run_01K9…
         run: RunId,
         #[command(flatten)]
         waiting: Waiting,
         #[command(flatten)]
         how: How,
     },
-    /// Print what a run printed
     Logs(Logs),
 }
 
-/// Start a run.
+/// Start a run on a stack
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples
@@ -246,6 +247,7 @@ Examples
   airlock run trigger shop --kind proposed --commit 4f2a9c1b --wait
   airlock run trigger shop -f --message \"new certificates\"")]
 pub struct Trigger {
+    /// The stack's slug
     pub stack: Slug,
     /// tracked (a deployment), proposed (a preview), destroy
     #[arg(long, value_name = "KIND", default_value = "tracked", value_parser = trigger_kind)]
@@ -276,9 +278,10 @@ pub struct Waiting {
     pub follow: bool,
 }
 
-/// Confirm a run.
+/// Apply what an unconfirmed run has planned
 #[derive(Debug, clap::Args)]
 pub struct Confirm {
+    /// The run's id, such as run_01K9…
     pub run: RunId,
     /// Why, for the others
     #[arg(long, value_name = "TEXT")]
@@ -295,6 +298,7 @@ pub struct Confirm {
 /// Decide about a run.
 #[derive(Debug, clap::Args)]
 pub struct Decide {
+    /// The run's id, such as run_01K9…
     pub run: RunId,
     /// Why, for the others
     #[arg(long, value_name = "TEXT")]
@@ -303,12 +307,13 @@ pub struct Decide {
     pub how: How,
 }
 
-/// Stop a run that has not begun to change anything.
+/// Stop a run that has not begun to change anything
 ///
 /// With --offline the runner itself is asked, for when the server is down; the server learns of it
 /// when it is back. The runner then stops whatever phase it is in, applying included.
 #[derive(Debug, clap::Args)]
 pub struct Stop {
+    /// The run's id, such as run_01K9…
     pub run: RunId,
     /// Why, for the others
     #[arg(long, value_name = "TEXT", conflicts_with = "offline")]
@@ -323,12 +328,13 @@ pub struct Stop {
     pub how: How,
 }
 
-/// Print what a run printed.
+/// Print what a run printed
 ///
 /// Colours stay on a terminal; other control sequences never reach it. With --follow new text comes
 /// as it is printed, exactly once, also when the server restarts meanwhile.
 #[derive(Debug, clap::Args)]
 pub struct Logs {
+    /// The run's id, such as run_01K9…
     pub run: RunId,
     /// Only this phase's
     #[arg(long, value_name = "PHASE", value_parser = phase)]
@@ -343,7 +349,9 @@ pub struct Logs {
     pub how: How,
 }
 
-/// Tasks: one command on a stack, while nothing else may change it.
+/// Tasks: one command on a stack
+///
+/// While a task runs nothing else changes the stack.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples
@@ -357,7 +365,6 @@ pub struct Task {
 
 #[derive(Debug, Subcommand)]
 pub enum TaskVerb {
-    /// Perform a command on the stack's initialized workspace
     Perform(Perform),
     /// List tasks, the newest first
     List {
@@ -371,7 +378,7 @@ pub enum TaskVerb {
     },
 }
 
-/// Perform a command.
+/// Perform a command on the stack's initialized workspace
 ///
 /// One argument is given to `sh -c` as it stands. Several are quoted first, so that the command gets
 /// exactly these arguments.
@@ -381,6 +388,7 @@ Examples
   airlock task perform shop --wait -- terraform state list
   airlock task perform shop --follow -- 'psql -c \"select 1\" && echo reachable'")]
 pub struct Perform {
+    /// The stack's slug
     pub stack: Slug,
     /// Do not initialize the workspace first
     #[arg(long)]

@@ -56,31 +56,20 @@ pub struct Args {
     pub verb: Verb,
 }
 
+/// The verbs, each described where its flags are.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Run the server
     Serve(Serve),
-    /// Run a server with example stacks, one of them waiting for you
     Demo(Demo),
-    /// Say what this host offers, and what to do about what is missing
     Check(Check),
-    /// People: invite, list, set passwords, switch off
     User(User),
-    /// API keys: make, list, revoke
     ApiKey(ApiKey),
-    /// The audit log: verify its chain, export it
     Audit(Audit),
-    /// Sign in to a server and remember it
     Login(Login),
-    /// Stacks: list, show, create, upload to, lock
     Stack(Stack),
-    /// Runs: trigger, follow, confirm, discard, stop
     Run(Run),
-    /// Tasks: one command on a stack
     Task(Task),
-    /// Print completions for a shell
     Completions(Completions),
-    /// Print the manual page
     Man(Man),
 }
 

@@ -8,7 +8,7 @@ use crate::domain::{KeyId, Role, Slug, UserName};
 
 use super::{Offline, Reach, Shown};
 
-/// People: invite, list, set passwords, switch off.
+/// People: invite, list, set passwords, switch off
 ///
 /// Through the server that `airlock login` or AIRLOCK_URL names, or on a data directory (`--data`)
 /// that no server holds.
@@ -28,6 +28,7 @@ pub struct User {
 pub enum UserVerb {
     /// Invite a person: prints a link with which they choose their password
     Add {
+        /// Name to sign in with
         name: UserName,
         #[command(flatten)]
         rights: Rights,
@@ -36,6 +37,7 @@ pub enum UserVerb {
     },
     /// Set a password on a data directory; through a server: print a link with which they choose one
     Passwd {
+        /// Name to sign in with
         name: UserName,
         #[command(flatten)]
         secret: NewSecret,
@@ -49,13 +51,14 @@ pub enum UserVerb {
     },
     /// Switch a person off; their sessions end, their runs go on
     Disable {
+        /// Name to sign in with
         name: UserName,
         #[command(flatten)]
         place: Place,
     },
 }
 
-/// API keys for programs: made once, shown once, revoked.
+/// API keys: make, list, revoke
 ///
 /// Through the server that `airlock login` or AIRLOCK_URL names, or on a data directory (`--data`)
 /// that no server holds.
@@ -74,6 +77,7 @@ pub struct ApiKey {
 pub enum ApiKeyVerb {
     /// Make a key; its secret is printed this once
     Create {
+        /// What it is for, such as ci
         name: UserName,
         #[command(flatten)]
         rights: Rights,
@@ -90,6 +94,7 @@ pub enum ApiKeyVerb {
     },
     /// End a key at once, with every token made from it
     Revoke {
+        /// The key's id, such as key_01K9…
         key: KeyId,
         #[command(flatten)]
         place: Place,

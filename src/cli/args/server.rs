@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Shown;
 
-/// Run the server.
+/// Run the server
 ///
 /// Prints `airlock ready at URL` when it listens. With no user yet it also prints a link with which
 /// the first admin is set up. SIGTERM drains: requests end, runs go on and are found again by the
@@ -56,7 +56,7 @@ pub struct Tls {
     pub key: Option<PathBuf>,
 }
 
-/// Run a server with example stacks.
+/// Run a server with example stacks, one of them waiting for you
 ///
 /// Makes an admin with a new password, which is printed and kept nowhere but hashed, and a shop: its
 /// first deployment, a task that has finished, and a change that waits for you to confirm it. With
@@ -76,11 +76,11 @@ pub struct Demo {
     pub listen: Option<String>,
 }
 
-/// Say what this host offers: jails, namespaces, cgroups, Landlock, disk, clock, configuration.
+/// Say what this host offers, and what to do about what is missing
 ///
-/// Tries what matters instead of guessing: it makes a jail as the server would and runs a shell in
-/// it. Ends with 1 when the default isolation cannot work here, with 64 when the configuration is
-/// wrong.
+/// Namespaces, cgroups, Landlock, disk, clock, configuration. What matters is tried instead of
+/// guessed: a jail is made as the server would, and a shell runs in it. Ends with 1 when the default
+/// isolation cannot work here, with 64 when the configuration is wrong.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(after_help = "\
 Examples

@@ -6,7 +6,9 @@ use clap::Subcommand;
 
 use super::people::Place;
 
-/// The audit log: every change and every refused attempt, each entry with the hash of the one before.
+/// The audit log: verify its chain, export it
+///
+/// It holds every change and every refused attempt, each entry with the hash of the one before.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples
@@ -37,17 +39,18 @@ pub enum AuditVerb {
     },
 }
 
-/// Print completions for a shell.
+/// Print completions for a shell
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples
   airlock completions bash > /etc/bash_completion.d/airlock
   airlock completions fish > ~/.config/fish/completions/airlock.fish")]
 pub struct Completions {
+    /// Which shell
     pub shell: clap_complete::Shell,
 }
 
-/// Print the manual page, or write one for every verb.
+/// Print the manual page, or write one for every verb
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples

@@ -16,7 +16,7 @@ pub(super) fn lost(base: &str, error: &reqwest::Error) -> Failure {
     if lower.contains("certificate") {
         return failure.next("trust the server's certificate with `--ca-cert FILE`");
     }
-    if lower.contains("tls") || lower.contains("corrupt message") {
+    if ["tls", "corrupt message", "http version"].iter().any(|sign| lower.contains(sign)) {
         return failure.next("does the server speak TLS? Try the other of http:// and https://");
     }
     if error.is_timeout() {

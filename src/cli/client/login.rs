@@ -59,7 +59,10 @@ async fn by_password(client: &mut Client, args: &Login) -> Result<Value, Failure
     };
     let password = ask("Password")?;
     let shown = json!({"username": user, "password": password.expose()});
-    let answer = client.post("/login", &shown).await?;
+    let answer = client.post("/login", &shown).await.map_err(|failure| match failure.outcome {
+        Outcome::Refused => failure.next("nothing was stored; try again"),
+        _ => failure,
+    })?;
     let token = answer["token"].as_str().ok_or_else(|| super::answer::stranger(&client.base))?;
     client.token = Some(Secret::new(token.to_owned()));
     Ok(answer["expires_at"].clone())
