@@ -61,7 +61,7 @@ mod upload;
 mod user;
 mod vault;
 
-pub use audit::{Checked, Verification, hash_of, verify, verify_on};
+pub use audit::{Chain as AuditChain, Checked, Verification, hash_of, verify, verify_on};
 pub use chores::{Chores, LiveChain};
 pub use claim::{ToStart, chain_dir};
 pub use credential::NewCredential;
@@ -167,6 +167,12 @@ impl Actions {
             rotation: Arc::default(),
         };
         Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access) })
+    }
+
+    /// The same, for a server that is reached at another address than was thought.
+    pub fn reached_at(mut self, public_url: String) -> Self {
+        Arc::make_mut(&mut self.setup).public_url = public_url;
+        self
     }
 
     pub fn now(&self) -> Timestamp {

@@ -12,7 +12,7 @@ use crate::{
     manifest::{self, Manifest, ManifestError, Mistake, Position},
 };
 
-use super::Outcome;
+use super::{Outcome, failure::Done};
 
 /// Check a configuration file: declared tasks and runtime configuration.
 #[derive(Debug, clap::Args)]
@@ -26,12 +26,12 @@ pub struct TaskCheck {
 }
 
 /// Exit codes: 0 valid, 3 not valid, 4 no file.
-pub(super) fn run(args: &TaskCheck) -> Outcome {
+pub(super) fn run(args: &TaskCheck) -> Done {
     let report = report(args);
     // If nobody reads it, nothing can be done about it.
     let _ = io::stdout().write_all(report.out.as_bytes());
     let _ = io::stderr().write_all(report.err.as_bytes());
-    report.outcome
+    Ok(report.outcome)
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -25,6 +25,11 @@ impl ChainDir {
         Ok(Self(path.to_owned()))
     }
 
+    /// One that was made before.
+    pub(super) fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
     fn lock_file(&self) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(self.0.join(file::LOCK))
     }

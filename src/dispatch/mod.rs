@@ -16,6 +16,7 @@
 mod attend;
 mod chores;
 mod dir;
+mod offline;
 mod spawn;
 
 use std::{
@@ -26,6 +27,8 @@ use std::{
 
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use offline::{living, stop};
 
 use crate::{
     actions::{Actions, ChainAsk, LiveChain},
