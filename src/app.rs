@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     actions::{Actions, Setup},
     config::{Config, Tls},
-    crypt::{Keyring, MasterKey, MasterKeyError, Secret, load_keyring},
+    crypt::{Keyring, Keys, MasterKey, MasterKeyError, Secret, load_keyring},
     dispatch::Dispatch,
     domain::{Clock, Timestamp, UserName},
     http,
@@ -84,11 +84,12 @@ impl App {
         let data = make_data(&config.data)?;
         // The store first: it knows whether another server is at work here.
         let store = Store::open(Backend::File(data.join("airlock.redb")))?;
-        let keys = Arc::new(keyring(&config, &data)?);
+        let (keyring, master_key) = keyring(&config, &data)?;
+        let keys = Keys::new(keyring);
         let live = Arc::new(Bells::default());
-        let setup = setup_of(&config, &data);
+        let setup = Setup { master_key, ..setup_of(&config, &data) };
         let slots = config.slots;
-        let actions = Actions::new(store.clone(), Arc::clone(&keys), Arc::clone(&clock), live, setup)?;
+        let actions = Actions::new(store.clone(), keys.clone(), Arc::clone(&clock), live, setup)?;
         let queries = Queries::new(store, clock, keys, data.clone(), slots);
         Ok(Self { actions, queries, config: Arc::new(config), data })
     }
@@ -104,6 +105,7 @@ fn setup_of(config: &Config, data: &Path) -> Setup {
         local_sources: config.local_sources.clone(),
         provider_mirror: config.provider_mirror.clone(),
         plugin_cache: data.join("cache").join("plugins"),
+        master_key: None,
         uids: root.then_some((config.uid_range.first, config.uid_range.last)),
         binaries: config.binaries.clone(),
         cgroup: None,
@@ -153,22 +155,24 @@ fn refuse_network(data: &Path) -> Result<(), AppError> {
     }
 }
 
-/// The master key: given, or kept in the data directory and made at the first start.
-fn keyring(config: &Config, data: &Path) -> Result<Keyring, AppError> {
+/// The master key: given, or kept in the data directory and made at the first start. With it the
+/// file that a rotation may replace.
+fn keyring(config: &Config, data: &Path) -> Result<(Keyring, Option<PathBuf>), AppError> {
     if let Some(path) = &config.master_key_file {
-        return Ok(load_keyring(path)?);
+        return Ok((load_keyring(path)?, Some(path.clone())));
     }
     if let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") {
         let path = Path::new(&dir).join("master.key");
         if path.exists() {
-            return Ok(Keyring::new(MasterKey::load_credential(&path)?));
+            return Ok((Keyring::new(MasterKey::load_credential(&path)?), None));
         }
     }
     let path = data.join("master.key");
-    match load_keyring(&path) {
-        Err(MasterKeyError::Missing { .. }) => Ok(Keyring::new(MasterKey::create(&path)?)),
-        other => Ok(other?),
-    }
+    let keyring = match load_keyring(&path) {
+        Err(MasterKeyError::Missing { .. }) => Keyring::new(MasterKey::create(&path)?),
+        other => other?,
+    };
+    Ok((keyring, Some(path)))
 }
 
 /// Serves until SIGTERM or SIGINT, then drains. Runners go on.
@@ -184,8 +188,8 @@ pub async fn serve(app: App, ready: impl FnOnce(&str)) -> Result<(), AppError> {
     tasks.spawn(dispatch.clone().run());
     tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));
     let web = http::Web::new(app.actions.clone(), app.queries.clone(), Arc::clone(&app.config), stop.child_token());
-    ready(&url);
     tell_set_up(&app, &url).await?;
+    ready(&url);
     let shut = stop.clone();
     let serving = http::serve(listener, web, stop.child_token());
     tokio::select! {
@@ -199,6 +203,8 @@ pub async fn serve(app: App, ready: impl FnOnce(&str)) -> Result<(), AppError> {
     }
     Ok(())
 }
+
+/// Where the server is found: at the port that the system chose, where none was named.
 
 async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};

@@ -19,6 +19,7 @@
 //! | [`auth`] | who somebody is, and the [`auth::Permit`] that they may do one thing |
 //! | [`actions`] | use cases that change something: one verb, one transaction |
 //! | [`runner`] | the process that carries out a chain: the jail, the log, limits, the state endpoint |
+//! | [`egress`] | the one way out: lists, resolution, forward proxy, client |
 //! | [`http`] | pages, API, events |
 //! | [`app`] | the composition root |
 //! | [`cli`] | the command line |
@@ -27,6 +28,7 @@
 //! | [`workspace`] | the tree that a run works in, open or sealed |
 //! | [`mask`] | the streaming masker: no secret reaches a log |
 //! | [`log`] | log files: written, followed, paged, compressed |
+//! | [`manifest`] | `.airlock/config.yaml` and its relatives: declared tasks, runtime configuration |
 //! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
 //! | [`scheduler`] | what happens without anybody asking |
 //! | [`queries`] | use cases that read |
@@ -42,10 +44,12 @@ pub mod config;
 pub mod crypt;
 pub mod dispatch;
 pub mod domain;
+pub mod egress;
 pub mod http;
 pub mod live;
 pub mod log;
 pub mod machine;
+pub mod manifest;
 pub mod mask;
 pub mod protocol;
 pub mod queries;

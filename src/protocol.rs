@@ -36,6 +36,7 @@ use crate::{
     domain::{
         Changes, CommitSha, Delta, Digest, EnvName, Kind, Phase, RelativePath, RunId, Slug, StackId, State, Timestamp,
         Verdict,
+        network::{Denial, Reached},
         stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
 };
@@ -431,6 +432,12 @@ pub struct Produced {
     /// Things worth knowing that did not end the phase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The hosts that it reached through the runner's proxy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<Reached>,
+    /// What it tried and was refused, where the runner could see it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denials: Vec<Denial>,
 }
 
 /// What came out of a planning phase.

@@ -15,6 +15,7 @@
 //! | `chores` | what must be done outside the store |
 //! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
 //! | `sign_in`, `user`, `key` | people and machines |
+//! | `rotate` | a new master key |
 //! | `audit` | the chained log |
 //!
 //! May not know who calls: HTTP, the command line on a data directory, the scheduler.
@@ -33,7 +34,7 @@ use crate::{
         password::{HashFailed, Passwords},
         throttle::Throttle,
     },
-    crypt::Keyring,
+    crypt::Keys,
     domain::{Clock, Refused, Timestamp, actor::ActorName, limits},
     live::Bells,
     store::{Store, Tx, record::Outcome},
@@ -50,6 +51,7 @@ mod life;
 mod lock;
 mod once;
 mod progress;
+mod rotate;
 mod sign_in;
 mod source_test;
 mod stack;
@@ -68,6 +70,7 @@ pub use environment::NewVariable;
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
 pub use progress::Report;
+pub use rotate::Rotated;
 pub use sign_in::{InvitationFor, SignIn, SignedIn};
 pub use stack::NewStack;
 pub use state::LOCKED;
@@ -92,6 +95,8 @@ pub struct Setup {
     pub local_sources: Vec<PathBuf>,
     pub provider_mirror: Option<PathBuf>,
     pub plugin_cache: PathBuf,
+    /// The file of the master key; none where somebody else keeps it.
+    pub master_key: Option<PathBuf>,
     /// Uids for jails, both ends included; none when the server is not root.
     pub uids: Option<(u32, u32)>,
     /// Binaries that stacks may name, by name.
@@ -107,7 +112,7 @@ pub struct Setup {
 #[derive(Clone, Debug)]
 pub struct Actions {
     pub(crate) store: Store,
-    pub(crate) keys: Arc<Keyring>,
+    pub(crate) keys: Keys,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) live: Arc<Bells>,
     pub(crate) setup: Arc<Setup>,
@@ -120,6 +125,8 @@ pub(crate) struct Access {
     passwords: Passwords,
     throttle: Throttle,
     strangers: Mutex<HashMap<(String, &'static str), u64>>,
+    /// Held by whoever rotates the master key.
+    rotation: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// When something happens, and who does it.
@@ -128,7 +135,8 @@ pub(crate) struct Moment {
     pub now: Timestamp,
     pub actor: ActorName,
     pub live: Arc<Bells>,
-    pub keys: Arc<Keyring>,
+    /// Ask for the keyring inside the transaction: then no rotation misses what it seals.
+    pub keys: Keys,
     pub setup: Arc<Setup>,
 }
 
@@ -147,13 +155,18 @@ impl Deed {
 impl Actions {
     pub fn new(
         store: Store,
-        keys: Arc<Keyring>,
+        keys: Keys,
         clock: Arc<dyn Clock>,
         live: Arc<Bells>,
         setup: Setup,
     ) -> Result<Self, HashFailed> {
         let access =
-            Access { passwords: Passwords::new()?, throttle: Throttle::default(), strangers: Mutex::default() };
+            Access {
+            passwords: Passwords::new()?,
+            throttle: Throttle::default(),
+            strangers: Mutex::default(),
+            rotation: Arc::default(),
+        };
         Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access) })
     }
 
@@ -179,7 +192,7 @@ impl Actions {
             now: self.now(),
             actor,
             live: Arc::clone(&self.live),
-            keys: Arc::clone(&self.keys),
+            keys: self.keys.clone(),
             setup: Arc::clone(&self.setup),
         }
     }

@@ -4,11 +4,10 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use crate::{
-    crypt::{self, Key, Keyring, Secret},
+    crypt::{self, Key, Secret},
     domain::{Phase, RunId, StackId, Timestamp, Verdict, actor::ActorName, limits},
     machine::{self, ChainEnd, Event},
     protocol::{self, PhaseResult, Produced, Record, WorkspaceLeft},
@@ -50,7 +49,6 @@ impl Actions {
     /// Takes records over. Taking the same ones again changes nothing.
     pub async fn report(&self, report: Report) -> Result<Run, Error> {
         let beside = self.read_beside(&report)?;
-        let keys = Arc::clone(&self.keys);
         self.system(move |tx, moment| {
             let run = tx.run(report.run)?.ok_or_else(|| missing(report.run))?;
             let Some(chain) = tx.chain(&run)? else { return Ok(run) };
@@ -58,7 +56,7 @@ impl Actions {
                 return Ok(run);
             }
             take_states(tx, moment, &run, &beside.states)?;
-            Taking { tx, moment, keys: &keys, beside: &beside, run, chain }.all(&report)
+            Taking { tx, moment, beside: &beside, run, chain }.all(&report)
         })
         .await
     }
@@ -76,10 +74,7 @@ impl Actions {
             take_states(tx, moment, &run, &beside.states)?;
             let before = run.clone();
             let mut run = run;
-            if let Some(open) = run.phases.last_mut().filter(|phase| phase.finished_at.is_none()) {
-                open.finished_at = Some(moment.now);
-                open.verdict = Some(Verdict::Lost);
-            }
+            close_phase(&mut run, moment);
             run.verdict = Some(Verdict::Lost);
             tx.put_run(Some(&before), &run)?;
             life::advance(tx, moment, run, Event::ChainLost { last_phase: row.last_phase }, Why::default())
@@ -87,8 +82,15 @@ impl Actions {
         .await
     }
 
-    /// A chain could not even be started, and why.
-    pub async fn chain_failed(&self, run: RunId, chain: u32, reason: String) -> Result<Run, Error> {
+    /// A chain cannot go on, and why: it could not even be started, or, where it had `begun` a phase,
+    /// what it left cannot be taken over.
+    pub async fn chain_failed(
+        &self,
+        run: RunId,
+        chain: u32,
+        reason: String,
+        begun: Option<Phase>,
+    ) -> Result<Run, Error> {
         self.system(move |tx, moment| {
             let run = tx.run(run)?.ok_or_else(|| missing(run))?;
             let Some(row) = tx.chain(&run)? else { return Ok(run) };
@@ -98,6 +100,12 @@ impl Actions {
             let before = run.clone();
             let mut run = run;
             run.verdict = Some(Verdict::Refused { reason: reason.clone() });
+            if begun.is_some() {
+                run.error_line = Some(reason.clone());
+                close_phase(&mut run, moment);
+                tx.put_run(Some(&before), &run)?;
+                return life::advance(tx, moment, run, Event::ChainLost { last_phase: begun }, Why::default());
+            }
             tx.put_run(Some(&before), &run)?;
             let end = ChainEnd {
                 last_phase: None,
@@ -122,7 +130,7 @@ impl Actions {
             return Ok(Beside::default());
         }
         let dir = chain_dir(&self.setup.data, run.id, chain.number);
-        let key = vault::chain_key(run.id, chain.number).open_key(&self.keys, &chain.key)?;
+        let key = vault::chain_key(run.id, chain.number).open_key(&self.keys.get(), &chain.key)?;
         let mut beside = Beside { results: Vec::new(), states: self.import_states(&run, &dir, &key)? };
         for record in &report.records {
             if let Record::PhaseEnded { number, produced, .. } = record
@@ -155,6 +163,14 @@ impl Actions {
     }
 }
 
+/// Nothing more comes of a phase whose runner is gone.
+fn close_phase(run: &mut Run, moment: &Moment) {
+    if let Some(open) = run.phases.last_mut().filter(|phase| phase.finished_at.is_none()) {
+        open.finished_at = Some(moment.now);
+        open.verdict = Some(Verdict::Lost);
+    }
+}
+
 fn read_result(dir: &Path, run: RunId, number: u32, key: &Key) -> Result<PhaseResult, Error> {
     let path = dir.join(protocol::file::result(number));
     let label = protocol::result_label(run, number);
@@ -179,12 +195,8 @@ fn state_files(dir: &Path) -> Vec<(u32, u32, PathBuf)> {
 fn take_states(tx: &Tx<'_>, moment: &Moment, run: &Run, states: &[StoredState]) -> Result<(), Error> {
     let known = versions_by_file(tx, run.stack)?;
     for state in states.iter().filter(|state| !known.contains(&state.file)) {
-        state::append(
-            tx,
-            run.stack,
-            state,
-            state::Writer { run: Some(run.id), by: run.triggered_by.clone(), at: moment.now },
-        )?;
+        let writer = state::Writer { run: Some(run.id), by: run.triggered_by.clone() };
+        state::append(tx, moment, run.stack, state, writer)?;
     }
     Ok(())
 }
@@ -207,7 +219,6 @@ pub(crate) fn of_stack(stack: StackId) -> std::ops::RangeInclusive<(u128, u64)> 
 struct Taking<'a> {
     tx: &'a Tx<'a>,
     moment: &'a Moment,
-    keys: &'a Keyring,
     beside: &'a Beside,
     run: Run,
     chain: Chain,
@@ -318,17 +329,17 @@ impl Taking<'_> {
 
     fn add_masks(&self, added: &[Secret<String>]) -> Result<(), Error> {
         let mut secrets: RunSecrets = self.tx.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
-        let place = vault::masks(self.run.id);
+        let (keys, place) = (self.moment.keys.get(), vault::masks(self.run.id));
         let mut masks: Vec<Secret<String>> = match &secrets.masks {
             Some(sealed) => {
-                serde_json::from_slice(place.open(self.keys, sealed)?.expose()).map_err(super::sealed_fault)?
+                serde_json::from_slice(place.open(&keys, sealed)?.expose()).map_err(super::sealed_fault)?
             }
             None => Vec::new(),
         };
         masks.extend(added.iter().cloned());
         masks.truncate(limits::ADDED_MASKS);
         let json = Secret::new(serde_json::to_vec(&masks).map_err(super::sealed_fault)?);
-        secrets.masks = Some(place.seal(self.keys, json.expose()));
+        secrets.masks = Some(place.seal(&keys, json.expose()));
         Ok(self.tx.put(t::RUN_TO_SECRETS, self.run.seq, &secrets)?)
     }
 

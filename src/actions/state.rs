@@ -5,15 +5,15 @@
 //! lock is one row that a run takes when it is claimed ([`super::life`]) and a laptop by itself;
 //! whoever holds neither cannot write.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, sync::Arc};
 
 use serde_json::value::RawValue;
 use ulid::Ulid;
 
 use crate::{
     auth::{On, Permission, Permit, permit},
-    crypt::{self, Sealed, Secret},
-    domain::{Refused, RunId, StackId, Timestamp, actor::ActorName, limits},
+    crypt::{self, Keyring, Sealed, Secret},
+    domain::{Refused, RunId, StackId, actor::ActorName, limits},
     store::{
         Error, Fault, Find, Rows, Tx,
         record::{Stack, StateLock, StateVersion},
@@ -37,12 +37,11 @@ pub(crate) struct StoredState {
     pub key: Sealed,
 }
 
-/// Who writes a version, and when.
+/// Who writes a version.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     pub run: Option<RunId>,
     pub by: ActorName,
-    pub at: Timestamp,
 }
 
 /// What a new version must fit.
@@ -59,10 +58,11 @@ impl Actions {
     pub async fn current_state(&self, permit: &Permit, id: StackId) -> Result<Option<Secret<Vec<u8>>>, Error> {
         permit.covers(id)?;
         self.check_keeps_state(id)?;
-        let Some(version) = newest_state(&self.store.read()?, id)?.filter(|version| version.size > 0) else {
-            return Ok(None);
-        };
-        self.read_state_aside(id, version).await.map(Some)
+        let (newest, keys) = self.newest_with_keys(id)?;
+        match newest.filter(|version| version.size > 0) {
+            Some(version) => self.read_state_aside(keys, id, version).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Takes the lock for a laptop. `info` is Terraform's lock document.
@@ -121,9 +121,9 @@ impl Actions {
         lock: Option<String>,
     ) -> Result<StateVersion, Error> {
         let facts = parse(&state)?;
-        let newest = newest_state(&self.store.read()?, id)?;
+        let (newest, keys) = self.newest_with_keys(id)?;
         if let Some(newest) = newest.filter(|newest| newest.size > 0 && newest.serial == facts.serial)
-            && *self.read_state_aside(id, newest.clone()).await?.expose() == *state.expose()
+            && *self.read_state_aside(keys, id, newest.clone()).await?.expose() == *state.expose()
         {
             permit.covers(id)?;
             return Ok(newest);
@@ -156,16 +156,29 @@ impl Actions {
         let old = view.get(t::STACK_SERIAL_TO_STATE, (id.number(), version))?.filter(|old| old.size > 0);
         let old = old.ok_or_else(|| missing(format_args!("version {version} of the state")))?;
         let newest = newest_state(&view, id)?.map_or(0, |newest| newest.serial);
+        let keys = self.keys.get();
         drop(view);
-        let state = self.read_state_aside(id, old).await?;
+        let state = self.read_state_aside(keys, id, old).await?;
         let state = with_serial(&state, newest + 1)?;
         self.put_state(permit, "state.rollback", id, state, Rule::Replaces).await
     }
 
+    /// The newest version, with the keys that open it.
+    fn newest_with_keys(&self, id: StackId) -> Result<(Option<StateVersion>, Arc<Keyring>), Error> {
+        let view = self.store.read()?;
+        let newest = newest_state(&view, id)?;
+        Ok((newest, self.keys.get()))
+    }
+
     /// Reads and decrypts a version away from the async threads.
-    async fn read_state_aside(&self, id: StackId, version: StateVersion) -> Result<Secret<Vec<u8>>, Error> {
+    async fn read_state_aside(
+        &self,
+        keys: Arc<Keyring>,
+        id: StackId,
+        version: StateVersion,
+    ) -> Result<Secret<Vec<u8>>, Error> {
         let actions = self.clone();
-        let read = tokio::task::spawn_blocking(move || actions.read_state(id, &version));
+        let read = tokio::task::spawn_blocking(move || actions.read_state(&keys, id, &version));
         read.await.map_err(|error| Fault::Panicked(error.to_string()))?
     }
 
@@ -189,8 +202,8 @@ impl Actions {
             .change(permit, deed, move |tx, moment| {
                 let stack = tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
                 check_rule(tx, moment, &stack, &rule, &stored)?;
-                let writer = Writer { run: None, by: moment.actor.clone(), at: moment.now };
-                let version = append(tx, id, &stored, writer)?;
+                let writer = Writer { run: None, by: moment.actor.clone() };
+                let version = append(tx, moment, id, &stored, writer)?;
                 let detail = format!("version {}, serial {}, {} bytes", version.version, version.serial, version.size);
                 Ok((version, Some(detail)))
             })
@@ -210,7 +223,7 @@ impl Actions {
         file: String,
         state: &Secret<Vec<u8>>,
     ) -> Result<StoredState, Error> {
-        let (own, wrapped) = self.keys.new_data_key(vault::state_key(stack, &file).data());
+        let (own, wrapped) = self.keys.get().new_data_key(vault::state_key(stack, &file).data());
         let place = self.state_path(stack, &file);
         let io = |error: std::io::Error| Fault::Io(format!("{}: {error}", place.display()));
         fs::create_dir_all(place.parent().unwrap_or(&place)).map_err(io)?;
@@ -236,7 +249,15 @@ impl Actions {
 }
 
 /// Adds a version behind the newest.
-pub(crate) fn append(tx: &Tx<'_>, stack: StackId, state: &StoredState, writer: Writer) -> Result<StateVersion, Fault> {
+pub(crate) fn append(
+    tx: &Tx<'_>,
+    moment: &Moment,
+    stack: StackId,
+    state: &StoredState,
+    writer: Writer,
+) -> Result<StateVersion, Error> {
+    // The file was written before the transaction, and the master key may be another since.
+    let renewed = vault::state_key(stack, &state.file).renew(&moment.keys.get(), &state.key)?;
     let version = newest_state(tx, stack)?.map_or(0, |version| version.version) + 1;
     let row = StateVersion {
         version,
@@ -244,11 +265,11 @@ pub(crate) fn append(tx: &Tx<'_>, stack: StackId, state: &StoredState, writer: W
         lineage: state.lineage.clone(),
         size: state.size,
         resources: state.resources,
-        at: writer.at,
+        at: moment.now,
         run: writer.run,
         by: writer.by,
         file: state.file.clone(),
-        key: state.key.clone(),
+        key: renewed.unwrap_or_else(|| state.key.clone()),
     };
     tx.put(t::STACK_SERIAL_TO_STATE, (stack.number(), version), &row)?;
     Ok(row)

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use super::task_check::TaskCheck;
+
 /// Plan, seal, confirm, apply: safe infrastructure changes and untrusted tasks on one machine.
 #[derive(Debug, Parser)]
 #[command(name = "airlock", version, about, arg_required_else_help = true)]
@@ -16,6 +18,20 @@ pub struct Args {
 pub enum Verb {
     /// Run the server.
     Serve(Serve),
+    /// Tasks.
+    Task(Task),
+}
+
+/// Tasks.
+#[derive(Debug, clap::Args)]
+pub struct Task {
+    #[command(subcommand)]
+    pub verb: TaskVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TaskVerb {
+    Check(TaskCheck),
 }
 
 /// Where the server keeps its data and listens.

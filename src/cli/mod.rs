@@ -6,12 +6,13 @@
 mod args;
 mod output;
 mod serve;
+mod task_check;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use args::{Args, Verb};
+use args::{Args, TaskVerb, Verb};
 
 /// What a verb came to, in the words of exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,9 @@ pub fn main() -> ExitCode {
     };
     match args.verb {
         Verb::Serve(args) => serve::run(&args),
+        Verb::Task(args) => match args.verb {
+            TaskVerb::Check(args) => task_check::run(&args),
+        },
     }
     .into()
 }

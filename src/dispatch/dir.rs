@@ -39,13 +39,6 @@ impl ChainDir {
         }
     }
 
-    /// The lock, once its holder is gone. Blocks.
-    pub(super) fn lock(&self) -> io::Result<File> {
-        let lock = self.lock_file()?;
-        rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::LockExclusive))?;
-        Ok(lock)
-    }
-
     /// The whole records from `offset` on, and where they end.
     pub(super) fn records(&self, offset: u64) -> io::Result<(Vec<Record>, u64)> {
         let mut bytes = Vec::new();

@@ -29,7 +29,7 @@ use axum::{Router, routing::get};
 use tokio_util::sync::CancellationToken;
 
 pub use problem::Problem;
-pub use serve::{ServeError, listen, serve};
+pub use serve::{Listening, ServeError, listen, serve};
 
 use crate::{actions::Actions, config::Config, queries::Queries};
 

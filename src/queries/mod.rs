@@ -19,7 +19,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     auth::Who,
-    crypt::Keyring,
+    crypt::Keys,
     domain::{Clock, Refused, StackId, Timestamp},
     log::Shared,
     store::{Fault, Snapshot, Store},
@@ -56,7 +56,7 @@ pub use crate::store::record::{
 pub struct Queries {
     store: Store,
     clock: Arc<dyn Clock>,
-    keys: Arc<Keyring>,
+    keys: Keys,
     data: PathBuf,
     slots: usize,
     /// Encoded pieces of live logs.
@@ -67,7 +67,7 @@ pub struct Queries {
 pub type Result<T> = std::result::Result<T, crate::store::Error>;
 
 impl Queries {
-    pub fn new(store: Store, clock: Arc<dyn Clock>, keys: Arc<Keyring>, data: PathBuf, slots: usize) -> Self {
+    pub fn new(store: Store, clock: Arc<dyn Clock>, keys: Keys, data: PathBuf, slots: usize) -> Self {
         Self { store, clock, keys, data, slots, pieces: Arc::default() }
     }
 
@@ -95,7 +95,7 @@ impl Queries {
 
     /// The id of the key that new secrets are encrypted with.
     pub fn master_key_id(&self) -> String {
-        self.keys.present_id().to_string()
+        self.keys.get().present_id().to_string()
     }
 }
 

@@ -17,6 +17,7 @@ mod fault;
 pub mod migrate;
 mod open;
 mod read;
+mod renew;
 pub mod record;
 mod rows;
 pub mod tables;

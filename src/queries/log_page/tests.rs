@@ -11,7 +11,7 @@ struct Sample {
 impl Sample {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let masks = Arc::new(MaskSet::default());
+        let masks = MaskSet::new(std::iter::empty::<&[u8]>(), false);
         let writer = LogWriter::create(&dir.path().join("a.log"), &dir.path().join("a.idx"), masks, 1 << 30).unwrap();
         Self { dir, writer }
     }

@@ -63,8 +63,8 @@ pub struct PhaseJail {
     /// What it sees beside its root, `/workspace` and `/run/airlock`.
     pub binds: Vec<Bind>,
     pub limits: Limits,
-    /// A port on 127.0.0.1 of the jail's network that the runner wants to serve; 0 means any.
-    pub listen: Option<u16>,
+    /// Ports on 127.0.0.1 of the jail's network that the runner wants to serve; 0 means any.
+    pub listen: Vec<u16>,
     /// Standard input is always empty.
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
@@ -142,8 +142,8 @@ impl Jailer {
         let sent = wire::send(jail.socket(), &request, &passed);
         wait_for_answer(jail.socket().as_fd())?;
         match wire::receive(jail.socket()).doing("hear from init").map_err(refused)? {
-            Some((InitReply::Ready, mut attached)) => {
-                jail.listen_on(attached.pop());
+            Some((InitReply::Ready, attached)) => {
+                jail.listen_on(attached);
                 Ok(jail)
             }
             Some((InitReply::Failed(failure), _)) => Err(refused(failure)),

@@ -24,7 +24,7 @@ use crate::domain::{Verdict, stack::Limits};
 #[derive(Debug)]
 pub struct RunningJail {
     jail: Starting,
-    listener: Option<TcpListener>,
+    listeners: Vec<TcpListener>,
     /// As polled; where a cgroup counts, that knows better.
     peak_memory_bytes: u64,
     over_memory: bool,
@@ -98,20 +98,20 @@ pub enum StopSignal {
 
 impl RunningJail {
     pub(super) fn new(jail: Starting) -> Self {
-        Self { jail, listener: None, peak_memory_bytes: 0, over_memory: false, reaped: false }
+        Self { jail, listeners: Vec::new(), peak_memory_bytes: 0, over_memory: false, reaped: false }
     }
 
     pub(super) fn socket(&self) -> &UnixStream {
         &self.jail.socket
     }
 
-    pub(super) fn listen_on(&mut self, listener: Option<OwnedFd>) {
-        self.listener = listener.map(TcpListener::from);
+    pub(super) fn listen_on(&mut self, listeners: Vec<OwnedFd>) {
+        self.listeners = listeners.into_iter().map(TcpListener::from).collect();
     }
 
-    /// The listener that [`super::PhaseJail::listen`] asked for, once.
-    pub fn take_listener(&mut self) -> Option<TcpListener> {
-        self.listener.take()
+    /// The listeners that [`super::PhaseJail::listen`] asked for, in that order, once.
+    pub fn take_listeners(&mut self) -> Vec<TcpListener> {
+        std::mem::take(&mut self.listeners)
     }
 
     /// Sends the signal to every process of the phase.

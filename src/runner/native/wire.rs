@@ -50,7 +50,7 @@ pub(super) struct InitRequest {
     pub private_network: bool,
     pub binds: Vec<Bind>,
     pub limits: Limits,
-    pub listen: Option<u16>,
+    pub listen: Vec<u16>,
     /// `tasks` files of cgroup v1.
     pub join: Vec<PathBuf>,
     /// Whether a cgroup counts the processes.
@@ -60,7 +60,7 @@ pub(super) struct InitRequest {
 /// From init.
 #[derive(Serialize, Deserialize)]
 pub(super) enum InitReply {
-    /// The jail is complete; with the listener.
+    /// The jail is complete; with the listeners.
     Ready,
     /// It is not, or its program cannot be executed.
     Failed(Failure),

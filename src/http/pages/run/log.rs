@@ -250,7 +250,7 @@ fn lines(links: &Links<'_>, window: &LogWindow, lines: Vec<LogLine>) -> Vec<Line
             at: at(line.ms),
             href: searched.then(|| links.around(line.n)),
             error: line.wrong,
-            spans: line.spans.into_iter().map(|span| Span { class: class(&span.class), text: span.text }).collect(),
+            spans: line.spans.into_iter().map(|span| Span { class: span.class, text: span.text }).collect(),
         })
         .collect()
 }
@@ -260,7 +260,7 @@ pub fn live_line(line: LogLine) -> LiveLine {
     LiveLine {
         n: line.n,
         t: at(line.ms),
-        s: line.spans.into_iter().map(|span| (class(&span.class), span.text)).collect(),
+        s: line.spans.into_iter().map(|span| (span.class, span.text)).collect(),
         e: line.wrong,
     }
 }
@@ -268,24 +268,6 @@ pub fn live_line(line: LogLine) -> LiveLine {
 /// `1.02s`, `1m 04s`: since the phase began.
 fn at(ms: u64) -> String {
     if ms < 60_000 { format!("{}.{:02}s", ms / 1_000, ms % 1_000 / 10) } else { words::span(Duration::from_millis(ms)) }
-}
-
-/// From the log's names of looks to the style sheet's.
-fn class(names: &str) -> String {
-    let known = names.split(' ').filter_map(|name| {
-        Some(match name {
-            "g" => "fg2",
-            "y" => "fg3",
-            "rd" => "fg1",
-            "b" => "fg4",
-            "m" => "d",
-            "st" => "b",
-            "u" => "u",
-            "h" => "h",
-            _ => return None,
-        })
-    });
-    known.collect::<Vec<_>>().join(" ")
 }
 
 fn first_error(part: &LogPart) -> Option<String> {
