@@ -6,7 +6,7 @@
 //! | `shield` | headers, request ids, limits, forms from elsewhere: around every request |
 //! | `extract` | who asks, from where; input that says what is wrong with it |
 //! | `problem` | refusals and faults as answers: problem+json, or a page |
-//! | [`api`] | `/api/v1`, `/oauth2/token` |
+//! | [`api`] | `/api/v1`, `/oauth2/token`, `/state/{stack}` |
 //! | [`pages`] | the pages and their forms; [`view`] what they show |
 //! | `events` | server-sent events |
 //! | [`assets`] | files of `static/` |

@@ -8,15 +8,14 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use futures_util::{Stream, stream};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Answer;
 use crate::{
     auth::Permission,
-    domain::{Phase, Refused, RunId, limits},
+    domain::{Phase, Refused, RunId, Timestamp, limits},
     http::{
         Problem, Web,
         extract::{Asker, At, Params},
@@ -138,20 +137,31 @@ fn blocks(text: Arc<LogText>, from: u64, to: u64) -> impl Stream<Item = io::Resu
 
 fn as_lines(text: LogText, offset: u64) -> Response {
     let blocks = stream::try_unfold(text.lines(offset), |mut lines| async move {
-        let (lines, read) = aside(move || {
-            let read = lines.next_lines().map_err(io::Error::other)?;
-            Ok((lines, read))
+        aside(move || {
+            let Some(read) = lines.next_lines().map_err(io::Error::other)? else { return Ok(None) };
+            let mut block = Vec::new();
+            read.iter().try_for_each(|line| write_line(&mut block, line))?;
+            Ok(Some((Bytes::from(block), lines)))
         })
-        .await?;
-        let block = |read: Vec<TextLine>| Bytes::from(read.iter().map(line).collect::<String>());
-        Ok::<_, io::Error>(read.map(|read| (block(read), lines)))
+        .await
     });
     ([(header::CONTENT_TYPE, "application/jsonl")], Body::from_stream(blocks)).into_response()
 }
 
-fn line(line: &TextLine) -> String {
-    let json = json!({"at": line.at, "phase": line.phase, "stream": line.stream, "text": line.text});
-    format!("{json}\n")
+/// A line of the log as a line of JSON.
+#[derive(Serialize)]
+struct LineShape<'l> {
+    at: Timestamp,
+    phase: Phase,
+    stream: &'static str,
+    text: &'l str,
+}
+
+fn write_line(out: &mut Vec<u8>, line: &TextLine) -> io::Result<()> {
+    let shape = LineShape { at: line.at, phase: line.phase, stream: line.stream, text: &line.text };
+    serde_json::to_writer(&mut *out, &shape)?;
+    out.push(b'\n');
+    Ok(())
 }
 
 /// Reads files away from the async threads.
