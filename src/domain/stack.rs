@@ -428,6 +428,20 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_cannot_be_listed_is_refused_with_its_reason() {
+        let mut settings: StackSettings =
+            serde_json::from_value(serde_json::json!({"name": "a", "vendor": {"kind": "custom"}})).unwrap();
+        settings.executor.network = NetworkMode::Allow(
+            ["db.internal:5432", "*.example.org", "10.0.0.0/8:80", "0x7f.1:80"].map(str::to_owned).into(),
+        );
+        let errors = settings.check();
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0].error, "`0x7f.1` is an odd spelling of an address: write 127.0.0.1");
+        settings.executor.network = NetworkMode::Allow(vec!["a.example".to_owned(); limits::ALLOWED_HOSTS + 1]);
+        assert_eq!(settings.check()[0].error, "at most 500 hosts are allowed");
+    }
+
+    #[test]
     fn limits_out_of_range_are_refused_with_the_range() {
         let mut settings: StackSettings =
             serde_json::from_value(serde_json::json!({"name": "a", "vendor": {"kind": "custom"}})).unwrap();

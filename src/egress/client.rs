@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{
     HeaderMap, Method, Request, StatusCode,
     body::Body,
-    header::{CONNECTION, HOST, HeaderValue, InvalidHeaderValue},
+    header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, InvalidHeaderValue, TRANSFER_ENCODING, USER_AGENT},
 };
 use thiserror::Error;
 use tokio::{
@@ -44,7 +44,7 @@ pub struct Call {
     pub method: Method,
     /// `http` or `https`, without credentials.
     pub url: String,
-    /// Beside `Host`, `Content-Length` and `User-Agent`.
+    /// Without `Host`, `User-Agent`, `Connection` and the framing, which are this client's.
     pub headers: HeaderMap,
     pub body: Bytes,
 }
@@ -141,9 +141,12 @@ impl Client {
         let mut request = Request::new(Full::new(call.body));
         *request.method_mut() = call.method;
         *request.uri_mut() = place.target.parse().map_err(unfit)?;
+        *request.headers_mut() = call.headers;
         let headers = request.headers_mut();
-        headers.insert(hyper::header::USER_AGENT, self.user_agent.clone());
-        headers.extend(call.headers);
+        for framing in [CONTENT_LENGTH, TRANSFER_ENCODING] {
+            headers.remove(framing);
+        }
+        headers.insert(USER_AGENT, self.user_agent.clone());
         headers.insert(HOST, place.host.parse().map_err(|_| CallError::Address("its host cannot be sent"))?);
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
         Ok(request)

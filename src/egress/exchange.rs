@@ -17,6 +17,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::limits::PROXY_HEAD_BYTES;
 
+/// Bytes that HTTP holds of one stream: a head, and what comes with it.
+pub const BUFFER: usize = 2 * PROXY_HEAD_BYTES;
+
 /// The body of an answer; the connection lives as long as it does.
 #[derive(Debug)]
 pub struct Answered {
@@ -33,7 +36,7 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (mut sender, connection) =
-        Builder::new().max_header_size(PROXY_HEAD_BYTES).handshake(TokioIo::new(stream)).await?;
+        Builder::new().max_header_size(PROXY_HEAD_BYTES).max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await?;
     // What goes wrong on the connection is told by the request or the body.
     let connection = AbortOnDropHandle::new(tokio::spawn(async move {
         let _ = connection.await;

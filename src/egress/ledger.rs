@@ -15,8 +15,8 @@ use crate::domain::{
     network::{Denial, Denied, Destination, Reached},
 };
 
-/// Characters of what was tried that are kept.
-const TRIED_CHARS: usize = 300;
+/// Characters of what was tried, and of the reason, that are kept.
+const KEPT_CHARS: usize = 500;
 /// How the entry for everything beyond the bound is called.
 const OTHERS: &str = "others";
 
@@ -110,10 +110,8 @@ impl Ledger {
         Arc::clone(&self.traffic)
     }
 
-    pub(super) fn deny(&self, what: Denied, tried: &str, reason: String) {
-        let tried: String =
-            tried.chars().take(TRIED_CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        let denial = Denial { what, tried, reason, at: self.clock.now(), count: 1 };
+    pub(super) fn deny(&self, what: Denied, tried: &str, reason: &str) {
+        let denial = Denial { what, tried: harmless(tried), reason: harmless(reason), at: self.clock.now(), count: 1 };
         if let Some(new) = self.pages().add(denial) {
             (self.heard)(&new);
         }
@@ -145,6 +143,11 @@ impl Pages {
         self.more_denials = Some(Denial { tried: OTHERS.to_owned(), reason, ..denial });
         self.more_denials.clone()
     }
+}
+
+/// Both texts may quote what a client made up.
+fn harmless(text: &str) -> String {
+    text.chars().take(KEPT_CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 fn reached(host: String, port: u16, counts: &Counts) -> Reached {

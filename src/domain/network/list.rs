@@ -35,8 +35,10 @@ enum Whom {
 
 impl Entry {
     pub fn parse(text: &str, portless: Portless) -> Result<Self, HostError> {
-        let is_network = text.contains('/') && !text.contains("://");
-        let (whom, port) = if is_network { network_and_port(text)? } else { host_and_port(text)? };
+        if text.contains("://") {
+            return Err(HostError::Unreadable(shown(text)));
+        }
+        let (whom, port) = if text.contains('/') { network_and_port(text)? } else { host_and_port(text)? };
         let port = match portless {
             Portless::Https => port.or(Some(HTTPS)),
             Portless::Any => port,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::{
     Request, Response, StatusCode,
-    body::Incoming,
+    body::{Body, Incoming},
     header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue},
     upgrade::OnUpgrade,
 };
@@ -79,7 +79,7 @@ impl Proxy {
             Ok(answer) => answer,
             Err(no) => {
                 if let Some(what) = no.denies() {
-                    self.ledger.deny(what, &asked, no.to_string());
+                    self.ledger.deny(what, &asked, &no.to_string());
                 }
                 no.answer()
             }
@@ -90,7 +90,7 @@ impl Proxy {
     pub(super) fn tell_when_spent(&self) {
         let traffic = self.ledger.traffic();
         if traffic.is_spent() {
-            self.ledger.deny(Denied::Limit, "more bytes", No::Spent(traffic.most()).to_string());
+            self.ledger.deny(Denied::Limit, "more bytes", &No::Spent(traffic.most()).to_string());
         }
     }
 
@@ -175,13 +175,18 @@ fn without_user(authority: &str) -> &str {
 
 /// A request in origin form for one host, without anything of the connection that it came on.
 fn addressed(mut request: Request<Incoming>, secure: bool, destination: &Destination) -> Request<Incoming> {
+    let is_empty = request.body().is_end_stream();
     let headers = request.headers_mut();
     head::strip(headers);
     // Framing is made from the body as it was read, not from what was said about it.
-    headers.remove(CONTENT_LENGTH);
+    let said_length = headers.remove(CONTENT_LENGTH).is_some();
     headers.remove(HOST);
     if let Some(host) = head::host_header(secure, destination) {
         headers.insert(HOST, host);
+    }
+    // Some hosts want to be told even that there is nothing.
+    if said_length && is_empty {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     *request.version_mut() = hyper::Version::HTTP_11;

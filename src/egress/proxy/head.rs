@@ -2,7 +2,7 @@
 
 use hyper::{
     HeaderMap, Method, Uri, Version,
-    header::{CONNECTION, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+    header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
     http::request::Parts,
 };
 use thiserror::Error;
@@ -43,6 +43,9 @@ pub enum Unclear {
 /// is answered here; `Proxy-Status` is this proxy's own word.
 const OWN: [&str; 6] =
     ["keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "proxy-status", "expect"];
+
+/// Characters of a wrong Host header that are shown.
+const SAID_CHARS: usize = 100;
 
 /// Reads what is wanted.
 pub fn read(head: &Parts) -> Result<Wish, Unclear> {
@@ -99,7 +102,8 @@ fn check_host(headers: &HeaderMap, wish: &Wish) -> Result<(), Unclear> {
     if means.as_ref() == Some(asked) {
         return Ok(());
     }
-    Err(Unclear::TwoHosts { asked: asked.clone(), said: String::from_utf8_lossy(host.as_bytes()).into_owned() })
+    let said = String::from_utf8_lossy(host.as_bytes()).chars().filter(|c| !c.is_control()).take(SAID_CHARS).collect();
+    Err(Unclear::TwoHosts { asked: asked.clone(), said })
 }
 
 /// Removes what is only between two neighbours: framing, upgrades, the connection's own business.
@@ -114,6 +118,10 @@ pub fn strip(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
+    // Where both are said, the length is not true (RFC 9112, 6.3).
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     for name in [CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);
     }
@@ -127,4 +135,60 @@ pub fn host_header(secure: bool, destination: &Destination) -> Option<HeaderValu
     let default = if secure { 443 } else { 80 };
     let text = if destination.port == default { destination.host.to_string() } else { destination.to_string() };
     text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::*;
+
+    fn head(method: &str, uri: &str, host: Option<&str>) -> Parts {
+        let mut request = Request::builder().method(method).uri(uri);
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_wish_has_its_scheme_s_port_and_its_path() {
+        for (uri, host, meant, path) in [
+            ("http://a.example/x?y", Some("a.example"), "a.example:80", "/x?y"),
+            ("http://a.example", Some("A.example.:80"), "a.example:80", "/"),
+            ("http://a.example?y=1", None, "a.example:80", "/?y=1"),
+            ("https://a.example/", Some("a.example:443"), "a.example:443", "/"),
+            ("http://a.example:8080/", Some("a.example:8080"), "a.example:8080", "/"),
+            ("http://[::1]/", Some("[0::1]:80"), "[::1]:80", "/"),
+        ] {
+            let Wish::Pass { destination, path: read, .. } = read(&head("GET", uri, host)).unwrap() else {
+                panic!("{uri}")
+            };
+            assert_eq!((destination.to_string().as_str(), read.to_string().as_str()), (meant, path), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_port_left_out_is_the_scheme_s_own_and_no_other() {
+        for (uri, host) in [
+            ("https://a.example/", "a.example:80"),
+            ("http://a.example:8080/", "a.example"),
+            ("http://a.example/", "a.example:443"),
+            ("http://a.example/", "b.example"),
+            ("http://a.example/", ""),
+            ("http://127.0.0.1/", "0x7f.1"),
+        ] {
+            let error = read(&head("GET", uri, Some(host))).unwrap_err();
+            assert!(matches!(error, Unclear::TwoHosts { .. }), "{uri} {host}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_host_header_names_a_port_only_where_it_must() {
+        let header = |secure, text: &str| host_header(secure, &Destination::parse(text, None).unwrap()).unwrap();
+        assert_eq!(header(true, "a.example:443"), "a.example");
+        assert_eq!(header(false, "a.example:80"), "a.example");
+        assert_eq!(header(true, "a.example:80"), "a.example:80");
+        assert_eq!(header(false, "[::1]:8080"), "[::1]:8080");
+    }
 }

@@ -14,7 +14,7 @@ use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, copy_bidirectional},
+    io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
     task::JoinSet,
@@ -22,6 +22,7 @@ use tokio::{
 
 use super::{
     dial::{Dialer, Resolve},
+    exchange::BUFFER,
     ledger::Ledger,
     meter::{Moved, Watched, idle},
     policy::Policy,
@@ -32,6 +33,8 @@ use crate::domain::limits::{PROXY_CONNECTIONS, PROXY_HEAD_BYTES, PROXY_HEAD_WAIT
 use self::answer::Tunnel;
 pub use self::secret::{BindError, BoundHeader};
 
+/// Bytes of a tunnel held in memory, for each direction.
+const PIECE: usize = 32 << 10;
 /// Pause after a connection could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -153,6 +156,7 @@ impl Proxy {
             .timer(TokioTimer::new())
             .header_read_timeout(self.waits.head)
             .max_header_size(PROXY_HEAD_BYTES)
+            .max_buf_size(BUFFER)
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
@@ -163,7 +167,7 @@ impl Proxy {
             && let Ok(client) = client.await
         {
             // The end of a tunnel is whatever one side makes of it.
-            let _ = copy_bidirectional(&mut TokioIo::new(client), &mut host).await;
+            let _ = copy_bidirectional_with_sizes(&mut TokioIo::new(client), &mut host, PIECE, PIECE).await;
         }
     }
 }

@@ -142,7 +142,9 @@ async fn an_address_that_cannot_be_called_is_refused_without_being_shown() {
 async fn a_caller_cannot_pretend_to_be_for_another_host() {
     let mut server = Server::plain(OK).await;
     let mut call = post(&format!("http://{}/", local(server.port())), "");
-    call.headers.insert("host", "evil.example".parse().unwrap());
+    for (name, value) in [("host", "evil.example"), ("transfer-encoding", "evil"), ("content-length", "9")] {
+        call.headers.insert(name, value.parse().unwrap());
+    }
     client(&["127.0.0.1"], Names::default(), &authority()).send(call).await.unwrap();
     let request = server.request().await;
     assert!(request.contains(&format!("host: {}\r\n", local(server.port()))) && !request.contains("evil"), "{request}");

@@ -6,4 +6,5 @@ mod hostile;
 mod limits;
 mod passing;
 mod rig;
+mod trust;
 mod tunnels;

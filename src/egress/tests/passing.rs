@@ -198,3 +198,85 @@ async fn what_only_went_wrong_is_no_denial() {
     assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("error=http_protocol_error"), "{answer}");
     assert_eq!(rig.reasons(), [""; 0]);
 }
+
+#[tokio::test]
+async fn answers_without_a_body_keep_their_lengths() {
+    for (method, answer, kept) in [
+        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", "content-length: 500\r\n"),
+        ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\nETag: a\r\n\r\n", "etag: a\r\n"),
+        ("GET", "HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n", "x-a: b\r\n"),
+        ("DELETE", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "content-length: 0\r\n"),
+    ] {
+        let server = Server::plain(answer).await;
+        let host = local(server.port());
+        let rig = Rig::forward(std::slice::from_ref(&host), Names::default());
+        let answer = rig.say(&format!("{method} http://{host}/ HTTP/1.1\r\nConnection: close\r\n\r\n")).await;
+        assert!(answer.contains(kept) && answer.ends_with("\r\n\r\n"), "{method}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_asks_first_is_told_to_go_on() {
+    let mut server = Server::plain(OK).await;
+    let host = local(server.port());
+    let rig = Rig::forward(std::slice::from_ref(&host), Names::default());
+    let answer = rig
+        .say(&format!(
+            "PUT http://{host}/ HTTP/1.1\r\nHost: {host}\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\
+             Connection: close\r\n\r\nbody"
+        ))
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK"), "{answer}");
+    let request = server.request().await;
+    assert!(request.ends_with("body") && !request.to_lowercase().contains("expect"), "{request}");
+}
+
+#[tokio::test]
+async fn an_empty_body_is_said_to_be_empty() {
+    let mut server = Server::plain(OK).await;
+    let host = local(server.port());
+    let rig = Rig::forward(std::slice::from_ref(&host), Names::default());
+    rig.say(&format!("POST http://{host}/ HTTP/1.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")).await;
+    assert!(server.request().await.contains("content-length: 0\r\n"));
+}
+
+#[tokio::test]
+async fn older_clients_are_understood() {
+    let server = Server::plain("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n").await;
+    let host = local(server.port());
+    let rig = Rig::forward(std::slice::from_ref(&host), Names::default());
+    let answer = rig.say(&format!("GET http://{host}/ HTTP/1.0\r\n\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.ends_with("\r\n\r\nhello"), "{answer}");
+}
+
+#[tokio::test]
+async fn ipv6_is_spoken() {
+    let Ok(listener) = tokio::net::TcpListener::bind("[::1]:0").await else {
+        panic!("this test needs an IPv6 loopback");
+    };
+    let port = listener.local_addr().unwrap().port();
+    let rig = Rig::forward(&[format!("[::1]:{port}")], Names::default());
+    let url = format!("http://[0:0::1]:{port}/");
+    let (answer, ()) = tokio::join!(rig.get(&url), async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, OK.as_bytes()).await.unwrap();
+    });
+    // The other spelling of the host in the Host header is the same host.
+    assert!(answer.ends_with("hello"), "{answer}");
+    assert_eq!(rig.hosts()[0].0, format!("[::1]:{port}"));
+}
+
+#[tokio::test]
+async fn a_pair_of_sockets_is_a_client_like_any_other() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let rig = Rig::forward(&[], Names::default());
+    let (mut ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+    let asking = async {
+        ours.write_all(b"GET http://a.example/ HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        ours.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let (answer, ()) = tokio::join!(asking, rig.proxy.connection(theirs));
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+}
