@@ -51,10 +51,6 @@ impl Server {
         server
     }
 
-    pub fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
-    }
-
     /// Resident memory in bytes.
     pub fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();

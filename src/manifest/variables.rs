@@ -150,7 +150,7 @@ fn scalar_json(scalar: &Scalar) -> Json {
         return Json::Null;
     }
     match text.parse::<Json>() {
-        Ok(value @ (Json::Bool(_) | Json::Number(_))) if value.to_string() == text => value,
+        Ok(value @ (Json::Bool(_) | Json::Number(_))) if value == text => value,
         Ok(_) | Err(_) => Json::from(text),
     }
 }

@@ -170,9 +170,11 @@ impl Window {
             if text.contains(part) {
                 return text;
             }
-            if std::time::Instant::now() > deadline {
-                panic!("`{css}` on {} never shows `{part}`: {text}", self.path().await);
-            }
+            assert!(
+                std::time::Instant::now() <= deadline,
+                "`{css}` on {} never shows `{part}`: {text}",
+                self.path().await
+            );
             tokio::task::yield_now().await;
         }
     }
