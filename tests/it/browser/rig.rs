@@ -102,7 +102,7 @@ impl Window {
     async fn open_with(server: &Server, scripts: bool) -> Self {
         assert!(Path::new(DRIVER).exists(), "{DRIVER} is missing: install the packages chromium and chromium-driver");
         let mut command = Command::new(DRIVER);
-        command.args(["--port=0", "--log-level=OFF"]).stderr(Stdio::null());
+        command.arg("--port=0").stderr(Stdio::null());
         let (driver, line) = Process::start(command, "started successfully on port ");
         let port: String = line.split("on port ").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
         let profile = tempfile::tempdir().unwrap();
@@ -175,7 +175,13 @@ impl Window {
                 "`{css}` on {} never shows `{part}`: {text}",
                 self.path().await
             );
-            tokio::task::yield_now().await;
+            self.client
+                .wait()
+                .every(Duration::from_millis(20))
+                .at_most(PATIENCE)
+                .for_element(Locator::Css("body"))
+                .await
+                .unwrap();
         }
     }
 
