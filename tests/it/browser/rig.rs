@@ -70,7 +70,21 @@ pub struct Window {
     pub client: Client,
     pub base: String,
     _driver: Process,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
+}
+
+impl Drop for Window {
+    /// A driver that is ended leaves its browser behind.
+    fn drop(&mut self) {
+        let profile = self.profile.path().to_str().unwrap_or_default().as_bytes();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+            if let Some(pid) = pid.filter(|_| memchr::memmem::find(&words, profile).is_some()) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+    }
 }
 
 /// One of the driver's own commands.
@@ -129,7 +143,7 @@ impl Window {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .unwrap();
-        Self { client, base: server.base.clone(), _driver: driver, _profile: profile }
+        Self { client, base: server.base.clone(), _driver: driver, profile }
     }
 
     pub async fn close(self) {
