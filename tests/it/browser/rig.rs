@@ -184,11 +184,16 @@ impl Window {
             if text.contains(part) {
                 return text;
             }
-            assert!(
-                std::time::Instant::now() <= deadline,
-                "`{css}` on {} never shows `{part}`: {text}",
-                self.path().await
-            );
+            if std::time::Instant::now() > deadline {
+                let said = self.console().await;
+                let bar = self.run("return document.body.innerText.slice(0, 400)").await;
+                self.client.refresh().await.unwrap();
+                let anew = self.try_text(css).await.unwrap_or_default();
+                panic!(
+                    "`{css}` on {} never shows `{part}`: {text}; after a reload: {anew}; {said:?} {bar}",
+                    self.path().await
+                );
+            }
             self.client
                 .wait()
                 .every(Duration::from_millis(20))
