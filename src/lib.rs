@@ -18,6 +18,7 @@
 //! | [`store`] | every table, record and transaction |
 //! | [`auth`] | who somebody is, and the [`auth::Permit`] that they may do one thing |
 //! | [`actions`] | use cases that change something: one verb, one transaction |
+//! | [`guest`] | what a file of WebAssembly is, and the guests that come with the binary |
 //! | [`runner`] | the process that carries out a chain: the jail, the log, limits, the state endpoint |
 //! | [`http`] | pages, API, events |
 //! | [`app`] | the composition root |
@@ -42,6 +43,7 @@ pub mod config;
 pub mod crypt;
 pub mod dispatch;
 pub mod domain;
+pub mod guest;
 pub mod http;
 pub mod live;
 pub mod log;

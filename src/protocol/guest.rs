@@ -225,8 +225,6 @@ pub enum DenialKind {
     Write,
     /// A host that is not on the list, or an address that no list may name.
     Http,
-    /// A socket, which no guest gets.
-    Socket,
     /// A cap that was hit.
     Cap,
 }

@@ -4,7 +4,10 @@ use std::{net::TcpListener, os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use crate::{
     crypt::Secret,
-    domain::{Phase, State, Verdict, limits, stack::NetworkMode},
+    domain::{
+        Phase, State, Verdict, limits,
+        stack::{Limits, NetworkMode},
+    },
     protocol::{Bind, Command, Environment, Shell, StateAccess, inside},
     vendor::{self, Carried, Outcome, Places, StateEndpoint, Surroundings},
 };
@@ -13,7 +16,7 @@ use super::{Chain, desk::Desk, prepare::name_in_run};
 use crate::runner::{
     attend::{Attendance, Attended, Pipes, attend},
     fault::Fault,
-    native::{Mechanism, PhaseJail, StopSignal},
+    native::{self, Mechanism, PhaseJail, StopSignal},
     state::{States, http},
     watch::{Terms, Why},
 };
@@ -25,7 +28,10 @@ const SHELL: &str = "/bin/sh";
 
 /// A program for the jail, beside what all have in common.
 pub(super) struct Program {
-    pub argv: Vec<String>,
+    pub what: native::Program,
+    pub limits: Limits,
+    /// Beside the report, which comes first.
+    pub inherited: Vec<OwnedFd>,
     pub environment: Environment,
     pub network: NetworkMode,
     pub binds: Vec<Bind>,
@@ -84,17 +90,17 @@ impl Chain {
             .tools
             .jailer
             .run(PhaseJail {
-                argv: program.argv,
+                program: program.what,
                 environment: program.environment,
                 cwd: PathBuf::from(&self.places.workspace),
                 // Without a jail there is no other network; the stack's page says so in red.
                 network: if self.confined() { program.network } else { NetworkMode::Host },
                 binds: program.binds,
-                limits: self.jail.limits.clone(),
+                limits: program.limits,
                 listen: program.listen,
                 stdout: ends.stdout,
                 stderr: ends.stderr,
-                inherited: vec![ends.report],
+                inherited: std::iter::once(ends.report).chain(program.inherited).collect(),
             })
             .map_err(Fault::of)?;
         if let Some(listener) = jail.take_listener() {
@@ -156,7 +162,9 @@ impl Chain {
         });
         let silence = self.jail.limits.silence_seconds;
         Program {
-            argv: argv(script.argv()),
+            what: native::Program::Exec(argv(script.argv())),
+            limits: self.jail.limits.clone(),
+            inherited: Vec::new(),
             environment,
             network: facts.network.clone(),
             binds: if self.confined() { shell.binds.clone() } else { Vec::new() },

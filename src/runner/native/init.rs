@@ -22,10 +22,11 @@ use rustix::{
 };
 
 use super::{
-    fence,
+    Program, fence,
     mounts::Owner,
     privileges,
     program::{self, Standard},
+    room::{self, Shown},
     root, supervise, sys,
     wire::{self, Doing, Failure, InitReply, InitRequest},
     zygote::Maker,
@@ -56,16 +57,18 @@ fn live(maker: &Maker, socket: &UnixStream) -> Result<Option<InitReply>, Failure
     };
     let standard = Standard::new(descriptors)?;
     let score = oom_score()?;
-    let listener = if confined { confine(maker, &request, &standard)? } else { unconfined(&request)? };
-    let attached = listener.map(OwnedFd::from);
-    let ready = wire::send(socket, &InitReply::Ready, attached.as_ref().map(AsFd::as_fd).as_slice());
+    let (listener, shown) =
+        if confined { confine(maker, &request, &standard)? } else { (unconfined(&request)?, Shown::default()) };
+    let attached: Vec<OwnedFd> = listener.map(OwnedFd::from).into_iter().chain(shown.directories).collect();
+    let borrowed: Vec<_> = attached.iter().map(AsFd::as_fd).collect();
+    let ready = wire::send(socket, &InitReply::Ready { room_files: shown.files }, &borrowed);
     ready.doing("say that the jail is ready")?;
     // The jail must not accept what is meant for the runner.
     drop(attached);
 
     let children = sys::child_events().doing("listen for the end of processes")?;
     let user = if confined { None } else { maker.spec.user.map(single) };
-    let program = program::start(request, standard, socket, user)?;
+    let program = program::start(request, standard, socket, user, maker.engine)?;
     // Init itself is worth keeping a little longer than what runs in the jail: it tells how it ended.
     // Only a wish.
     let _ = privileges::oom_score(&score, 0);
@@ -73,7 +76,7 @@ fn live(maker: &Maker, socket: &UnixStream) -> Result<Option<InitReply>, Failure
 }
 
 /// Builds the jail around the calling process.
-fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<Option<TcpListener>, Failure> {
+fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<(Option<TcpListener>, Shown), Failure> {
     let spec = &maker.spec;
     let user = spec.user.map(single);
 
@@ -99,15 +102,20 @@ fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<
     let listener = listen(request)?;
 
     // The root. From here on no path leads to the host's files but those that were granted.
-    root::enter(&root::Plan {
+    let plan = root::Plan {
         root: &spec.root,
         dir: &spec.dir,
         binds: &request.binds,
         private_network: request.private_network,
+        user_namespace: user.is_none(),
         memory_bytes: request.limits.memory_bytes,
         owner: user.unwrap_or(Owner { uid: 0, gid: 0 }),
         uid_inside: user.map_or(privileges::MAPPED_UID, |user| user.uid),
-    })?;
+    };
+    let shown = match &request.program {
+        Program::Exec(_) => root::enter(&plan).map(|()| Shown::default())?,
+        Program::Engine { room, .. } => room::enter(&plan, room)?,
+    };
 
     // A second user namespace, in which the one id is an ordinary one. The mounts belong to the first:
     // even root of this one could not undo them.
@@ -138,7 +146,7 @@ fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<
     privileges::no_new_privileges()?;
 
     // The second fence around files. Best effort: the first one stands, see the root.
-    let _ = fence::close(&request.binds);
+    let _ = fence::close(&request.binds, &room::writable(&request.program));
 
     // Changing the user has cleared this. If the runner died in between, its socket is closed, and
     // that ends init as well.
@@ -150,7 +158,7 @@ fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<
 
     // Last, since it forbids most of the above. Only forking, plumbing and exec are still to come.
     sys::install_filter(&maker.filter).doing("install the system-call filter")?;
-    Ok(listener)
+    Ok((listener, shown))
 }
 
 /// No jail: only the limits, and a keeper that finds every process again.

@@ -1,0 +1,84 @@
+//! What the runner tells the engine, and what the engine tells the runner.
+//!
+//! The runner believes nothing that the engine says about right and wrong: whoever breaks out of the
+//! engine can say anything. Told is what a receipt shows; what holds is outside.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    guest::Form,
+    protocol::{Caps, Denial, GuestClock, GuestRandom},
+};
+
+/// What the engine is to do.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "job", rename_all = "snake_case")]
+pub enum Job {
+    /// Descriptors: the report, the guest, an empty file for its code.
+    Compile { form: Form },
+    /// Descriptors: the report, the code, standard input.
+    Run(Box<Run>),
+}
+
+/// A guest to be run.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Run {
+    pub form: Form,
+    /// `argv[0]` and what follows.
+    pub args: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    pub caps: Caps,
+    /// The room's directories that the guest sees, under the same names.
+    pub directories: Vec<Directory>,
+    pub clock: GuestClock,
+    pub random: GuestRandom,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Directory {
+    pub path: String,
+    pub writable: bool,
+}
+
+/// How a compilation ended.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "compiled", rename_all = "snake_case")]
+pub enum Compiled {
+    Done,
+    Refused { reason: String },
+}
+
+/// How a guest ended, as the engine saw it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Told {
+    pub end: End,
+    pub fuel_used: u64,
+    pub peak_memory_bytes: u64,
+    pub output_bytes: u64,
+    pub wall_ms: u64,
+    pub denials: Vec<Denial>,
+    pub denials_dropped: u64,
+    /// Requests for memory, for room for files, were refused.
+    pub memory_refused: bool,
+    pub files_refused: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "snake_case")]
+pub enum End {
+    Exited {
+        code: i32,
+    },
+    OutOfFuel,
+    OutOfMemory,
+    TimedOut,
+    OutputLimit,
+    Trapped {
+        reason: String,
+    },
+    Stopped,
+    /// The guest was never started, and why.
+    Refused {
+        reason: String,
+    },
+}
