@@ -2,18 +2,20 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     actions::{Actions, Setup},
     config::{Config, Tls},
-    crypt::{Keyring, MasterKey, MasterKeyError, Secret, load_keyring},
+    crypt::{Keyring, Keys, MasterKey, MasterKeyError, Secret, load_keyring},
     dispatch::Dispatch,
     domain::{Clock, Timestamp, UserName},
     http,
@@ -44,8 +46,6 @@ pub enum AppError {
     Serve(#[from] http::ServeError),
     #[error("the first admin was not made: {0}")]
     AdminPassword(String),
-    #[error("{0}")]
-    Isolation(String),
 }
 
 /// The time of day.
@@ -73,19 +73,39 @@ pub struct App {
 const DIRS: &[&str] = &["runs", "uploads", "sealed", "logs", "states", "cache", "backups"];
 
 impl App {
-    /// Opens a data directory, and makes it when there is none.
+    /// Opens a data directory, and makes it when there is none. Runs get no cgroup.
     pub fn open(config: Config) -> Result<Self, AppError> {
+        Self::open_with(config, Arc::new(SystemClock), None)
+    }
+
+    /// As [`App::open`], by another clock.
+    pub fn open_at(config: Config, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
+        Self::open_with(config, clock, None)
+    }
+
+    /// As [`App::open`], with the cgroup that the host offers to runs.
+    pub fn open_on(config: Config, cgroup: Option<PathBuf>) -> Result<Self, AppError> {
+        Self::open_with(config, Arc::new(SystemClock), cgroup)
+    }
+
+    fn open_with(config: Config, clock: Arc<dyn Clock>, cgroup: Option<PathBuf>) -> Result<Self, AppError> {
         let data = make_data(&config.data)?;
         // The store first: it knows whether another server is at work here.
         let store = Store::open(Backend::File(data.join("airlock.redb")))?;
-        let keys = Arc::new(keyring(&config, &data)?);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (keyring, master_key) = keyring(&config, &data)?;
+        let keys = Keys::new(keyring);
         let live = Arc::new(Bells::default());
-        let setup = setup_of(&config, &data);
+        let setup = Setup { master_key, cgroup, ..setup_of(&config, &data) };
         let slots = config.slots;
-        let actions = Actions::new(store.clone(), Arc::clone(&keys), Arc::clone(&clock), live, setup)?;
+        let actions = Actions::new(store.clone(), keys.clone(), Arc::clone(&clock), live, setup)?;
         let queries = Queries::new(store, clock, keys, data.clone(), slots);
         Ok(Self { actions, queries, config: Arc::new(config), data })
+    }
+
+    /// The same, once it is known where the server listens: port 0 takes a free one.
+    fn listening_at(self, address: SocketAddr) -> Self {
+        let url = public_url(&self.config, address);
+        Self { actions: self.actions.reached_at(url), ..self }
     }
 }
 
@@ -93,12 +113,13 @@ fn setup_of(config: &Config, data: &Path) -> Setup {
     let root = rustix::process::geteuid().is_root();
     Setup {
         data: data.to_owned(),
-        public_url: public_url(config),
+        public_url: public_url(config, config.listen),
         slots: config.slots,
         stop_grace: config.stop_grace,
         local_sources: config.local_sources.clone(),
         provider_mirror: config.provider_mirror.clone(),
         plugin_cache: data.join("cache").join("plugins"),
+        master_key: None,
         uids: root.then_some((config.uid_range.first, config.uid_range.last)),
         binaries: config.binaries.clone(),
         cgroup: None,
@@ -109,12 +130,14 @@ fn setup_of(config: &Config, data: &Path) -> Setup {
     }
 }
 
-fn public_url(config: &Config) -> String {
+/// What links name: as configured, else where the server listens.
+fn public_url(config: &Config, listen: SocketAddr) -> String {
     let scheme = if config.tls == Tls::Off { "http" } else { "https" };
-    config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{}", config.listen))
+    config.public_url.clone().unwrap_or_else(|| format!("{scheme}://{listen}"))
 }
 
-fn make_data(path: &Path) -> Result<PathBuf, AppError> {
+/// Makes a data directory that only its owner can enter, with what belongs into it.
+pub fn make_data(path: &Path) -> Result<PathBuf, AppError> {
     let failed = |what| move |source| AppError::Io { what, path: path.to_owned(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("cannot make the data directory"))?;
     let data = path.canonicalize().map_err(failed("cannot find the data directory"))?;
@@ -148,60 +171,87 @@ fn refuse_network(data: &Path) -> Result<(), AppError> {
     }
 }
 
-/// The master key: given, or kept in the data directory and made at the first start.
-fn keyring(config: &Config, data: &Path) -> Result<Keyring, AppError> {
+/// The master key: given, or kept in the data directory and made at the first start. With it the
+/// file that a rotation may replace.
+fn keyring(config: &Config, data: &Path) -> Result<(Keyring, Option<PathBuf>), AppError> {
     if let Some(path) = &config.master_key_file {
-        return Ok(load_keyring(path)?);
+        return Ok((load_keyring(path)?, Some(path.clone())));
     }
     if let Some(dir) = std::env::var_os("CREDENTIALS_DIRECTORY") {
         let path = Path::new(&dir).join("master.key");
         if path.exists() {
-            return Ok(Keyring::new(MasterKey::load_credential(&path)?));
+            return Ok((Keyring::new(MasterKey::load_credential(&path)?), None));
         }
     }
     let path = data.join("master.key");
-    match load_keyring(&path) {
-        Err(MasterKeyError::Missing { .. }) => Ok(Keyring::new(MasterKey::create(&path)?)),
-        other => Ok(other?),
-    }
+    let keyring = match load_keyring(&path) {
+        Err(MasterKeyError::Missing { .. }) => Keyring::new(MasterKey::create(&path)?),
+        other => other?,
+    };
+    Ok((keyring, Some(path)))
 }
 
-/// Serves until SIGTERM or SIGINT, then drains. Runners go on.
-pub async fn serve(app: App, ready: impl FnOnce(&str)) -> Result<(), AppError> {
+/// Serves until SIGTERM or SIGINT, then drains; a second signal ends the draining. Runners go on.
+pub async fn serve(app: App, ready: impl FnOnce(&App)) -> Result<(), AppError> {
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
+    let mut signals = Signals::new(&app.data)?;
     first_admin(&app).await?;
     scheduler::recover(&app.actions).await?;
     let listener = http::listen(&app.config).await?;
-    let url = app.actions.setup().public_url.clone();
+    let app = app.listening_at(listener.address().map_err(http::ServeError::Ended)?);
     let dispatch = Dispatch::new(app.actions.clone(), "/proc/self/exe", tasks.clone(), stop.child_token());
     tasks.spawn(dispatch.clone().run());
     tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));
     let web = http::Web::new(app.actions.clone(), app.queries.clone(), Arc::clone(&app.config), stop.child_token());
-    ready(&url);
-    tell_set_up(&app, &url).await?;
-    let shut = stop.clone();
-    let serving = http::serve(listener, web, stop.child_token());
-    tokio::select! {
-        served = serving => served?,
-        () = signalled() => {}
-    }
-    shut.cancel();
+    ready(&app);
+    tell_set_up(&app).await?;
+    let mut serving = std::pin::pin!(http::serve(listener, web, stop.child_token()));
+    let served = tokio::select! {
+        served = &mut serving => Some(served),
+        () = signals.next() => None,
+    };
+    tracing::info!("draining: requests end, runs go on");
+    stop.cancel();
     tasks.close();
-    if tokio::time::timeout(app.config.drain, tasks.wait()).await.is_err() {
-        tracing::warn!("some work did not end in time");
-    }
-    Ok(())
-}
-
-async fn signalled() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
+    let drained = async {
+        if served.is_none() && tokio::time::timeout(LINGER, &mut serving).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+        tasks.wait().await;
     };
     tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+        drained = tokio::time::timeout(app.config.drain, drained) => if drained.is_err() {
+            tracing::warn!("some work did not end in time");
+        },
+        () = signals.next() => tracing::warn!("asked twice to end: some work is left to the next start"),
+    }
+    Ok(served.unwrap_or(Ok(()))?)
+}
+
+/// How long open connections may take to end.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// What asks a server to end.
+struct Signals {
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    fn new(data: &Path) -> Result<Self, AppError> {
+        let failed = |source| AppError::Io { what: "cannot listen to signals for", path: data.to_owned(), source };
+        Ok(Self {
+            term: signal(SignalKind::terminate()).map_err(failed)?,
+            int: signal(SignalKind::interrupt()).map_err(failed)?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
     }
 }
 
@@ -223,7 +273,8 @@ async fn first_admin(app: &App) -> Result<(), AppError> {
 }
 
 /// With no user yet, the link that makes the first one is printed and written beside the data.
-async fn tell_set_up(app: &App, url: &str) -> Result<(), AppError> {
+async fn tell_set_up(app: &App) -> Result<(), AppError> {
+    let url = &app.actions.setup().public_url;
     let path = app.data.join(http::SETUP_LINK);
     if !app.actions.needs_set_up()? {
         let _ = fs::remove_file(&path);
@@ -232,7 +283,7 @@ async fn tell_set_up(app: &App, url: &str) -> Result<(), AppError> {
     let token = app.actions.set_up_token().await?;
     let link = format!("{url}/setup?token={}", token.expose());
     write_private(&path, &link).map_err(|source| AppError::Io { what: "cannot write", path: path.clone(), source })?;
-    eprintln!("No user exists yet. Set up the first one at\n  {link}\n(also in {})", path.display());
+    eprintln!("no user exists yet; set up the first one at\n  {link}\n  (also in {})", path.display());
     Ok(())
 }
 
@@ -242,6 +293,3 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     writeln!(file, "{text}")?;
     file.sync_all()
 }
-
-/// How long open connections may take to end.
-pub const LINGER: Duration = Duration::from_secs(5);

@@ -20,6 +20,7 @@
 //! | [`actions`] | use cases that change something: one verb, one transaction |
 //! | [`guest`] | what a file of WebAssembly is, and the guests that come with the binary |
 //! | [`runner`] | the process that carries out a chain: the jail, the log, limits, the state endpoint |
+//! | [`egress`] | the one way out: lists, resolution, forward proxy, client |
 //! | [`http`] | pages, API, events |
 //! | [`app`] | the composition root |
 //! | [`cli`] | the command line |
@@ -28,6 +29,7 @@
 //! | [`workspace`] | the tree that a run works in, open or sealed |
 //! | [`mask`] | the streaming masker: no secret reaches a log |
 //! | [`log`] | log files: written, followed, paged, compressed |
+//! | [`manifest`] | `.airlock/config.yaml` and its relatives: declared tasks, runtime configuration |
 //! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
 //! | [`scheduler`] | what happens without anybody asking |
 //! | [`queries`] | use cases that read |
@@ -43,11 +45,13 @@ pub mod config;
 pub mod crypt;
 pub mod dispatch;
 pub mod domain;
+pub mod egress;
 pub mod guest;
 pub mod http;
 pub mod live;
 pub mod log;
 pub mod machine;
+pub mod manifest;
 pub mod mask;
 pub mod protocol;
 pub mod queries;

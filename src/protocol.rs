@@ -44,6 +44,7 @@ use crate::{
     domain::{
         Changes, CommitSha, Delta, Digest, EnvName, Kind, Phase, RelativePath, RunId, Slug, StackId, State, Timestamp,
         Verdict,
+        network::{Denial as NetworkDenial, Reached},
         stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
 };
@@ -457,6 +458,12 @@ pub struct Produced {
     /// Things worth knowing that did not end the phase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// The hosts that it reached through the runner's proxy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<Reached>,
+    /// What it tried and was refused, where the runner could see it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denials: Vec<NetworkDenial>,
 }
 
 /// What came out of a planning phase.

@@ -85,10 +85,16 @@ on("submit", (event) => {
   const form = event.target;
   if (event.defaultPrevented || form.method === "dialog") return;
   if (form.dataset.sent) return event.preventDefault();
-  if (form.method !== "post") return;
+  if (form.method !== "post") return shorten(form);
   form.dataset.sent = "yes";
   event.submitter?.setAttribute("aria-busy", "true");
 });
+/** Filters that say nothing stay out of the address. */
+function shorten(form) {
+  const silent = all("input, select", form).filter((field) => !field.disabled && field.value === "");
+  silent.forEach((field) => (field.disabled = true));
+  setTimeout(() => silent.forEach((field) => (field.disabled = false)));
+}
 // Back from the next page: the form may be sent again.
 addEventListener("pageshow", () => {
   all("form[data-sent]").forEach((form) => delete form.dataset.sent);
@@ -108,9 +114,13 @@ under("change", "form[data-bulk]", countChosen);
 
 // ── Cards that unfold close on Escape and on a click elsewhere ─────────────────────────────────
 on("click", (event) => all("details[data-popover][open]").forEach((d) => d.contains(event.target) || (d.open = false)));
+function openDialog(dialog) {
+  dialog?.showModal();
+  $("button", dialog ?? document)?.focus();
+}
 under("click", "[data-open]", (button) => {
   button.closest("details")?.removeAttribute("open");
-  document.getElementById(button.dataset.open)?.showModal();
+  openDialog(document.getElementById(button.dataset.open));
 });
 
 // ── Keyboard ───────────────────────────────────────────────────────────────────────────────────
@@ -122,7 +132,7 @@ function step(by) {
 }
 const keys = {
   "/": () => $("#log-q, [data-search]")?.focus(),
-  "?": () => $("#keys")?.showModal(),
+  "?": () => openDialog($("#keys")),
   j: () => step(1),
   k: () => step(-1),
   "g s": () => location.assign("/stacks"),

@@ -1,5 +1,5 @@
 // The log of one phase: appends what the stream brings, follows at the bottom only, jumps, wraps,
-// marks ranges of lines.
+// marks ranges of lines (click a number; shift and click another).
 //
 // Contract (src/http/view/live.rs, `LiveLog`): app.js hands over the event `airlock:log` with
 // {phase, lines: [{n, t, s: [[classes, text], …], e?}]}. A line is known by its number `n`; a line
@@ -13,6 +13,8 @@
     room and can be loaded again. */
 const MOST = 5000;
 const NEAR = 24;
+/** Events that are kept for the element of the next phase. */
+const EARLY = 200;
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -22,6 +24,7 @@ let follow = false;
 let unseen = 0;
 let lastTop = 0;
 let queue = [];
+let early = [];
 let frame = 0;
 
 const log = () => $("[data-log]");
@@ -122,7 +125,7 @@ function row({ n, t, s, e }) {
     part.textContent = words;
     text.append(part);
   }
-  made.append(element("a", { class: "n", href: `#L${n}`, "data-n": n, tabindex: -1, "aria-hidden": true }), text, element("i", { "data-t": t }));
+  made.append(element("b", { "data-n": n }), text, element("i", { "data-t": t }));
   return made;
 }
 function flush() {
@@ -130,6 +133,8 @@ function flush() {
   const batches = queue;
   queue = [];
   const here = log();
+  // The next phase's lines may be here before its element is: they wait for it.
+  early = early.concat(batches.filter((batch) => batch.phase !== here?.dataset.phase)).slice(-EARLY);
   if (!here?.hasAttribute("data-live-log")) return;
   const list = all("[data-lines]", here).at(-1);
   const fresh = document.createDocumentFragment();
@@ -212,12 +217,11 @@ function fetchAround(n) {
   location.replace(url);
 }
 document.addEventListener("click", (event) => {
-  const number = event.target.closest?.(".n");
-  const from = range()?.first;
-  if (!number || !number.hash || !event.shiftKey || from === undefined) return;
-  event.preventDefault();
-  const ends = [from, Number(number.dataset.n)].sort((a, b) => a - b);
-  history.replaceState(null, "", `#L${ends[0]}-L${ends[1]}`);
+  const number = event.target.closest?.(".ln > b");
+  if (!number) return;
+  const to = Number(number.dataset.n);
+  const from = event.shiftKey ? (range()?.first ?? to) : to;
+  history.replaceState(null, "", from === to ? `#L${to}` : `#L${Math.min(from, to)}-L${Math.max(from, to)}`);
   choose(false);
 });
 addEventListener("hashchange", () => choose(false));
@@ -240,11 +244,32 @@ document.addEventListener("airlock:key", (event) => {
 
 // ── Start, and again when the log's element is another one ─────────────────────────────────────
 let known;
+let reading;
+/** Whoever reads on when the element is replaced goes on reading at the same line. */
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const here = log();
+  if (!here || !event.detail.target?.contains(here)) return;
+  const edge = $("[data-log-scroll]", here).getBoundingClientRect().top;
+  const line = all(".ln", here).find((candidate) => candidate.getBoundingClientRect().bottom > edge);
+  reading = follow || !line ? undefined : { phase: here.dataset.phase, id: line.id, below: line.getBoundingClientRect().top };
+});
+function readOn(here) {
+  const line = reading?.phase === here.dataset.phase && document.getElementById(reading.id);
+  if (!line) return false;
+  scroller().scrollTop += line.getBoundingClientRect().top - reading.below;
+  reading = undefined;
+  setFollow(false);
+  return true;
+}
 function start() {
   const here = log();
   if (!here || here === known) return;
   known = here;
   applyPrefs();
+  queue.unshift(...early.filter((batch) => batch.phase === here.dataset.phase));
+  early = [];
+  if (queue.length) frame ||= requestAnimationFrame(flush);
+  if (readOn(here)) return;
   if (range()) return choose(true);
   const s = scroller();
   const first = $(".ln[data-error]", here);

@@ -137,20 +137,71 @@ pub enum Verification {
     Broken { seq: u64, why: String },
 }
 
+/// How far a log was found whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    pub entries: u64,
+    /// Hash of the last of them.
+    pub head: String,
+}
+
+impl Default for Checked {
+    fn default() -> Self {
+        Self { entries: 0, head: first() }
+    }
+}
+
+/// Checks a log entry by entry, from its first one on or behind what was found whole before.
+#[derive(Clone, Debug, Default)]
+pub struct Chain {
+    whole: Checked,
+    broken: Option<(u64, String)>,
+}
+
+impl Chain {
+    pub fn behind(whole: Checked) -> Self {
+        Self { whole, broken: None }
+    }
+
+    /// The next entry. Behind the first that does not fit nothing matters.
+    pub fn add(&mut self, entry: &AuditEntry) {
+        if self.broken.is_some() {
+            return;
+        }
+        let expected = self.whole.entries + 1;
+        if entry.seq != expected {
+            self.broken = Some((expected, format!("entry {expected} is missing")));
+        } else if entry.previous != self.whole.head {
+            let why = format!("entry {} or the one before it was changed", entry.seq);
+            self.broken = Some((entry.seq.saturating_sub(1).max(1), why));
+        } else {
+            self.whole = Checked { entries: expected, head: hash_of(entry) };
+        }
+    }
+
+    /// Something stands where the next entry should.
+    pub fn break_off(&mut self, why: String) {
+        self.broken.get_or_insert((self.whole.entries + 1, why));
+    }
+
+    pub fn end(self) -> Verification {
+        match self.broken {
+            Some((seq, why)) => Verification::Broken { seq, why },
+            None => Verification::Whole { entries: self.whole.entries, head: self.whole.head },
+        }
+    }
+}
+
 /// Walks a log from its first entry.
 pub fn verify(entries: impl IntoIterator<Item = AuditEntry>) -> Verification {
-    let mut expected = 1;
-    let mut head = first();
+    verify_on(&Checked::default(), entries)
+}
+
+/// Goes on behind what was found whole before.
+pub fn verify_on(before: &Checked, entries: impl IntoIterator<Item = AuditEntry>) -> Verification {
+    let mut chain = Chain::behind(before.clone());
     for entry in entries {
-        if entry.seq != expected {
-            return Verification::Broken { seq: expected, why: format!("entry {expected} is missing") };
-        }
-        if entry.previous != head {
-            let why = format!("entry {} or the one before it was changed", entry.seq);
-            return Verification::Broken { seq: entry.seq.saturating_sub(1).max(1), why };
-        }
-        head = hash_of(&entry);
-        expected += 1;
+        chain.add(&entry);
     }
-    Verification::Whole { entries: expected - 1, head }
+    chain.end()
 }

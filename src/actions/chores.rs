@@ -100,7 +100,7 @@ impl Actions {
 
     /// These were done. What was added meanwhile stays.
     pub async fn chores_done(&self, run: RunId, done: Chore) -> Result<(), Error> {
-        self.system(move |tx, _| {
+        self.system(move |tx, moment| {
             let Some(run) = tx.run(run)? else { return Ok(()) };
             let Some(now) = tx.get(t::RUN_TO_CHORE, run.seq)? else { return Ok(()) };
             let left = Chore {
@@ -113,6 +113,8 @@ impl Actions {
             } else {
                 tx.put(t::RUN_TO_CHORE, run.seq, &left)?;
             }
+            // Its logs lie elsewhere now.
+            super::ring(tx, moment);
             Ok(())
         })
         .await

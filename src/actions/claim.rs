@@ -1,10 +1,13 @@
 //! The finished spec of a chain that is to be started: the only place where secrets of the store are
 //! unwrapped for a run.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
-    crypt::{self, Sealed, Secret},
+    crypt::{self, Key, Keyring, Sealed, Secret},
     domain::{
         EnvName, Phase, Refused, RelativePath, RunId, StackId, limits,
         run::{Kind, SourceVersion},
@@ -45,6 +48,7 @@ pub fn chain_dir(data: &Path, run: RunId, chain: u32) -> PathBuf {
 /// Everything about a chain that is read before its spec is made.
 struct Reading<'a> {
     actions: &'a Actions,
+    keys: Arc<Keyring>,
     view: Snapshot,
     run: Run,
     stack: Stack,
@@ -60,7 +64,7 @@ impl Actions {
         let Some(chain) = view.chain(&run)? else { return Ok(None) };
         let stack = view.stack(run.stack)?.ok_or_else(|| missing("the stack of the run"))?;
         let kind = life::chain_of(&chain.kind)?;
-        Reading { actions: self, view, run, stack, chain, kind }.finish().map(Some)
+        Reading { actions: self, keys: self.keys.get(), view, run, stack, chain, kind }.finish().map(Some)
     }
 }
 
@@ -276,7 +280,7 @@ impl Reading<'_> {
     }
 
     fn secrets(&self, at_end: AtEnd, state: StateAccess) -> Result<ChainSecrets, Error> {
-        let keys = &self.actions.keys;
+        let keys = &*self.keys;
         let run_secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
         let chain_key = vault::chain_key(self.run.id, self.chain.number).open(keys, &self.chain.key)?;
         let open = matches!(self.kind, ChainKind::Apply | ChainKind::Replan);
@@ -292,7 +296,7 @@ impl Reading<'_> {
         };
         Ok(ChainSecrets {
             chain_key,
-            redaction_key: vault::redaction_key(keys, self.stack.id).to_secret(),
+            redaction_key: self.redaction_key(run_secrets.redaction_key.as_ref())?.to_secret(),
             open,
             seal,
             variables: self.variables()?,
@@ -304,10 +308,19 @@ impl Reading<'_> {
         })
     }
 
+    /// The key that the run's plan was redacted with: a rotation since then must not make it another
+    /// plan.
+    fn redaction_key(&self, wrapped: Option<&Sealed>) -> Result<Key, Error> {
+        match wrapped {
+            Some(wrapped) => vault::run_redaction(self.run.id).open_key(&self.keys, wrapped),
+            None => Ok(vault::redaction_key(&self.keys, self.stack.id)),
+        }
+    }
+
     fn seal_keys(&self, wrapped: Option<&Sealed>) -> Result<SealKeys, Error> {
         let wrapped = wrapped.ok_or_else(|| missing("the key of the sealed workspace"))?;
         Ok(SealKeys {
-            data_key: vault::seal_key(self.run.id).open(&self.actions.keys, wrapped)?,
+            data_key: vault::seal_key(self.run.id).open(&self.keys, wrapped)?,
             sealed: self.actions.sealed_path(self.run.id),
             erase: self.actions.erase_path(self.run.id),
         })
@@ -328,7 +341,7 @@ impl Reading<'_> {
     }
 
     fn open_variable(&self, name: &EnvName, sealed: &Sealed) -> Result<Secret<String>, Error> {
-        vault::variable(self.stack.id, name).open_text(&self.actions.keys, sealed)
+        vault::variable(self.stack.id, name).open_text(&self.keys, sealed)
     }
 
     fn files(&self) -> Result<Vec<MountedFile>, Error> {
@@ -336,7 +349,7 @@ impl Reading<'_> {
         let rows = self.view.all(t::STACK_PATH_TO_FILE, (id, "")..(id + 1, ""))?;
         rows.into_iter()
             .map(|row| {
-                let content = vault::file(self.stack.id, &row.path).open(&self.actions.keys, &row.sealed)?;
+                let content = vault::file(self.stack.id, &row.path).open(&self.keys, &row.sealed)?;
                 Ok(MountedFile { path: row.path, content, sensitive: row.sensitive })
             })
             .collect()
@@ -352,7 +365,7 @@ impl Reading<'_> {
             let why = format!("the credential `{name}` is not bound to this stack; an admin can bind it");
             return Err(Refused::conflict(why).into());
         }
-        let secret = vault::credential(&row.name).open_text(&self.actions.keys, &row.sealed)?;
+        let secret = vault::credential(&row.name).open_text(&self.keys, &row.sealed)?;
         Ok(Some(match row.kind {
             CredentialKind::Https => GitCredential::Https { user: row.user, token: secret },
             CredentialKind::Ssh => GitCredential::Ssh { private_key: secret, known_hosts: row.known_hosts },
@@ -362,7 +375,7 @@ impl Reading<'_> {
     fn managed_state(&self) -> Result<ManagedState, Error> {
         let newest = newest_state(&self.view, self.stack.id)?;
         let current = match newest {
-            Some(version) => self.actions.read_state(self.stack.id, &version)?,
+            Some(version) => self.actions.read_state(&self.keys, self.stack.id, &version)?,
             None => Secret::default(),
         };
         Ok(ManagedState { current, password: crypt::random_token() })
@@ -408,9 +421,14 @@ impl Actions {
     }
 
     /// The bytes of one version of a managed state.
-    pub(crate) fn read_state(&self, stack: StackId, version: &StateVersion) -> Result<Secret<Vec<u8>>, Error> {
+    pub(crate) fn read_state(
+        &self,
+        keys: &Keyring,
+        stack: StackId,
+        version: &StateVersion,
+    ) -> Result<Secret<Vec<u8>>, Error> {
         let path = self.state_path(stack, &version.file);
-        let key = vault::state_key(stack, &version.file).open_key(&self.keys, &version.key)?;
+        let key = vault::state_key(stack, &version.file).open_key(keys, &version.key)?;
         crypt::read_file_under(&path, &key, version.file.as_bytes(), limits::STATE_BYTES).map_err(super::sealed_fault)
     }
 }

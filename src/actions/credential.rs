@@ -30,12 +30,10 @@ impl Actions {
     pub async fn put_credential(&self, permit: &Permit, new: NewCredential) -> Result<(), Error> {
         check(&new)?;
         let deed = Deed::new("credential.put", format_args!("credential:{}", new.name));
-        let sealed =
-            new.secret.as_ref().map(|secret| vault::credential(&new.name).seal(&self.keys, secret.expose().as_bytes()));
         self.change(permit, deed, move |tx, moment| {
             let old = tx.get(t::NAME_TO_CREDENTIAL, new.name.as_str())?;
-            let sealed = match (&sealed, &old) {
-                (Some(sealed), _) => sealed.clone(),
+            let sealed = match (&new.secret, &old) {
+                (Some(secret), _) => vault::credential(&new.name).seal(&moment.keys.get(), secret.expose().as_bytes()),
                 (None, Some(old)) if old.kind == new.kind => old.sealed.clone(),
                 (None, _) => return Err(Refused::field("secret", "is needed").into()),
             };

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-use super::{Actions, Deed, Moment, life, life::Why, missing};
+use super::{Actions, Deed, Moment, Once, life, life::Why, missing};
 
 /// A decision about one run.
 #[derive(Clone, Debug)]
@@ -68,11 +68,29 @@ impl Decision {
 impl Actions {
     /// Carries out a decision. The permit must be about the run's stack.
     pub async fn decide(&self, permit: &Permit, run: RunId, decision: Decision) -> Result<Run, Error> {
+        self.decide_once(permit, run, decision, None).await
+    }
+
+    /// As [`Actions::decide`]; asked again under the same key, it changes nothing and answers with the
+    /// run as it is then.
+    pub async fn decide_once(
+        &self,
+        permit: &Permit,
+        run: RunId,
+        decision: Decision,
+        once: Option<Once>,
+    ) -> Result<Run, Error> {
         let deed = Deed::new(decision.verb(), run);
         let covers = permit.clone();
         self.change(permit, deed, move |tx, moment| {
             let run = tx.run(run)?.ok_or_else(|| missing(run))?;
             covers.covers(run.stack)?;
+            if let Some(once) = &once {
+                if once.seen(tx, moment.now)?.is_some() {
+                    return Ok((run, Some("repeated".to_owned())));
+                }
+                once.remember(tx, &run.id.to_string(), moment.now)?;
+            }
             let detail = detail_of(&run, &decision);
             Ok((carry_out(tx, moment, run, decision.clone())?, Some(detail)))
         })

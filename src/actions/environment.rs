@@ -2,7 +2,7 @@
 
 use crate::{
     auth::Permit,
-    crypt::{self, Secret},
+    crypt::{self, Keyring, Secret},
     domain::{EnvName, Refused, RelativePath, StackId, limits},
     store::{
         Error, Find, Rows, Tx,
@@ -28,15 +28,7 @@ impl Actions {
         permit.covers(id)?;
         check_variable(&new)?;
         let deed = self.on_stack("environment.set", id)?;
-        let value = if new.sensitive {
-            VariableValue::Sensitive {
-                sealed: vault::variable(id, &new.name).seal(&self.keys, new.value.expose().as_bytes()),
-                hash: crypt::redact(&vault::redaction_key(&self.keys, id), new.value.expose().as_bytes()),
-            }
-        } else {
-            VariableValue::Plain(new.value.expose().clone())
-        };
-        let (name, description, sensitive) = (new.name.clone(), new.description.clone(), new.sensitive);
+        let NewVariable { name, value, sensitive, description } = new;
         self.change(permit, deed, move |tx, moment| {
             tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
             let key = (id.number(), name.as_str());
@@ -47,7 +39,7 @@ impl Actions {
             }
             let row = Variable {
                 name: name.clone(),
-                value: value.clone(),
+                value: stored_value(&moment.keys.get(), id, &name, &value, sensitive),
                 description: description.clone(),
                 updated_at: moment.now,
                 updated_by: moment.actor.clone(),
@@ -83,13 +75,7 @@ impl Actions {
         permit.covers(id)?;
         check_file(&path, &content, sensitive)?;
         let deed = self.on_stack("file.set", id)?;
-        let hash = if sensitive {
-            crypt::redact(&vault::redaction_key(&self.keys, id), content.expose())
-        } else {
-            crypt::digest(content.expose()).to_string()
-        };
         let size = content.expose().len() as u64;
-        let sealed = vault::file(id, &path).seal(&self.keys, content.expose());
         self.change(permit, deed, move |tx, moment| {
             tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
             let key = (id.number(), path.as_str());
@@ -97,12 +83,13 @@ impl Actions {
             if is_new && files(tx, id)?.len() >= limits::FILES_PER_STACK {
                 return Err(Refused::conflict(format!("a stack has at most {} files", limits::FILES_PER_STACK)).into());
             }
+            let keys = moment.keys.get();
             let row = File {
                 path: path.clone(),
                 sensitive,
                 size,
-                sealed: sealed.clone(),
-                hash: hash.clone(),
+                sealed: vault::file(id, &path).seal(&keys, content.expose()),
+                hash: hash_of_file(&keys, id, &content, sensitive),
                 updated_at: moment.now,
                 updated_by: moment.actor.clone(),
             };
@@ -124,6 +111,32 @@ impl Actions {
         })
         .await
     }
+}
+
+fn stored_value(
+    keys: &Keyring,
+    stack: StackId,
+    name: &EnvName,
+    value: &Secret<String>,
+    sensitive: bool,
+) -> VariableValue {
+    if !sensitive {
+        return VariableValue::Plain(value.expose().clone());
+    }
+    let value = value.expose().as_bytes();
+    VariableValue::Sensitive {
+        sealed: vault::variable(stack, name).seal(keys, value),
+        hash: hash_of_secret(keys, stack, value),
+    }
+}
+
+/// What people see of a sensitive value. A rotation of the master key changes it.
+pub(crate) fn hash_of_secret(keys: &Keyring, stack: StackId, value: &[u8]) -> String {
+    crypt::redact(&vault::redaction_key(keys, stack), value)
+}
+
+fn hash_of_file(keys: &Keyring, stack: StackId, content: &Secret<Vec<u8>>, sensitive: bool) -> String {
+    if sensitive { hash_of_secret(keys, stack, content.expose()) } else { crypt::digest(content.expose()).to_string() }
 }
 
 fn variables(tx: &Tx<'_>, id: StackId) -> Result<Vec<Variable>, crate::store::Fault> {

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-use super::{Actions, Deed, missing, sign_in, user::rights};
+use super::{Actions, Deed, Once, missing, ring, sign_in, user::rights};
 
 /// A key that somebody asks for.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct MintedKey {
 }
 
 impl Actions {
-    pub async fn create_key(&self, permit: &Permit, new: NewKey) -> Result<MintedKey, Error> {
+    pub async fn create_key(&self, permit: &Permit, new: NewKey, once: Option<Once>) -> Result<MintedKey, Error> {
         if new.expires_at.is_some_and(|end| end <= self.now()) {
             return Err(Refused::field("expires_at", "is in the past").into());
         }
@@ -42,6 +42,9 @@ impl Actions {
         let deed = Deed::new("api_key.create", format_args!("api_key:{}", new.name));
         let key = self
             .change(permit, deed, move |tx, moment| {
+                if let Some(once) = &once {
+                    once.only_once(tx, &id.to_string(), moment.now)?;
+                }
                 let key = ApiKey {
                     id,
                     name: new.name.clone(),
@@ -65,7 +68,7 @@ impl Actions {
     pub async fn revoke_key(&self, permit: &Permit, id: KeyId) -> Result<(), Error> {
         let key = self.store.read()?.get(t::KEY_ID_TO_API_KEY, id.number())?.ok_or_else(|| missing(id))?;
         let deed = Deed::new("api_key.revoke", format_args!("api_key:{}", key.name));
-        self.change(permit, deed, move |tx, _| {
+        self.change(permit, deed, move |tx, moment| {
             let mut key = tx.get(t::KEY_ID_TO_API_KEY, id.number())?.ok_or_else(|| missing(id))?;
             if key.revoked {
                 return Err(Refused::conflict("the key is revoked already").into());
@@ -73,6 +76,7 @@ impl Actions {
             key.revoked = true;
             tx.put(t::KEY_ID_TO_API_KEY, id.number(), &key)?;
             sign_in::forget_sessions(tx, Holder::ApiKey(id), None)?;
+            ring(tx, moment);
             Ok(((), Some(id.to_string())))
         })
         .await

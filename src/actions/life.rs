@@ -95,6 +95,10 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
     if !stepped.run.sealed {
         run.sealed = None;
     }
+    if stepped.run.state == State::Unconfirmed {
+        // A plan that has become stale meanwhile is refused by its serial.
+        release_state_lock(tx, &run)?;
+    }
     if stepped.run.state != run.state {
         run.state = stepped.run.state;
         run.blocked_by = None;
@@ -107,7 +111,7 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
         carry_out(tx, moment, &mut run, effect)?;
     }
     if run.state.is_terminal() {
-        leave(tx, &mut run)?;
+        leave(tx, &mut run, before.chain.is_some())?;
     }
     run.updated_at = moment.now;
     tx.put_run(Some(&before), &run)?;
@@ -150,12 +154,15 @@ fn carry_out(tx: &Tx<'_>, moment: &Moment, run: &mut Run, effect: Effect) -> Res
 fn start_chain(tx: &Tx<'_>, moment: &Moment, run: &Run, kind: Chain) -> Result<(), Fault> {
     let before = tx.chain(run)?;
     let number = before.map_or_else(|| last_chain(run), |chain| chain.number) + 1;
-    let (_, key) = moment.keys.new_data_key(vault::chain_key(run.id, number).data());
+    let keys = moment.keys.get();
+    let (_, key) = keys.new_data_key(vault::chain_key(run.id, number).data());
     if matches!(kind, Chain::Plan | Chain::Replan) {
         let mut secrets = tx.get(t::RUN_TO_SECRETS, run.seq)?.unwrap_or_default();
-        let (_, fresh) = moment.keys.new_data_key(vault::seal_key(run.id).data());
+        let (_, fresh) = keys.new_data_key(vault::seal_key(run.id).data());
         let slot = if kind == Chain::Plan { &mut secrets.seal_key } else { &mut secrets.next_seal_key };
         *slot = Some(fresh);
+        let redaction = vault::redaction_key(&keys, run.stack);
+        secrets.redaction_key = Some(keys.wrap_key(vault::run_redaction(run.id).data(), &redaction));
         tx.put(t::RUN_TO_SECRETS, run.seq, &secrets)?;
     }
     let chain = record::Chain {
@@ -192,7 +199,7 @@ pub(crate) fn chore(tx: &Tx<'_>, run: &Run, set: impl FnOnce(&mut Chore)) -> Res
 }
 
 /// Everything that a run gives back when it ends.
-fn leave(tx: &Tx<'_>, run: &mut Run) -> Result<(), Fault> {
+fn leave(tx: &Tx<'_>, run: &mut Run, had_chain: bool) -> Result<(), Fault> {
     tx.remove(t::RUN_TO_CHAIN, run.seq)?;
     tx.remove(t::RUN_TO_SECRETS, run.seq)?;
     if let Some(uid) = run.uid.take() {
@@ -200,7 +207,7 @@ fn leave(tx: &Tx<'_>, run: &mut Run) -> Result<(), Fault> {
     }
     run.unacknowledged = run.state == State::Failed && run.reason.as_deref() == Some(LOST_UNKNOWN);
     release_state_lock(tx, run)?;
-    if !run.phases.is_empty() {
+    if had_chain || !run.phases.is_empty() {
         chore(tx, run, |chore| chore.file_away = true)?;
     }
     Ok(())
@@ -231,6 +238,11 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
     let state_lock = tx.get(t::STACK_TO_STATE_LOCK, stack.id.number())?.filter(|lock| lock.run.is_none());
     let system = Moment { actor: ActorName::system(), ..moment.clone() };
     for run in runs {
+        if matches!(run.state, State::Confirmed | State::ReplanRequested) {
+            let mut run = run;
+            note_block(tx, &mut run, state_lock.as_ref().map(held_state))?;
+            continue;
+        }
         if !matches!(run.state, State::Queued | State::Ready) {
             continue;
         }
@@ -299,47 +311,88 @@ fn held_back(
     {
         return Some(holder.clone());
     }
-    state_lock.map(|lock| BlockedBy::State { by: lock.by.name.clone() })
+    state_lock.map(held_state)
+}
+
+fn held_state(lock: &record::StateLock) -> BlockedBy {
+    BlockedBy::State { by: lock.by.clone() }
 }
 
 /// Gives free slots to the runs that only lack one, in the order of the queue.
 pub(crate) fn schedule(tx: &Tx<'_>, moment: &Moment) -> Result<(), Error> {
     let system = Moment { actor: ActorName::system(), ..moment.clone() };
     loop {
+        let user = free_user(tx, moment)?;
         let busy = usize::try_from(tx.count(t::SLOT_RUN)?).unwrap_or(usize::MAX);
         let free = busy < moment.setup.slots;
-        let Some(run) = first_in_queue(tx, free)? else { return Ok(()) };
-        claim(tx, &system, run)?;
+        let Some(run) = first_in_queue(tx, free, user)? else { return Ok(()) };
+        claim(tx, &system, run, user)?;
     }
 }
 
-fn first_in_queue(tx: &Tx<'_>, free: bool) -> Result<Option<Run>, Fault> {
-    let mut seqs = Vec::new();
+fn first_in_queue(tx: &Tx<'_>, free: bool, user: User) -> Result<Option<Run>, Fault> {
+    let mut first = None;
     tx.walk_index(t::QUEUE_RUN, (0, 0, 0)..=(u8::MAX, u8::MAX, u64::MAX), Order::Up, |(_, class, seq)| {
         let slotless = class == Kind::OnDemand.class();
-        if free || slotless {
-            seqs.push(seq);
-            return Ok(ControlFlow::Break(()));
+        if !(free || slotless) {
+            return Ok(ControlFlow::Continue(()));
         }
-        Ok(ControlFlow::Continue(()))
+        first = tx.get(t::SEQ_TO_RUN, seq)?.filter(|run: &Run| run.uid.is_some() || user != User::NoneFree);
+        if let Some(run) = &first
+            && waits_for_state(tx, run)?
+        {
+            first = None;
+        }
+        Ok(if first.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
-    Ok(tx.runs_of(&seqs)?.pop())
+    Ok(first)
 }
 
-fn claim(tx: &Tx<'_>, moment: &Moment, mut run: Run) -> Result<(), Error> {
+/// Whether a person holds the lock of the state that a run would change.
+fn waits_for_state(tx: &Tx<'_>, run: &Run) -> Result<bool, Fault> {
+    if !run.kind.is_blocking() {
+        return Ok(false);
+    }
+    Ok(tx.get(t::STACK_TO_STATE_LOCK, run.stack.number())?.is_some_and(|lock| lock.run.is_none()))
+}
+
+fn claim(tx: &Tx<'_>, moment: &Moment, mut run: Run, user: User) -> Result<(), Error> {
+    take_state_lock(tx, moment, &run)?;
     if run.uid.is_none()
-        && let Some(range) = moment.setup.uids
+        && let User::Free(uid) = user
     {
         let before = run.clone();
-        run.uid = Some(lease_uid(tx, range, run.seq)?);
+        run.uid = Some(uid);
+        tx.set_number(t::UID_TO_RUN, uid, run.seq)?;
         tx.put_run(Some(&before), &run)?;
     }
     transition(tx, moment, run, Event::Claimed, Why::default())?;
     Ok(())
 }
 
+/// A run that may change the managed state holds its lock from here to its verdict.
+fn take_state_lock(tx: &Tx<'_>, moment: &Moment, run: &Run) -> Result<(), Fault> {
+    let keeps_state = tx.stack(run.stack)?.is_some_and(|stack| stack.settings.vendor.has_state());
+    if !keeps_state || !run.kind.is_blocking() {
+        return Ok(());
+    }
+    let lock = record::StateLock { run: Some(run.id), by: run.triggered_by.clone(), since: moment.now, info: None };
+    tx.put(t::STACK_TO_STATE_LOCK, run.stack.number(), &lock)
+}
+
+/// Whom the next run's phases can run as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum User {
+    /// The server's own user, mapped.
+    Own,
+    Free(u32),
+    /// Every uid of the range is leased: runs that have none wait.
+    NoneFree,
+}
+
 /// The lowest uid that no run has.
-fn lease_uid(tx: &Tx<'_>, (first, last): (u32, u32), seq: u64) -> Result<u32, Error> {
+fn free_user(tx: &Tx<'_>, moment: &Moment) -> Result<User, Fault> {
+    let Some((first, last)) = moment.setup.uids else { return Ok(User::Own) };
     let mut next = first;
     tx.walk_numbers(t::UID_TO_RUN, first..=last, Order::Up, |uid, _| {
         if uid == next {
@@ -348,9 +401,5 @@ fn lease_uid(tx: &Tx<'_>, (first, last): (u32, u32), seq: u64) -> Result<u32, Er
         }
         Ok(ControlFlow::Break(()))
     })?;
-    if next > last {
-        return Err(Refused::conflict("all uids of `uid_range` are leased to runs; widen it").into());
-    }
-    tx.set_number(t::UID_TO_RUN, next, seq)?;
-    Ok(next)
+    Ok(if next > last { User::NoneFree } else { User::Free(next) })
 }

@@ -6,7 +6,7 @@ use crate::{
     store::{Error, Find, Tx, record::Stack, tables as t},
 };
 
-use super::{Actions, Moment, life, missing};
+use super::{Actions, Moment, life, missing, ring};
 
 impl Actions {
     /// Takes the lock; taking one's own again replaces the note.
@@ -58,7 +58,6 @@ fn store(tx: &Tx<'_>, moment: &Moment, stack: &mut Stack) -> Result<(), Error> {
     tx.put(t::STACK_ID_TO_STACK, stack.id.number(), stack)?;
     life::settle(tx, moment, stack.id)?;
     life::schedule(tx, moment)?;
-    let live = std::sync::Arc::clone(&moment.live);
-    tx.after_commit(move || live.ring());
+    ring(tx, moment);
     Ok(())
 }

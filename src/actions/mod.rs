@@ -13,8 +13,9 @@
 //! | `claim` | the finished spec of a chain that is to be started |
 //! | `progress` | what runners report |
 //! | `chores` | what must be done outside the store |
-//! | `stack`, `lock`, `environment`, `upload`, `credential` | stacks and what belongs to them |
+//! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
 //! | `sign_in`, `user`, `key` | people and machines |
+//! | `rotate` | a new master key |
 //! | `audit` | the chained log |
 //!
 //! May not know who calls: HTTP, the command line on a data directory, the scheduler.
@@ -33,7 +34,7 @@ use crate::{
         password::{HashFailed, Passwords},
         throttle::Throttle,
     },
-    crypt::Keyring,
+    crypt::Keys,
     domain::{Clock, Refused, Timestamp, actor::ActorName, limits},
     live::Bells,
     store::{Store, Tx, record::Outcome},
@@ -50,14 +51,17 @@ mod life;
 mod lock;
 mod once;
 mod progress;
+mod rotate;
 mod sign_in;
+mod source_test;
 mod stack;
+mod state;
 mod trigger;
 mod upload;
 mod user;
 mod vault;
 
-pub use audit::{Verification, hash_of, verify};
+pub use audit::{Chain as AuditChain, Checked, Verification, hash_of, verify, verify_on};
 pub use chores::{Chores, LiveChain};
 pub use claim::{ToStart, chain_dir};
 pub use credential::NewCredential;
@@ -66,11 +70,15 @@ pub use environment::NewVariable;
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
 pub use progress::Report;
+pub use rotate::Rotated;
 pub use sign_in::{InvitationFor, SignIn, SignedIn};
 pub use stack::NewStack;
+pub use state::LOCKED;
 pub use trigger::{NewRun, NewTask};
+pub use upload::{Incoming, Scratch};
 pub use user::{Invited, NewUser};
 
+pub use crate::crypt::Secret;
 pub use crate::store::{
     Error, Fault,
     record::{ChainAsk, Chore},
@@ -87,6 +95,8 @@ pub struct Setup {
     pub local_sources: Vec<PathBuf>,
     pub provider_mirror: Option<PathBuf>,
     pub plugin_cache: PathBuf,
+    /// The file of the master key; none where somebody else keeps it.
+    pub master_key: Option<PathBuf>,
     /// Uids for jails, both ends included; none when the server is not root.
     pub uids: Option<(u32, u32)>,
     /// Binaries that stacks may name, by name.
@@ -102,7 +112,7 @@ pub struct Setup {
 #[derive(Clone, Debug)]
 pub struct Actions {
     pub(crate) store: Store,
-    pub(crate) keys: Arc<Keyring>,
+    pub(crate) keys: Keys,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) live: Arc<Bells>,
     pub(crate) setup: Arc<Setup>,
@@ -115,6 +125,8 @@ pub(crate) struct Access {
     passwords: Passwords,
     throttle: Throttle,
     strangers: Mutex<HashMap<(String, &'static str), u64>>,
+    /// Held by whoever rotates the master key.
+    rotation: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// When something happens, and who does it.
@@ -123,7 +135,8 @@ pub(crate) struct Moment {
     pub now: Timestamp,
     pub actor: ActorName,
     pub live: Arc<Bells>,
-    pub keys: Arc<Keyring>,
+    /// Ask for the keyring inside the transaction: then no rotation misses what it seals.
+    pub keys: Keys,
     pub setup: Arc<Setup>,
 }
 
@@ -142,14 +155,24 @@ impl Deed {
 impl Actions {
     pub fn new(
         store: Store,
-        keys: Arc<Keyring>,
+        keys: Keys,
         clock: Arc<dyn Clock>,
         live: Arc<Bells>,
         setup: Setup,
     ) -> Result<Self, HashFailed> {
-        let access =
-            Access { passwords: Passwords::new()?, throttle: Throttle::default(), strangers: Mutex::default() };
+        let access = Access {
+            passwords: Passwords::new()?,
+            throttle: Throttle::default(),
+            strangers: Mutex::default(),
+            rotation: Arc::default(),
+        };
         Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access) })
+    }
+
+    /// The same, for a server that is reached at another address than was thought.
+    pub fn reached_at(mut self, public_url: String) -> Self {
+        Arc::make_mut(&mut self.setup).public_url = public_url;
+        self
     }
 
     pub fn now(&self) -> Timestamp {
@@ -174,7 +197,7 @@ impl Actions {
             now: self.now(),
             actor,
             live: Arc::clone(&self.live),
-            keys: Arc::clone(&self.keys),
+            keys: self.keys.clone(),
             setup: Arc::clone(&self.setup),
         }
     }
@@ -246,6 +269,12 @@ impl Actions {
         let moment = self.moment(ActorName::system());
         self.store.write(move |tx| run(tx, &moment)).await
     }
+}
+
+/// Whoever watches anything looks again, once this is durable.
+pub(crate) fn ring(tx: &Tx<'_>, moment: &Moment) {
+    let live = Arc::clone(&moment.live);
+    tx.after_commit(move || live.ring());
 }
 
 /// What was looked up is not there, or may not be seen.

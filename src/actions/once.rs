@@ -47,6 +47,18 @@ impl Once {
         Ok(Some(found.created))
     }
 
+    /// For what is shown only once: refuses a repetition, and remembers what was created.
+    pub(crate) fn only_once(&self, tx: &Tx<'_>, created: &str, now: Timestamp) -> Result<(), Error> {
+        match self.seen(tx, now)? {
+            Some(before) => {
+                let why =
+                    format!("this Idempotency-Key made {before} before; what is secret about it is shown only once");
+                Err(Refused::conflict(why).into())
+            }
+            None => self.remember(tx, created, now),
+        }
+    }
+
     pub(crate) fn remember(&self, tx: &Tx<'_>, created: &str, now: Timestamp) -> Result<(), Error> {
         let row = Idempotent {
             request: self.request.to_vec(),

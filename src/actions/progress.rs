@@ -1,28 +1,30 @@
 //! What runners report: records become transitions, results and states are taken over.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use crate::{
-    crypt::{self, Key, Keyring, Sealed, Secret},
+    crypt::{self, Key, Secret},
     domain::{Phase, RunId, StackId, Timestamp, Verdict, actor::ActorName, limits},
     machine::{self, ChainEnd, Event},
     protocol::{self, PhaseResult, Produced, Record, WorkspaceLeft},
     store::{
         Error, Fault, Find, Rows, Tx,
-        record::{Chain, Changes, PhaseRow, Run, RunSecrets, SealedFacts, StateVersion},
+        record::{Chain, Changes, PhaseRow, Run, RunSecrets, SealedFacts},
         tables as t,
     },
 };
 
 use super::{
     Actions, Moment,
-    claim::{chain_dir, newest_state},
+    claim::chain_dir,
     life::{self, Why},
-    missing, vault,
+    missing,
+    state::{self, StoredState},
+    vault,
 };
 
 /// Records of a chain, as they lie in its directory.
@@ -40,25 +42,13 @@ pub struct Report {
 #[derive(Debug, Default)]
 struct Beside {
     results: Vec<(u32, PhaseResult)>,
-    states: Vec<NewState>,
-}
-
-/// A state that a chain wrote, already in its place.
-#[derive(Clone, Debug)]
-struct NewState {
-    file: String,
-    serial: u64,
-    lineage: String,
-    size: u64,
-    resources: u32,
-    key: Sealed,
+    states: Vec<StoredState>,
 }
 
 impl Actions {
     /// Takes records over. Taking the same ones again changes nothing.
     pub async fn report(&self, report: Report) -> Result<Run, Error> {
         let beside = self.read_beside(&report)?;
-        let keys = Arc::clone(&self.keys);
         self.system(move |tx, moment| {
             let run = tx.run(report.run)?.ok_or_else(|| missing(report.run))?;
             let Some(chain) = tx.chain(&run)? else { return Ok(run) };
@@ -66,7 +56,7 @@ impl Actions {
                 return Ok(run);
             }
             take_states(tx, moment, &run, &beside.states)?;
-            Taking { tx, moment, keys: &keys, beside: &beside, run, chain }.all(&report)
+            Taking { tx, moment, beside: &beside, run, chain }.all(&report)
         })
         .await
     }
@@ -84,10 +74,7 @@ impl Actions {
             take_states(tx, moment, &run, &beside.states)?;
             let before = run.clone();
             let mut run = run;
-            if let Some(open) = run.phases.last_mut().filter(|phase| phase.finished_at.is_none()) {
-                open.finished_at = Some(moment.now);
-                open.verdict = Some(Verdict::Lost);
-            }
+            close_phase(&mut run, moment);
             run.verdict = Some(Verdict::Lost);
             tx.put_run(Some(&before), &run)?;
             life::advance(tx, moment, run, Event::ChainLost { last_phase: row.last_phase }, Why::default())
@@ -95,8 +82,15 @@ impl Actions {
         .await
     }
 
-    /// A chain could not even be started, and why.
-    pub async fn chain_failed(&self, run: RunId, chain: u32, reason: String) -> Result<Run, Error> {
+    /// A chain cannot go on, and why: it could not even be started, or, where it had `begun` a phase,
+    /// what it left cannot be taken over.
+    pub async fn chain_failed(
+        &self,
+        run: RunId,
+        chain: u32,
+        reason: String,
+        begun: Option<Phase>,
+    ) -> Result<Run, Error> {
         self.system(move |tx, moment| {
             let run = tx.run(run)?.ok_or_else(|| missing(run))?;
             let Some(row) = tx.chain(&run)? else { return Ok(run) };
@@ -106,6 +100,12 @@ impl Actions {
             let before = run.clone();
             let mut run = run;
             run.verdict = Some(Verdict::Refused { reason: reason.clone() });
+            if begun.is_some() {
+                run.error_line = Some(reason.clone());
+                close_phase(&mut run, moment);
+                tx.put_run(Some(&before), &run)?;
+                return life::advance(tx, moment, run, Event::ChainLost { last_phase: begun }, Why::default());
+            }
             tx.put_run(Some(&before), &run)?;
             let end = ChainEnd {
                 last_phase: None,
@@ -130,7 +130,7 @@ impl Actions {
             return Ok(Beside::default());
         }
         let dir = chain_dir(&self.setup.data, run.id, chain.number);
-        let key = vault::chain_key(run.id, chain.number).open_key(&self.keys, &chain.key)?;
+        let key = vault::chain_key(run.id, chain.number).open_key(&self.keys.get(), &chain.key)?;
         let mut beside = Beside { results: Vec::new(), states: self.import_states(&run, &dir, &key)? };
         for record in &report.records {
             if let Record::PhaseEnded { number, produced, .. } = record
@@ -142,32 +142,32 @@ impl Actions {
         Ok(beside)
     }
 
-    /// Puts every state that the chain wrote into its place, encrypted under a key of its own.
-    fn import_states(&self, run: &Run, dir: &Path, key: &Key) -> Result<Vec<NewState>, Error> {
+    /// Puts every state that the chain wrote into its place, encrypted under a key of its own. What is
+    /// a version already stays under the key that its row holds.
+    fn import_states(&self, run: &Run, dir: &Path, key: &Key) -> Result<Vec<StoredState>, Error> {
         let mut found = state_files(dir);
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = versions_by_file(&self.store.read()?, run.stack)?;
+        found.retain(|(number, n, _)| !known.contains(&state_name(run.id, *number, *n)));
         found.sort_unstable_by_key(|(number, n, _)| (*number, *n));
         found.into_iter().map(|(number, n, path)| self.import_state(run, key, number, n, &path)).collect()
     }
 
-    fn import_state(&self, run: &Run, key: &Key, number: u32, n: u32, path: &Path) -> Result<NewState, Error> {
+    fn import_state(&self, run: &Run, key: &Key, number: u32, n: u32, path: &Path) -> Result<StoredState, Error> {
         let label = protocol::state_label(run.id, number, n);
         let state =
             crypt::read_file_under(path, key, label.as_bytes(), limits::STATE_BYTES).map_err(super::sealed_fault)?;
-        let file = format!("{}-{number:02}-{n}.state", run.id);
-        let (own, wrapped) = self.keys.new_data_key(vault::state_key(run.stack, &file).data());
-        let place = self.state_path(run.stack, &file);
-        let io = |error: std::io::Error| Fault::Io(format!("{}: {error}", place.display()));
-        fs::create_dir_all(place.parent().unwrap_or(&place)).map_err(io)?;
-        crypt::write_file_under(&place, &own, file.as_bytes(), &mut state.expose().as_slice()).map_err(io)?;
-        let facts = StateFacts::of(&state);
-        Ok(NewState {
-            file,
-            serial: facts.serial,
-            lineage: facts.lineage,
-            size: state.expose().len() as u64,
-            resources: facts.resources,
-            key: wrapped,
-        })
+        self.store_state(run.stack, state_name(run.id, number, n), &state)
+    }
+}
+
+/// Nothing more comes of a phase whose runner is gone.
+fn close_phase(run: &mut Run, moment: &Moment) {
+    if let Some(open) = run.phases.last_mut().filter(|phase| phase.finished_at.is_none()) {
+        open.finished_at = Some(moment.now);
+        open.verdict = Some(Verdict::Lost);
     }
 }
 
@@ -192,48 +192,22 @@ fn state_files(dir: &Path) -> Vec<(u32, u32, PathBuf)> {
         .collect()
 }
 
-/// What is read of a state file.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
-struct StateFacts {
-    serial: u64,
-    lineage: String,
-    #[serde(deserialize_with = "length")]
-    resources: u32,
-}
-
-impl StateFacts {
-    fn of(state: &Secret<Vec<u8>>) -> Self {
-        serde_json::from_slice(state.expose()).unwrap_or_default()
-    }
-}
-
-/// How many elements a list has, without keeping them.
-fn length<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    let list: Vec<serde::de::IgnoredAny> = serde::Deserialize::deserialize(deserializer)?;
-    Ok(u32::try_from(list.len()).unwrap_or(u32::MAX))
-}
-
-fn take_states(tx: &Tx<'_>, moment: &Moment, run: &Run, states: &[NewState]) -> Result<(), Error> {
-    let known: Vec<String> =
-        tx.all(t::STACK_SERIAL_TO_STATE, of_stack(run.stack))?.into_iter().map(|version| version.file).collect();
+fn take_states(tx: &Tx<'_>, moment: &Moment, run: &Run, states: &[StoredState]) -> Result<(), Error> {
+    let known = versions_by_file(tx, run.stack)?;
     for state in states.iter().filter(|state| !known.contains(&state.file)) {
-        let version = newest_state(tx, run.stack)?.map_or(0, |version| version.version) + 1;
-        let row = StateVersion {
-            version,
-            serial: state.serial,
-            lineage: state.lineage.clone(),
-            size: state.size,
-            resources: state.resources,
-            at: moment.now,
-            run: Some(run.id),
-            by: run.triggered_by.clone(),
-            file: state.file.clone(),
-            key: state.key.clone(),
-        };
-        tx.put(t::STACK_SERIAL_TO_STATE, (run.stack.number(), version), &row)?;
+        let writer = state::Writer { run: Some(run.id), by: run.triggered_by.clone() };
+        state::append(tx, moment, run.stack, state, writer)?;
     }
     Ok(())
+}
+
+/// The file that the n-th write of a phase is kept in.
+fn state_name(run: RunId, number: u32, n: u32) -> String {
+    format!("{run}-{number:02}-{n}.state")
+}
+
+fn versions_by_file(view: &impl Rows, stack: StackId) -> Result<BTreeSet<String>, Fault> {
+    Ok(view.all(t::STACK_SERIAL_TO_STATE, of_stack(stack))?.into_iter().map(|version| version.file).collect())
 }
 
 /// Every version of a stack's state.
@@ -245,7 +219,6 @@ pub(crate) fn of_stack(stack: StackId) -> std::ops::RangeInclusive<(u128, u64)> 
 struct Taking<'a> {
     tx: &'a Tx<'a>,
     moment: &'a Moment,
-    keys: &'a Keyring,
     beside: &'a Beside,
     run: Run,
     chain: Chain,
@@ -356,17 +329,15 @@ impl Taking<'_> {
 
     fn add_masks(&self, added: &[Secret<String>]) -> Result<(), Error> {
         let mut secrets: RunSecrets = self.tx.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
-        let place = vault::masks(self.run.id);
+        let (keys, place) = (self.moment.keys.get(), vault::masks(self.run.id));
         let mut masks: Vec<Secret<String>> = match &secrets.masks {
-            Some(sealed) => {
-                serde_json::from_slice(place.open(self.keys, sealed)?.expose()).map_err(super::sealed_fault)?
-            }
+            Some(sealed) => serde_json::from_slice(place.open(&keys, sealed)?.expose()).map_err(super::sealed_fault)?,
             None => Vec::new(),
         };
         masks.extend(added.iter().cloned());
         masks.truncate(limits::ADDED_MASKS);
         let json = Secret::new(serde_json::to_vec(&masks).map_err(super::sealed_fault)?);
-        secrets.masks = Some(place.seal(self.keys, json.expose()));
+        secrets.masks = Some(place.seal(&keys, json.expose()));
         Ok(self.tx.put(t::RUN_TO_SECRETS, self.run.seq, &secrets)?)
     }
 

@@ -1,6 +1,6 @@
 //! Sign-in, sessions, exchanged tokens, set-up and invitations.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use ulid::Ulid;
 
@@ -12,6 +12,7 @@ use crate::{
     },
     crypt::Secret,
     domain::{ActorKind, Refused, RefusedKind, SessionId, Timestamp, UserId, UserName, actor::ActorName, limits},
+    live::Bells,
     store::{
         Error, Fault, Find, Flow, Order, Rows, Tx,
         record::{Holder, Invitation, Outcome, Session, SessionKind, User},
@@ -164,22 +165,28 @@ impl Actions {
     pub async fn sign_out(&self, who: &Who) -> Result<(), Error> {
         let Some(session) = who.session else { return Ok(()) };
         let entry = audit::Draft::of(who, "session.end", &session.id.to_string(), self.now());
+        let live = Arc::clone(&self.live);
         self.store
             .write(move |tx| {
+                ring(tx, &live);
                 if let Some(row) = tx.get(t::HASH_TO_SESSION, session.hash)? {
                     forget_session(tx, session.hash, row.holder)?;
                 }
                 Ok(audit::append(tx, entry.clone().with(Outcome::Done, None))?)
             })
-            .await
+            .await?;
+        self.live.ring();
+        Ok(())
     }
 
     /// Ends one of the actor's own sessions, or, as an admin, anybody's.
     pub async fn revoke_session(&self, who: &Who, id: SessionId) -> Result<(), Error> {
         let entry = audit::Draft::of(who, "session.revoke", &id.to_string(), self.now());
         let (admin, own) = (who.admin, who.user());
+        let live = Arc::clone(&self.live);
         self.store
             .write(move |tx| {
+                ring(tx, &live);
                 let Some((hash, session)) = find_session(tx, id)? else { return Err(missing(id)) };
                 let is_own = matches!((session.holder, own), (Holder::User(holder), Some(own)) if holder == own);
                 if !is_own && !admin {
@@ -188,7 +195,9 @@ impl Actions {
                 forget_session(tx, hash, session.holder)?;
                 Ok(audit::append(tx, entry.clone().with(Outcome::Done, None))?)
             })
-            .await
+            .await?;
+        self.live.ring();
+        Ok(())
     }
 
     /// Notes that a session or a key was used, at most once a minute.
@@ -269,6 +278,12 @@ impl Actions {
             return Ok(Some(InvitationFor::FirstAdmin));
         }
         Ok(view.user(invitation.user)?.map(|user| InvitationFor::User(user.name)))
+    }
+
+    /// Who invited, and how long the link works.
+    pub fn invited_by(&self, token: &str) -> Result<Option<(ActorName, Timestamp)>, Error> {
+        let found = self.store.read()?.get(t::HASH_TO_INVITATION, token::hash(token))?;
+        Ok(found.map(|found| (found.by, found.expires_at)))
     }
 
     /// Uses an invitation: the person chooses a password (the first admin a name, too).
@@ -413,6 +428,12 @@ fn find_session(view: &impl Rows, id: SessionId) -> Result<Option<(TokenHash, Se
 pub(crate) fn forget_session(tx: &Tx<'_>, hash: TokenHash, holder: Holder) -> Result<(), Fault> {
     tx.remove(t::HASH_TO_SESSION, hash)?;
     tx.mark(t::USER_SESSION, (holder_number(holder), hash), false)
+}
+
+/// Open pages look again, and find that their session is over.
+pub(crate) fn ring(tx: &Tx<'_>, live: &Arc<Bells>) {
+    let live = Arc::clone(live);
+    tx.after_commit(move || live.ring());
 }
 
 /// Ends every session of a holder: their rights changed, or their password did.

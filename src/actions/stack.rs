@@ -12,7 +12,7 @@ use crate::{
     store::{Error, Find, Rows, Tx, record::Stack, tables as t},
 };
 
-use super::{Actions, Deed, Setup, life, missing, once::Once};
+use super::{Actions, Deed, Setup, life, missing, once::Once, ring};
 
 /// A stack that somebody asks for.
 #[derive(Clone, Debug)]
@@ -74,15 +74,30 @@ impl Actions {
         settings: StackSettings,
         version: Option<u64>,
     ) -> Result<Stack, Error> {
+        self.edit_stack_with(permit, id, move |stack| {
+            if version.is_some_and(|version| version != stack.version) {
+                let why = "somebody changed this stack meanwhile; look at their changes and make yours again";
+                return Err(Refused::conflict(why));
+            }
+            Ok(settings.clone())
+        })
+        .await
+    }
+
+    /// Changes the settings by a function of what they are at that moment.
+    pub async fn edit_stack_with(
+        &self,
+        permit: &Permit,
+        id: StackId,
+        mut edit: impl FnMut(&Stack) -> Result<StackSettings, Refused> + Send + 'static,
+    ) -> Result<Stack, Error> {
         permit.covers(id)?;
-        check(&settings, &self.setup)?;
+        let setup = std::sync::Arc::clone(&self.setup);
         let deed = self.on_stack("stack.edit", id)?;
         self.change(permit, deed, move |tx, moment| {
             let mut stack = tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
-            if version.is_some_and(|version| version != stack.version) {
-                let why = "somebody changed this stack meanwhile; look at their changes and make yours again";
-                return Err(Refused::conflict(why).into());
-            }
+            let settings = edit(&stack)?;
+            check(&settings, &setup)?;
             check_references(tx, Some(id), &settings)?;
             let changed = changed_fields(&stack.settings, &settings);
             stack.settings = settings.clone();
@@ -126,11 +141,6 @@ impl Actions {
         let stack = self.store.read()?.stack(id)?.ok_or_else(|| missing("the stack"))?;
         Ok(Deed::new(verb, format_args!("stack:{}", stack.slug)))
     }
-}
-
-fn ring(tx: &Tx<'_>, moment: &super::Moment) {
-    let live = std::sync::Arc::clone(&moment.live);
-    tx.after_commit(move || live.ring());
 }
 
 fn remove(tx: &Tx<'_>, stack: &Stack) -> Result<(), Error> {

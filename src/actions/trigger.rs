@@ -12,7 +12,7 @@ use crate::{
     },
     store::{
         Error, Find, Tx,
-        record::{Run, Stack},
+        record::{Birth, Run, Stack},
         tables as t,
     },
 };
@@ -228,44 +228,20 @@ fn fresh(tx: &Tx<'_>, moment: &Moment, stack: &mut Stack, blank: &Blank, source:
         stack.latest_tracked = Some(blank.id);
     }
     tx.put(t::STACK_ID_TO_STACK, stack.id.number(), stack)?;
-    let run = Run {
+    let birth = Birth {
         id: blank.id,
         seq: tx.next("run")?,
-        number: stack.runs,
-        stack: stack.id,
-        slug: stack.slug.clone(),
         kind: blank.kind,
-        state: State::Queued,
-        reason: None,
-        triggered_by: blank.triggered_by.clone().unwrap_or_else(|| moment.actor.clone()),
-        created_at: moment.now,
-        updated_at: moment.now,
-        state_since: moment.now,
+        by: blank.triggered_by.clone().unwrap_or_else(|| moment.actor.clone()),
         source,
+        at: moment.now,
+    };
+    let run = Run {
         message: blank.message.clone(),
         command: blank.command.clone(),
         skip_initialization: blank.skip_initialization,
-        targets: Vec::new(),
-        exit_code: None,
-        verdict: None,
-        delta: None,
-        changes: None,
-        plan_digest: None,
-        blocked_by: None,
-        prioritized: false,
         retry_of: blank.retry_of,
-        warnings: Vec::new(),
-        phases: Vec::new(),
-        history: 0,
-        comments: 0,
-        unacknowledged: false,
-        error_line: None,
-        chain: None,
-        stopping: false,
-        forced: false,
-        sealed: None,
-        logs_expired: false,
-        uid: None,
+        ..Run::new(stack, birth)
     };
     Ok(run)
 }

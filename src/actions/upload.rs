@@ -1,17 +1,124 @@
 //! Uploaded sources: each is a version with a digest.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use tokio::io::AsyncWriteExt as _;
+use ulid::Ulid;
 
 use crate::{
     auth::Permit,
-    domain::{Digest, Refused, StackId, stack::Source},
+    domain::{Digest, Refused, RefusedKind, StackId, limits, stack::Source, verdict},
     source::upload,
     store::{Error, Fault, Find, Rows, record::Upload, tables as t},
 };
 
 use super::{Actions, missing};
 
+/// Bytes between two looks at the free space while an upload comes in.
+const LOOK_EVERY: u64 = 64 * limits::MIB;
+
+/// The file that an upload comes in by. Gone with this value, unless it was taken over.
+#[derive(Debug)]
+pub struct Scratch(PathBuf);
+
+impl From<PathBuf> for Scratch {
+    fn from(path: PathBuf) -> Self {
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        match fs::remove_file(&self.0) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%error, "an upload's scratch file could not be removed"),
+        }
+    }
+}
+
+/// An upload that is coming in. One that is cut off leaves nothing.
+#[derive(Debug)]
+pub struct Incoming {
+    actions: Actions,
+    scratch: Scratch,
+    file: tokio::fs::File,
+    bytes: u64,
+    /// Bytes at which the free space is looked at next.
+    look_at: u64,
+}
+
+impl Incoming {
+    /// Takes the next bytes.
+    pub async fn write(&mut self, chunk: &[u8]) -> Result<(), Error> {
+        self.bytes += chunk.len() as u64;
+        check_size(self.bytes)?;
+        if self.bytes >= self.look_at {
+            self.look_at = self.bytes + LOOK_EVERY;
+            check_room(&self.actions)?;
+        }
+        self.file.write_all(chunk).await.map_err(|error| fault(&self.scratch.0, &error).into())
+    }
+
+    /// Everything came, and is on the disk.
+    pub async fn finish(mut self) -> Result<Scratch, Error> {
+        self.file.flush().await.map_err(|error| fault(&self.scratch.0, &error))?;
+        self.file.sync_all().await.map_err(|error| fault(&self.scratch.0, &error))?;
+        Ok(self.scratch)
+    }
+}
+
+fn check_size(bytes: u64) -> Result<(), Refused> {
+    if bytes <= limits::SOURCE_BYTES {
+        return Ok(());
+    }
+    let why = format!("a source has at most {}", verdict::bytes(limits::SOURCE_BYTES));
+    Err(Refused::new(RefusedKind::TooLarge, why))
+}
+
+fn check_room(actions: &Actions) -> Result<(), Fault> {
+    if actions.has_room() {
+        return Ok(());
+    }
+    Err(Fault::Full(format!("{} has no room for an upload", actions.setup.data.display())))
+}
+
+fn fault(path: &Path, error: &io::Error) -> Fault {
+    let what = format!("{}: {error}", path.display());
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::Full(what),
+        _ => Fault::Io(what),
+    }
+}
+
 impl Actions {
+    /// Makes ready for an upload of a size that the sender may have declared.
+    pub async fn receive_upload(&self, permit: &Permit, id: StackId, declared: Option<u64>) -> Result<Incoming, Error> {
+        permit.covers(id)?;
+        check_size(declared.unwrap_or_default())?;
+        check_room(self)?;
+        let stack = self.store.read()?.stack(id)?.ok_or_else(|| missing("the stack"))?;
+        check_kind(stack.settings.source.as_ref())?;
+        let dir = self.upload_scratch();
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|error| fault(&dir, &error))?;
+        let path = dir.join(Ulid::generate().to_string());
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let file = tokio::fs::OpenOptions::from(options).open(&path).await.map_err(|error| fault(&path, &error))?;
+        Ok(Incoming { actions: self.clone(), scratch: Scratch(path), file, bytes: 0, look_at: LOOK_EVERY })
+    }
+
+    /// Removes what uploads left behind that a crash cut off. For the start.
+    pub fn clear_incoming(&self) {
+        for entry in fs::read_dir(self.upload_scratch()).into_iter().flatten().flatten() {
+            drop(Scratch(entry.path()));
+        }
+    }
+
     /// Where an upload may be written while it comes in: on the same file system as its place.
     pub fn upload_scratch(&self) -> PathBuf {
         self.setup.data.join("uploads").join("incoming")
@@ -19,15 +126,10 @@ impl Actions {
 
     /// Takes over an upload that lies whole in `scratch`: walks it, keeps it by its digest, and pins
     /// the stack's next runs to it. `scratch` is gone afterwards, whatever comes out.
-    pub async fn upload(&self, permit: &Permit, id: StackId, scratch: PathBuf) -> Result<Upload, Error> {
+    pub async fn upload(&self, permit: &Permit, id: StackId, scratch: impl Into<Scratch>) -> Result<Upload, Error> {
+        let scratch = scratch.into();
         permit.covers(id)?;
-        let kept = self.keep_upload(id, &scratch).await;
-        if scratch.exists()
-            && let Err(error) = std::fs::remove_file(&scratch)
-        {
-            tracing::warn!(%error, "an upload's scratch file could not be removed");
-        }
-        let info = kept?;
+        let info = self.keep_upload(id, &scratch.0).await?;
         let deed = self.on_stack("source.upload", id)?;
         self.change(permit, deed, move |tx, moment| {
             let mut stack = tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
@@ -62,7 +164,9 @@ impl Actions {
         });
         let info = walked.await.map_err(|error| Fault::Panicked(error.to_string()))??;
         let place = self.upload_path(&info.digest);
-        std::fs::rename(scratch, &place).map_err(|error| Fault::Io(format!("{}: {error}", place.display())))?;
+        fs::rename(scratch, &place).map_err(|error| fault(&place, &error))?;
+        let dir = self.setup.data.join("uploads");
+        fs::File::open(&dir).and_then(|dir| dir.sync_all()).map_err(|error| fault(&dir, &error))?;
         Ok(info)
     }
 

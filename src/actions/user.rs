@@ -11,13 +11,13 @@ use crate::{
     crypt::Secret,
     domain::{Refused, RefusedKind, Timestamp, UserId, UserName, limits},
     store::{
-        Error, Fault, Find, Rows, Tx,
+        Error, Fault, Find, Flow, Order, Rows, Tx,
         record::{Holder, Invitation, Outcome, RoleOnStack, User},
         tables as t,
     },
 };
 
-use super::{Actions, Deed, audit, missing, sign_in};
+use super::{Actions, Deed, Once, audit, missing, ring, sign_in};
 
 /// A person who is invited.
 #[derive(Clone, Debug)]
@@ -37,13 +37,16 @@ pub struct Invited {
 
 impl Actions {
     /// Invites a person: they choose their password themselves.
-    pub async fn invite(&self, permit: &Permit, new: NewUser) -> Result<Invited, Error> {
+    pub async fn invite(&self, permit: &Permit, new: NewUser, once: Option<Once>) -> Result<Invited, Error> {
         let minted = token::invitation();
         let hash = minted.hash;
         let id = UserId::new(Ulid::generate());
         let deed = Deed::new("user.invite", format_args!("user:{}", new.name));
         let (user, expires_at) = self
             .change(permit, deed, move |tx, moment| {
+                if let Some(once) = &once {
+                    once.only_once(tx, &format!("user:{}", new.name), moment.now)?;
+                }
                 if tx.user_by_name(new.name.as_str())?.is_some() {
                     return Err(Refused::field("name", format!("`{}` is taken", new.name)).into());
                 }
@@ -81,6 +84,32 @@ impl Actions {
         Ok(Invited { user, token: minted.token, expires_at })
     }
 
+    /// Withdraws the invitation of a person who never came in: nothing of them stays but the record.
+    pub async fn withdraw_invitation(&self, permit: &Permit, id: UserId) -> Result<(), Error> {
+        let deed = self.on_user("user.withdraw_invitation", id)?;
+        self.change(permit, deed, move |tx, _| {
+            let user = tx.user(id)?.ok_or_else(|| missing(id))?;
+            if user.password.is_some() {
+                let why = format!("{} has come in already; disable them instead", user.name);
+                return Err(Refused::conflict(why).into());
+            }
+            let mut hashes = Vec::new();
+            tx.walk(t::HASH_TO_INVITATION, [0; 32]..=[255; 32], Order::Up, |hash, invitation| {
+                if invitation.user == id && !invitation.setup {
+                    hashes.push(hash);
+                }
+                Ok(Flow::Continue(()))
+            })?;
+            for hash in hashes {
+                tx.remove(t::HASH_TO_INVITATION, hash)?;
+            }
+            tx.remove(t::USER_ID_TO_USER, id.number())?;
+            tx.remove_number(t::USER_NAME_TO_ID, user.name.as_str().to_lowercase().as_str())?;
+            Ok(((), None))
+        })
+        .await
+    }
+
     /// Changes what a person may do. Their sessions end.
     pub async fn set_rights(
         &self,
@@ -90,7 +119,8 @@ impl Actions {
         roles: Vec<RoleOnStack>,
     ) -> Result<User, Error> {
         let deed = self.on_user("user.set_rights", id)?;
-        self.change(permit, deed, move |tx, _| {
+        self.change(permit, deed, move |tx, moment| {
+            sign_in::ring(tx, &moment.live);
             let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
             if user.admin && !admin {
                 leave_an_admin(tx, id)?;
@@ -101,6 +131,7 @@ impl Actions {
             user.admin = admin;
             user.roles.clone_from(&roles);
             tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
+            ring(tx, moment);
             Ok((user, Some(rights(admin, &roles))))
         })
         .await
@@ -110,7 +141,8 @@ impl Actions {
     pub async fn enable_user(&self, permit: &Permit, id: UserId, enabled: bool) -> Result<User, Error> {
         let verb = if enabled { "user.enable" } else { "user.disable" };
         let deed = self.on_user(verb, id)?;
-        self.change(permit, deed, move |tx, _| {
+        self.change(permit, deed, move |tx, moment| {
+            sign_in::ring(tx, &moment.live);
             let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
             if user.enabled && !enabled && user.admin {
                 leave_an_admin(tx, id)?;
@@ -118,6 +150,7 @@ impl Actions {
             user.enabled = enabled;
             sign_in::forget_sessions(tx, Holder::User(id), None)?;
             tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
+            ring(tx, moment);
             Ok((user, None))
         })
         .await
@@ -152,6 +185,7 @@ impl Actions {
         let session = who.session.map(|session| session.hash);
         self.store
             .write(move |tx| {
+                sign_in::ring(tx, &moment.live);
                 let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
                 user.password = Some(hash.clone());
                 tx.put(t::USER_ID_TO_USER, id.number(), &user)?;

@@ -29,6 +29,14 @@ impl Place {
         keys.seal(self.data(), plaintext)
     }
 
+    /// The same under the present master key; none where it is already.
+    pub(crate) fn renew(&self, keys: &Keyring, sealed: &Sealed) -> Result<Option<Sealed>, Error> {
+        if !keys.needs_rewrap(sealed) {
+            return Ok(None);
+        }
+        keys.rewrap(self.data(), sealed).map(Some).map_err(sealed_fault)
+    }
+
     pub(crate) fn open(&self, keys: &Keyring, sealed: &Sealed) -> Result<Secret<Vec<u8>>, Error> {
         keys.open(self.data(), sealed).map_err(sealed_fault)
     }
@@ -69,6 +77,11 @@ pub(crate) fn chain_key(run: RunId, chain: u32) -> Place {
 
 pub(crate) fn masks(run: RunId) -> Place {
     Place::new(Purpose::Masks, run, "added")
+}
+
+/// What sensitive values of one run's plan are hashed under.
+pub(crate) fn run_redaction(run: RunId) -> Place {
+    Place::new(Purpose::DataKey, run, "redaction")
 }
 
 /// The key of one file with a version of a managed state.

@@ -32,6 +32,7 @@ pub enum Permission {
     UseState,
     CreateStack,
     ManageUsers,
+    SeeKeys,
     ManageKeys,
     ManageCredentials,
     SeeAudit,
@@ -67,6 +68,7 @@ impl Permission {
             Self::ForceStop | Self::UnlockAnother | Self::EditStack | Self::DeleteStack => Need::Role(Role::Admin),
             Self::CreateStack
             | Self::ManageUsers
+            | Self::SeeKeys
             | Self::ManageKeys
             | Self::ManageCredentials
             | Self::SeeAudit
@@ -101,6 +103,7 @@ impl Permission {
             Self::UseState => "use the state",
             Self::CreateStack => "create stacks",
             Self::ManageUsers => "manage users",
+            Self::SeeKeys => "see API keys",
             Self::ManageKeys => "manage API keys",
             Self::ManageCredentials => "manage credentials",
             Self::SeeAudit => "see the audit log",
@@ -135,6 +138,7 @@ impl Permission {
             Self::UseState => "state.use",
             Self::CreateStack => "stack.create",
             Self::ManageUsers => "user.manage",
+            Self::SeeKeys => "api_key.see",
             Self::ManageKeys => "api_key.manage",
             Self::ManageCredentials => "credential.manage",
             Self::SeeAudit => "audit.see",

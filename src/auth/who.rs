@@ -74,8 +74,14 @@ impl Who {
         }
     }
 
-    /// The same actor as the store knows them now; none when they are gone or switched off.
+    /// The same actor as the store knows them now; none when they are gone or switched off, or when
+    /// the session that they came with is over.
     pub fn again(&self, view: &impl Rows, now: Timestamp) -> Result<Option<Self>, Fault> {
+        if let Some(facts) = &self.session
+            && view.get(t::HASH_TO_SESSION, facts.hash)?.is_none_or(|session| is_over(&session, now))
+        {
+            return Ok(None);
+        }
         let found = match &self.actor {
             Actor::User { id, .. } => view.user(*id)?.and_then(of_user),
             Actor::ApiKey { id, .. } => view.get(t::KEY_ID_TO_API_KEY, id.number())?.and_then(|key| of_key(key, now)),

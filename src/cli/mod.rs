@@ -1,17 +1,41 @@
 //! The command line: verbs of the server, verbs on a data directory, and verbs of a client.
 //!
+//! | file | verbs |
+//! | --- | --- |
+//! | `serve`, `demo`, `check` | the server, with what the host offers (`host`) |
+//! | `user`, `key`, `audit` | through the server, or on a data directory (`offline`) |
+//! | `client` | `login`, `stack`, `run`, `task`; `stop` without a server |
+//! | `tools` | completions, manual pages |
+//!
 //! Exit codes: 0 finished or done, 1 failed, 2 needs confirmation, 3 refused, 4 not found, 5 no
-//! connection, 64 usage.
+//! connection, 64 usage. Errors name the thing, the reason and the next step.
 
 mod args;
+mod audit;
+mod check;
+mod clean;
+mod client;
+mod demo;
+mod failure;
+mod host;
+mod key;
+mod offline;
 mod output;
+mod secret;
 mod serve;
+mod shape;
+mod stop;
+mod table;
+mod task_check;
+mod tools;
+mod user;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use args::{Args, Verb};
+use failure::Done;
 
 /// What a verb came to, in the words of exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +77,28 @@ pub fn main() -> ExitCode {
             return if asked_for { Outcome::Done } else { Outcome::Usage }.into();
         }
     };
-    match args.verb {
-        Verb::Serve(args) => serve::run(&args),
+    let outcome = carry_out(&args.verb).unwrap_or_else(|failure| {
+        if let Some(lines) = failure.lines() {
+            output::note(&format!("airlock: {lines}"));
+        }
+        failure.outcome
+    });
+    outcome.into()
+}
+
+fn carry_out(verb: &Verb) -> Done {
+    match verb {
+        Verb::Serve(args) => serve::run(args),
+        Verb::Demo(args) => demo::run(args),
+        Verb::Check(args) => check::run(args),
+        Verb::User(args) => user::run(args),
+        Verb::ApiKey(args) => key::run(args),
+        Verb::Audit(args) => audit::run(args),
+        Verb::Login(args) => client::login(args),
+        Verb::Stack(args) => client::stack(args),
+        Verb::Run(args) => client::run(args),
+        Verb::Task(args) => client::task(args),
+        Verb::Completions(args) => tools::completions(args),
+        Verb::Man(args) => tools::man(args),
     }
-    .into()
 }

@@ -1,45 +1,45 @@
 //! `airlock serve`.
 
+use std::time::Duration;
+
 use crate::{
-    app::{self, App, AppError},
+    app::{self, App},
     config::{Config, Flags},
 };
 
 use super::{
     Outcome,
     args::Serve,
-    output::{error_line, line, start_logging},
+    failure::{Done, Failure},
+    host,
+    output::{line, start_logging},
 };
 
-pub(super) fn run(args: &Serve) -> Outcome {
+/// What a server's threads get to end in, once it has drained.
+pub(super) const THREADS_END: Duration = Duration::from_secs(2);
+
+pub(super) fn run(args: &Serve) -> Done {
     start_logging();
-    let config = match Config::load(&flags(args)) {
-        Ok(config) => config,
-        Err(error) => {
-            error_line(&error.to_string());
-            return Outcome::Usage;
-        }
-    };
-    match serve(config) {
-        Ok(()) => Outcome::Done,
-        Err(error) => {
-            error_line(&error.to_string());
-            Outcome::Failed
-        }
-    }
+    let config = Config::load(&flags(args)).map_err(Failure::usage)?;
+    let app = host::open(config)?;
+    let runtime = runtime()?;
+    let served = runtime.block_on(app::serve(app, ready));
+    runtime.shutdown_timeout(THREADS_END);
+    served?;
+    Ok(Outcome::Done)
 }
 
-fn serve(config: Config) -> Result<(), AppError> {
-    let app = App::open(config)?;
-    let runtime = tokio::runtime::Runtime::new().map_err(|source| AppError::Io {
-        what: "cannot start the runtime in",
-        path: app.data.clone(),
-        source,
-    })?;
-    runtime.block_on(app::serve(app, |url| line(&format!("airlock ready at {url}"))))
+/// Whoever started the server may have closed its standard output: it serves all the same.
+pub(super) fn ready(app: &App) {
+    let _ = line(&format!("airlock ready at {}", app.actions.setup().public_url));
 }
 
-pub(super) fn flags(args: &Serve) -> Flags {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::failed(format_args!("the server's threads cannot be started: {error}")))
+}
+
+fn flags(args: &Serve) -> Flags {
     Flags {
         config: args.config.clone(),
         data: args.data.clone(),
@@ -47,8 +47,8 @@ pub(super) fn flags(args: &Serve) -> Flags {
         slots: args.slots,
         admin_password_file: args.admin_password_file.clone(),
         master_key_file: args.master_key_file.clone(),
-        tls_cert: args.tls_cert.clone(),
-        tls_key: args.tls_key.clone(),
-        tls: args.tls.clone(),
+        tls_cert: args.tls.cert.clone(),
+        tls_key: args.tls.key.clone(),
+        tls: args.tls.mode.clone(),
     }
 }

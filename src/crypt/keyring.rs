@@ -34,6 +34,12 @@ impl Keyring {
         self
     }
 
+    /// The same keyring with nothing but its present key.
+    #[must_use]
+    pub fn without_previous(&self) -> Self {
+        Self::new(self.present.clone())
+    }
+
     pub const fn present(&self) -> MasterKeyId {
         self.present.id()
     }

@@ -1,7 +1,7 @@
 //! Keys and secrets.
 //!
 //! Owns: the master key and its file ([`MasterKey`]), what is derived from it ([`Key`], [`Purpose`]),
-//! encryption of small records ([`Keyring`], [`Sealed`]), of results under a key that somebody
+//! encryption of small records ([`Keyring`], [`Keys`], [`Sealed`]), of results under a key that somebody
 //! else holds ([`seal_under`], [`write_file_under`]), of long streams in chunks ([`ChunkCipher`]),
 //! digests ([`Hasher`]), redaction ([`redact`]) and random tokens.
 //!
@@ -23,6 +23,7 @@ mod file;
 mod hash;
 mod key;
 mod keyring;
+mod keys;
 mod master;
 mod rotation;
 mod secret;
@@ -35,6 +36,7 @@ pub use file::{FileUnderError, read_file_under, write_file_under};
 pub use hash::{Hasher, Tagger, digest, redact, same};
 pub use key::{Key, Purpose, WrongKeyLength};
 pub use keyring::{Keyring, OpenError};
+pub use keys::Keys;
 pub use master::{MasterKey, MasterKeyError, MasterKeyId};
 pub use rotation::{begin_rotation, finish_rotation, load_keyring};
 pub use secret::Secret;

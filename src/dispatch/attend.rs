@@ -1,6 +1,6 @@
 //! One living chain, from its start or adoption to its last record.
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -9,7 +9,8 @@ use tokio::{
 };
 
 use crate::{
-    actions::{Actions, ChainAsk, Error, LiveChain, Report},
+    actions::{Actions, ChainAsk, Error, Fault, LiveChain, Report},
+    domain::Phase,
     protocol::{Bell, Record, Request},
 };
 
@@ -17,6 +18,10 @@ use super::{dir::ChainDir, spawn};
 
 /// How often a runner that is gone without a trace is started again.
 const STARTS: u32 = 3;
+/// Before another try of what a full disk or a closed store refused.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// Between two looks at whether a runner that does not talk is gone.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Why a chain could not be attended to.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +30,18 @@ enum Trouble {
     Io(#[from] io::Error),
     #[error("{0}")]
     Action(#[from] Error),
+}
+
+impl Trouble {
+    /// Whether it is the store's, and not the chain's: then it is tried again, and the runner goes on.
+    const fn passes(&self) -> bool {
+        match self {
+            Self::Action(Error::Fault(fault)) => {
+                matches!(fault, Fault::Io(_) | Fault::Full(_) | Fault::Busy | Fault::Closed)
+            }
+            Self::Action(Error::Refused(_)) | Self::Io(_) => false,
+        }
+    }
 }
 
 /// Attends to a chain until its end was taken over.
@@ -36,11 +53,9 @@ pub(super) async fn attend(
 ) {
     let (run, number) = (chain.run, chain.number);
     let mut attending = Attending { actions, binary, taken: chain.records, chain, asked, starts: 0 };
-    if let Err(trouble) = attending.all().await {
-        tracing::error!(%run, chain = number, %trouble, "a chain cannot go on");
-        if let Err(error) = actions.chain_failed(run, number, trouble.to_string()).await {
-            tracing::error!(%run, %error, "and its run cannot be told");
-        }
+    while let Err(trouble) = attending.settle().await {
+        tracing::error!(%run, chain = number, %trouble, "a chain has to wait");
+        tokio::time::sleep(TRY_AGAIN).await;
     }
 }
 
@@ -63,6 +78,33 @@ enum Found {
 }
 
 impl Attending<'_> {
+    /// Sees the chain to its end, or its run to a failure that says why. What passes is handed on.
+    async fn settle(&mut self) -> Result<(), Trouble> {
+        let trouble = match self.all().await {
+            Err(trouble) if !trouble.passes() => trouble,
+            other => return other,
+        };
+        tracing::error!(run = %self.chain.run, chain = self.chain.number, %trouble, "a chain cannot go on");
+        let begun = self.begun().await?;
+        self.actions.chain_failed(self.chain.run, self.chain.number, trouble.to_string(), begun).await?;
+        Ok(())
+    }
+
+    /// The last phase that the chain began, once nobody works on it any more.
+    async fn begun(&self) -> Result<Option<Phase>, Trouble> {
+        let Ok(dir) = ChainDir::make(&self.chain.dir) else { return Ok(None) };
+        while dir.try_lock()?.is_none() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        let (records, _) = dir.records(0)?;
+        Ok(records.iter().rev().find_map(|record| match record {
+            Record::PhaseStarted { phase, .. } if *phase != Phase::Ending => Some(*phase),
+            Record::Started { .. } | Record::PhaseStarted { .. } | Record::PhaseEnded { .. } | Record::Ended { .. } => {
+                None
+            }
+        }))
+    }
+
     async fn all(&mut self) -> Result<(), Trouble> {
         let dir = ChainDir::make(&self.chain.dir)?;
         loop {
@@ -106,14 +148,18 @@ impl Attending<'_> {
         Ok(true)
     }
 
-    /// Listens until the runner is gone and its lock is free.
+    /// Listens until the runner is gone and its lock is free. One that does not talk yet is called
+    /// again.
     async fn listen(&mut self, dir: &ChainDir) -> Result<(), Trouble> {
-        if let Some(stream) = connect(dir).await? {
-            self.hear(dir, stream).await?;
+        loop {
+            if let Some(stream) = connect(dir).await? {
+                self.hear(dir, stream).await?;
+            }
+            if dir.try_lock()?.is_some() {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
-        let waits = dir.clone();
-        tokio::task::spawn_blocking(move || waits.lock().map(drop)).await.map_err(io::Error::other)??;
-        Ok(())
     }
 
     async fn hear(&mut self, dir: &ChainDir, stream: UnixStream) -> Result<(), Trouble> {

@@ -25,6 +25,11 @@ impl ChainDir {
         Ok(Self(path.to_owned()))
     }
 
+    /// One that was made before.
+    pub(super) fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
     fn lock_file(&self) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(self.0.join(file::LOCK))
     }
@@ -37,13 +42,6 @@ impl ChainDir {
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// The lock, once its holder is gone. Blocks.
-    pub(super) fn lock(&self) -> io::Result<File> {
-        let lock = self.lock_file()?;
-        rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::LockExclusive))?;
-        Ok(lock)
     }
 
     /// The whole records from `offset` on, and where they end.

@@ -16,6 +16,7 @@
 mod attend;
 mod chores;
 mod dir;
+mod offline;
 mod spawn;
 
 use std::{
@@ -26,6 +27,8 @@ use std::{
 
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use offline::{living, stop};
 
 use crate::{
     actions::{Actions, ChainAsk, LiveChain},
@@ -53,17 +56,39 @@ impl Dispatch {
 
     /// Looks after chains and chores until the server stops. Runners go on without it.
     pub async fn run(self) {
+        // Filing a long log away takes seconds, and no chain waits for it.
+        tokio::join!(self.chains(), self.chores());
+    }
+
+    async fn chains(&self) {
         let mut bell = self.actions.bells().hear_work();
         loop {
             bell.mark_unchanged();
             if let Err(error) = self.look() {
                 tracing::error!(%error, "chains cannot be looked up");
             }
-            chores::perform(&self.actions).await;
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                changed = bell.changed() => if changed.is_err() { return },
+            if self.rests(&mut bell).await {
+                return;
             }
+        }
+    }
+
+    async fn chores(&self) {
+        let mut bell = self.actions.bells().hear_work();
+        loop {
+            bell.mark_unchanged();
+            chores::perform(&self.actions).await;
+            if self.rests(&mut bell).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits for something to do. True when the server stops.
+    async fn rests(&self, bell: &mut watch::Receiver<u64>) -> bool {
+        tokio::select! {
+            () = self.stop.cancelled() => true,
+            changed = bell.changed() => changed.is_err(),
         }
     }
 

@@ -29,6 +29,8 @@ pub const VARIABLE_BYTES: usize = 120 * KIB as usize;
 pub const STACK_NAME_CHARS: usize = 120;
 /// Characters of a slug.
 pub const SLUG_CHARS: usize = 63;
+/// Characters of the name of a declared task, a service, a guest, an image.
+pub const IDENTIFIER_CHARS: usize = 63;
 /// Characters of a description.
 pub const DESCRIPTION_CHARS: usize = 20_000;
 /// Labels of one stack.
@@ -67,6 +69,10 @@ pub const PAGE_ROWS: usize = 50;
 pub const LIST_MAX: usize = 200;
 /// Rows that one filtered page may look at before it returns a cursor with fewer items.
 pub const SCAN_ROWS: usize = 5_000;
+/// Entries of the audit log that an export reads at once.
+pub const AUDIT_BLOCK: usize = 500;
+/// Bytes of a log that an answer reads at once.
+pub const LOG_BLOCK_BYTES: usize = 256 * KIB as usize;
 /// Bytes of plan JSON that is read.
 pub const PLAN_JSON_BYTES: u64 = 256 * MIB;
 /// Bytes of a custom vendor's changes file.
@@ -79,6 +85,31 @@ pub const CHANGES_BYTES: usize = 32 * MIB as usize;
 pub const CHANGE_VALUE_BYTES: usize = 64 * KIB as usize;
 /// Bytes of variables carried to later phases by `$AIRLOCK_ENV`.
 pub const CARRIED_BYTES: usize = 256 * KIB as usize;
+
+// ── Configuration files ─────────────────────────────────────────────────────────────────────
+/// Bytes of `.airlock/config.yaml` and its relatives, and of a runtime configuration.
+pub const MANIFEST_BYTES: usize = 512 * KIB as usize;
+/// Keys and values of one file, each use of an alias counted anew.
+pub const MANIFEST_NODES: usize = 20_000;
+/// Bytes of all keys and values of one file, each use of an alias counted anew.
+pub const MANIFEST_TEXT_BYTES: usize = 2 * MIB as usize;
+/// Maps and lists within each other in one file.
+pub const MANIFEST_DEPTH: usize = 32;
+/// Bytes of one key.
+pub const MANIFEST_KEY_BYTES: usize = 512;
+/// Mistakes, and notes, that are listed of one file.
+pub const MANIFEST_MISTAKES: usize = 50;
+/// Declared tasks of one source.
+pub const TASKS_PER_SOURCE: usize = 200;
+/// Relationships, mounts, hosts, authorizations or granted names of one declared task, each.
+pub const LINKS_PER_TASK: usize = 100;
+/// Longest life of a declared task's command, and what it is when nothing is said.
+pub const TASK_WALL_MAX: Duration = Duration::from_hours(24);
+pub const TASK_WALL: Duration = Duration::from_hours(1);
+/// Words of a WASI guest's command.
+pub const GUEST_WORDS: usize = 1_000;
+/// Bytes of a guest's standard input that stands in the declaration.
+pub const STDIN_BYTES: usize = 128 * KIB as usize;
 
 // ── Execution ───────────────────────────────────────────────────────────────────────────────
 /// Wall time of a vendor phase.
@@ -107,6 +138,32 @@ pub const TMP_BYTES: u64 = GIB;
 pub const TMP_FILES: u64 = 100_000;
 /// Time between asking a phase to stop and killing it.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
+/// Hosts that one run, or the operator, may list.
+pub const ALLOWED_HOSTS: usize = 500;
+/// Hosts and ports told apart in what a phase has reached.
+pub const HOSTS_RECORDED: usize = 256;
+/// Different refusals told apart in one phase.
+pub const DENIALS_RECORDED: usize = 100;
+/// Connections that one phase may have open through its proxy.
+pub const PROXY_CONNECTIONS: usize = 256;
+/// Bytes of the head of one request or answer on its way out.
+pub const PROXY_HEAD_BYTES: usize = 64 * KIB as usize;
+/// Time for a request's head to come in, the first one of a connection or another.
+pub const PROXY_HEAD_WAIT: Duration = Duration::from_secs(30);
+/// A connection through the proxy that is silent for so long is closed.
+pub const PROXY_IDLE: Duration = Duration::from_mins(10);
+/// Bytes that one phase may send and receive through its proxy.
+pub const PROXY_BYTES: u64 = 64 * GIB;
+/// Time for resolving a name.
+pub const RESOLVE_WAIT: Duration = Duration::from_secs(10);
+/// Time for connecting to one address.
+pub const CONNECT_WAIT: Duration = Duration::from_secs(10);
+/// Addresses of one name that are tried.
+pub const ADDRESSES_TRIED: usize = 4;
+/// Time for an outgoing call, from resolving to the last byte.
+pub const CALL_WAIT: Duration = Duration::from_secs(30);
+/// Bytes of the answer to an outgoing call.
+pub const CALL_BODY_BYTES: usize = MIB as usize;
 /// Time for fetching a git source.
 pub const FETCH_WALL: Duration = Duration::from_mins(10);
 /// Time for the `ending` phase.
@@ -204,6 +261,8 @@ pub const STORE_CACHE_BYTES: usize = 16 * MIB as usize;
 pub const COMMIT_BATCH: usize = 256;
 /// Actions that may wait for the writer.
 pub const WRITER_QUEUE: usize = 4_096;
+/// Rows that one transaction of a master key's rotation seals anew; a row may hold a mounted file.
+pub const ROTATION_ROWS: usize = 32;
 /// Free bytes below which nothing new is written or started.
 pub const DISK_FLOOR_BYTES: u64 = 24 * MIB;
 /// Bytes kept aside so that a full disk leaves room to finish.

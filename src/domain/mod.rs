@@ -9,6 +9,7 @@ pub mod change;
 pub mod id;
 pub mod limits;
 pub mod name;
+pub mod network;
 pub mod phase;
 pub mod refused;
 pub mod run;
@@ -19,7 +20,10 @@ pub mod verdict;
 pub use actor::{Actor, ActorKind, Role};
 pub use change::{Action, Changes, Counts, Delta, OutputChange, OutputCounts, ResourceChange};
 pub use id::{CredentialId, KeyId, RunId, SessionId, StackId, UserId};
-pub use name::{BranchName, CommitSha, Digest, EnvName, Label, Note, RelativePath, Slug, StackName, UserName};
+pub use name::{
+    BranchName, CommitSha, Digest, EnvName, GuestName, ImageName, Label, Note, RelativePath, ServiceName, Slug,
+    StackName, TaskName, UserName,
+};
 pub use phase::Phase;
 pub use refused::{FieldError, Refused, RefusedKind};
 pub use run::{BlockedBy, Kind, Look, State};

@@ -162,6 +162,40 @@ name!(
     }
 );
 
+/// What declared tasks, services, guests and images go by: `more` besides a-z, 0-9, - and _.
+fn identifier(text: &str, more: &str, rule: &str) -> Result<(), String> {
+    chars(text, limits::IDENTIFIER_CHARS)?;
+    made_of(text, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c) || more.contains(c), rule)?;
+    if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+        return Err("must begin with a letter or a digit".into());
+    }
+    Ok(())
+}
+
+name!(
+    /// A declared task: `a-z0-9-_`, 1–63 characters, begins with a letter or a digit.
+    TaskName,
+    |text| identifier(text, "", "only a-z, 0-9, - and _ are allowed")
+);
+
+name!(
+    /// A service that the operator registered; the same rule as for a declared task.
+    ServiceName,
+    |text| identifier(text, "", "only a-z, 0-9, - and _ are allowed")
+);
+
+name!(
+    /// A registered WASI guest, such as `python` or `python-3.12`.
+    GuestName,
+    |text| identifier(text, ".", "only a-z, 0-9, - _ and . are allowed")
+);
+
+name!(
+    /// An imported image, such as `tools` or `debian:12`.
+    ImageName,
+    |text| identifier(text, ".:/", "only a-z, 0-9, - _ . : and / are allowed")
+);
+
 name!(
     /// What a person wrote about something they did.
     Note,
@@ -299,6 +333,9 @@ mod tests {
         assert!(BranchName::new("feature/x").is_ok());
         assert!(CommitSha::new("abc").is_err());
         assert!(Note::new("a\u{1b}[31m").is_err());
+        assert!(TaskName::new("nightly_report-2").is_ok() && TaskName::new("-a").is_err());
+        assert!(TaskName::new("a.b").is_err() && GuestName::new("python-3.12").is_ok());
+        assert!(ImageName::new("debian:12").is_ok() && ServiceName::new("a:b").is_err());
         assert_eq!(Note::optional(Some("  ")).unwrap(), None);
     }
 }

@@ -295,7 +295,7 @@ pub enum BlockedBy {
     Disk,
     /// Somebody holds the lock of the managed state.
     State {
-        by: String,
+        by: ActorName,
     },
     /// The stack was switched off.
     Disabled,
@@ -310,7 +310,7 @@ impl fmt::Display for BlockedBy {
             Self::Slot => f.write_str("waits for a free slot"),
             Self::Upstream { .. } => f.write_str("waits for an upstream stack"),
             Self::Disk => f.write_str("the disk is nearly full"),
-            Self::State { by } => write!(f, "the state is locked by {by}"),
+            Self::State { by } => write!(f, "the state is locked by {}", by.name),
             Self::Disabled => f.write_str("the stack is disabled"),
         }
     }

@@ -8,6 +8,7 @@ use super::{
     actor::ActorName,
     limits,
     name::{BranchName, Label, Note, RelativePath, StackName},
+    network::{Entry, Portless},
     phase::Phase,
     refused::FieldError,
     time::Timestamp,
@@ -172,7 +173,7 @@ pub enum NetworkMode {
     Host,
     /// Only its own loopback.
     None,
-    /// Only these, as `host:port`, through the runner's proxy.
+    /// Only these, as [`Entry`] reads them, through the runner's proxy.
     Allow(Vec<String>),
 }
 
@@ -372,10 +373,11 @@ impl StackSettings {
             }
         }
         if let NetworkMode::Allow(hosts) = &self.executor.network {
-            for host in hosts {
-                if let Err(error) = host_and_port(host) {
-                    wrong("executor.network", error);
-                }
+            if hosts.len() > limits::ALLOWED_HOSTS {
+                wrong("executor.network", format!("at most {} hosts are allowed", limits::ALLOWED_HOSTS));
+            }
+            for error in hosts.iter().filter_map(|host| Entry::parse(host, Portless::Https).err()) {
+                wrong("executor.network", error.to_string());
             }
         }
         self.executor.limits.check(&mut errors);
@@ -389,20 +391,6 @@ pub fn command_problem(command: &str) -> Option<String> {
         return Some(format!("has {} bytes; at most {} are allowed", command.len(), limits::COMMAND_BYTES));
     }
     command.contains('\0').then(|| "must not hold a NUL character".to_owned())
-}
-
-/// Splits `host:port`.
-pub fn host_and_port(text: &str) -> Result<(&str, u16), String> {
-    let bad = || format!("`{text}` must be host:port");
-    let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
-    let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() || host.len() > 253 || !host.chars().all(|c| c.is_ascii_alphanumeric() || "-._:*".contains(c)) {
-        return Err(bad());
-    }
-    match port.parse() {
-        Ok(0) | Err(_) => Err(bad()),
-        Ok(port) => Ok((host, port)),
-    }
 }
 
 /// Plain variables by name, as phases get them.
@@ -437,6 +425,20 @@ mod tests {
         assert!(error.to_string().contains("autodeply"), "{error}");
         let error = serde_json::from_value::<Vendor>(serde_json::json!({"kind": "custom", "aply": "x"})).unwrap_err();
         assert!(error.to_string().contains("aply"), "{error}");
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_listed_is_refused_with_its_reason() {
+        let mut settings: StackSettings =
+            serde_json::from_value(serde_json::json!({"name": "a", "vendor": {"kind": "custom"}})).unwrap();
+        settings.executor.network = NetworkMode::Allow(
+            ["db.internal:5432", "*.example.org", "10.0.0.0/8:80", "0x7f.1:80"].map(str::to_owned).into(),
+        );
+        let errors = settings.check();
+        assert_eq!(errors.len(), 1);
+        assert_eq!(errors[0].error, "`0x7f.1` is an odd spelling of an address: write 127.0.0.1");
+        settings.executor.network = NetworkMode::Allow(vec!["a.example".to_owned(); limits::ALLOWED_HOSTS + 1]);
+        assert_eq!(settings.check()[0].error, "at most 500 hosts are allowed");
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub fn find(hashed_name: &str) -> Option<Asset> {
 }
 
 /// `GET /static/{name}`.
+#[allow(clippy::unused_async, reason = "axum calls nothing else")]
 pub async fn serve(Path(name): Path<String>) -> Response {
     match find(&name) {
         Some(asset) => ([(header::CONTENT_TYPE, asset.content_type), (header::CACHE_CONTROL, FOR_EVER)], asset.bytes)

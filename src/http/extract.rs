@@ -2,9 +2,10 @@
 
 use axum::{
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Request},
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
     http::{StatusCode, header, request::Parts},
 };
+use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 
 use super::{
@@ -12,9 +13,9 @@ use super::{
     shield::{From, RequestId},
 };
 use crate::{
-    actions::Once,
+    actions::{Once, Secret},
     auth::{On, Permission, Permit, Who, permit},
-    domain::{Refused, RefusedKind, RunId, Slug, StackId},
+    domain::{Actor, FieldError, Refused, RefusedKind, RunId, Slug, StackId},
     queries::{Run, Stack},
 };
 
@@ -56,9 +57,16 @@ impl FromRequestParts<Web> for Asker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
+        Self::by_token(parts, web, token(&parts.headers)).await
+    }
+}
+
+impl Asker {
+    /// Whoever holds the token that a request showed, if it showed one.
+    pub async fn by_token(parts: &Parts, web: &Web, token: Option<&str>) -> Result<Self, Problem> {
         let address = parts.extensions.get::<From>().and_then(|from| from.0);
         let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-        let Some(token) = token(&parts.headers) else {
+        let Some(token) = token else {
             web.actions.count_stranger(address, "request");
             return Err(Refused::new(
                 RefusedKind::Unauthenticated,
@@ -77,9 +85,7 @@ impl FromRequestParts<Web> for Asker {
         web.actions.note_use(&who).await?;
         Ok(Self { who, web: web.clone(), request_id })
     }
-}
 
-impl Asker {
     /// A permit, or the refusal that is written to the audit log.
     pub async fn may(&self, permission: Permission, on: On, object: &str) -> Result<Permit, Problem> {
         match permit(&self.who, permission, on, self.web.actions.now()) {
@@ -131,7 +137,12 @@ impl Asker {
     pub fn once(&self, headers: &axum::http::HeaderMap, path: &str, body: &[u8]) -> Result<Option<Once>, Problem> {
         let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
         let key = value.to_str().unwrap_or_default();
-        let actor = format!("{}:{}", self.who.actor.kind().word(), self.who.actor.name());
+        let actor = match &self.who.actor {
+            Actor::User { id, .. } => id.to_string(),
+            Actor::ApiKey { id, .. } => id.to_string(),
+            Actor::Workload { run, .. } => run.to_string(),
+            Actor::System => "system".to_owned(),
+        };
         Ok(Some(Once::new(&actor, key, &[path.as_bytes(), body])?))
     }
 }
@@ -162,16 +173,76 @@ impl<T: DeserializeOwned> FromRequest<Web> for Body<T> {
                 "send JSON: `Content-Type: application/json`",
             ));
         }
-        let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-        let input = serde_json::from_slice(text).map_err(|error| {
-            let status = match error.classify() {
-                serde_json::error::Category::Data => StatusCode::UNPROCESSABLE_ENTITY,
-                _ => StatusCode::BAD_REQUEST,
-            };
-            Problem::of_status(status, format!("the body does not fit: {error}"))
-        })?;
+        let input = read_json(if bytes.is_empty() { b"{}" } else { &bytes })?;
         Ok(Self { input, bytes })
     }
+}
+
+/// Reads JSON; what does not fit is named by its path.
+fn read_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let input = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        unfit(&path, error.inner())
+    })?;
+    reader.end().map_err(|error| unfit(".", &error))?;
+    Ok(input)
+}
+
+fn unfit(path: &str, error: &serde_json::Error) -> Problem {
+    let place = if matches!(path, "." | "?") { String::new() } else { format!("{path}: ") };
+    let detail = format!("the body does not fit: {place}{error}");
+    if error.classify() != serde_json::error::Category::Data {
+        return Problem::of_status(StatusCode::BAD_REQUEST, detail);
+    }
+    let field = FieldError { field: path.to_owned(), error: error.to_string() };
+    Problem { errors: [field].into(), ..Problem::of_status(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+}
+
+/// The query's parameters. Which names a route knows is looked at before (`api::docs`).
+#[derive(Debug)]
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<Web> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Web) -> Result<Self, Problem> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(rejection) => Err(Problem::of_status(StatusCode::UNPROCESSABLE_ENTITY, rejection.body_text())),
+        }
+    }
+}
+
+/// The names in a path. What cannot be such a name names nothing: 404.
+#[derive(Debug)]
+pub struct At<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<Web> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
+        match Path::from_request_parts(parts, web).await {
+            Ok(Path(names)) => Ok(Self(names)),
+            Err(rejection) => Err(Problem::not_found(rejection.body_text())),
+        }
+    }
+}
+
+/// A body as it is, of at most `most` bytes. Read it once it is known that the sender may.
+pub async fn whole(body: axum::body::Body, most: u64) -> Result<Secret<Vec<u8>>, Problem> {
+    let too_large =
+        || Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {most} bytes"));
+    let mut whole = Secret::new(Vec::new());
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::of_status(StatusCode::BAD_REQUEST, "the body was cut off"))?;
+        if (whole.expose().len() + chunk.len()) as u64 > most {
+            return Err(too_large());
+        }
+        whole.expose_mut().extend_from_slice(&chunk);
+    }
+    Ok(whole)
 }
 
 /// A stack's id for its slug, in input of admins.

@@ -6,7 +6,7 @@
 //! | `shield` | headers, request ids, limits, forms from elsewhere: around every request |
 //! | `extract` | who asks, from where; input that says what is wrong with it |
 //! | `problem` | refusals and faults as answers: problem+json, or a page |
-//! | [`api`] | `/api/v1`, `/oauth2/token` |
+//! | [`api`] | `/api/v1`, `/oauth2/token`, `/state/{stack}` |
 //! | [`pages`] | the pages and their forms; [`view`] what they show |
 //! | `events` | server-sent events |
 //! | [`assets`] | files of `static/` |
@@ -29,7 +29,7 @@ use axum::{Router, routing::get};
 use tokio_util::sync::CancellationToken;
 
 pub use problem::Problem;
-pub use serve::{ServeError, listen, serve};
+pub use serve::{Listening, ServeError, listen, serve};
 
 use crate::{actions::Actions, config::Config, queries::Queries};
 
@@ -45,11 +45,13 @@ pub struct Web {
     /// Ends streams when the server ends.
     pub stop: CancellationToken,
     rates: Arc<shield::Rates>,
+    /// How far the audit log was checked.
+    chain: Arc<pages::ChainCheck>,
 }
 
 impl Web {
     pub fn new(actions: Actions, queries: Queries, config: Arc<Config>, stop: CancellationToken) -> Self {
-        Self { actions, queries, config, stop, rates: Arc::default() }
+        Self { actions, queries, config, stop, rates: Arc::default(), chain: Arc::default() }
     }
 
     /// Whether cookies may only travel encrypted.

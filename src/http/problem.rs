@@ -23,9 +23,9 @@ pub struct Problem {
     pub detail: String,
     /// The present state of a run, where the refusal is about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub errors: Vec<FieldError>,
+    pub state: Option<Box<str>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub errors: Box<[FieldError]>,
     pub request_id: String,
 }
 
@@ -37,7 +37,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             state: None,
-            errors: Vec::new(),
+            errors: Box::default(),
             request_id: String::new(),
         }
     }
@@ -66,6 +66,7 @@ impl Problem {
             408 => ("timeout", "Request timed out"),
             409 => ("conflict", "Conflict"),
             413 => ("too_large", "Too large"),
+            416 => ("range_not_satisfiable", "Range beyond the end"),
             415 => ("unsupported_media_type", "Unsupported media type"),
             422 => ("invalid", "Invalid input"),
             429 => ("too_many_requests", "Too many requests"),
@@ -93,7 +94,11 @@ impl From<Refused> for Problem {
             RefusedKind::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "Too many requests"),
             RefusedKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Not available now"),
         };
-        Self { errors: refused.fields, state: refused.state, ..Self::new(status, kind, title, refused.detail) }
+        Self {
+            errors: refused.fields.into(),
+            state: refused.state.map(Into::into),
+            ..Self::new(status, kind, title, refused.detail)
+        }
     }
 }
 

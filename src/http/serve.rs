@@ -1,8 +1,10 @@
 //! Sockets, TLS, and the graceful end.
 
 use std::{
-    io,
+    fs,
+    io::{self, Write as _},
     net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::{Arc, RwLock},
     time::Duration,
@@ -91,18 +93,44 @@ fn tls_config(config: &Config) -> Result<Option<Arc<ServerConfig>>, ServeError> 
 
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// A certificate for this start only, for the address and for localhost.
+/// The certificate of a server that has none: made at the first start and kept beside the data, so
+/// that clients and browsers can trust it. Another one is made when the server gets other names.
 fn self_signed(config: &Config) -> Result<Identity, ServeError> {
-    let mut names = vec!["localhost".to_owned(), config.listen.ip().to_string()];
-    if let Some(host) =
-        config.public_url.as_deref().and_then(|url| url::Url::parse(url).ok()?.host_str().map(str::to_owned))
-    {
-        names.push(host);
+    let names = own_names(config);
+    let cert = config.data.join(SELF_SIGNED);
+    let key = cert.with_extension("key");
+    let head = format!("# for {}\n", names.join(", "));
+    let kept = fs::read_to_string(&cert).is_ok_and(|text| text.starts_with(&head)) && key.exists();
+    if !kept {
+        let made =
+            rcgen::generate_simple_self_signed(names).map_err(|error| ServeError::Certificate(error.to_string()))?;
+        keep(&key, &made.signing_key.serialize_pem(), 0o600)?;
+        keep(&cert, &format!("{head}{}", made.cert.pem()), 0o644)?;
     }
-    let made = rcgen::generate_simple_self_signed(names).map_err(|error| ServeError::Certificate(error.to_string()))?;
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
-        .map_err(|error| ServeError::Certificate(error.to_owned()))?;
-    Ok((vec![made.cert.der().clone()], key))
+    tracing::info!("clients trust this server with `--ca-cert {}`", cert.display());
+    Ok((read_certificates(&cert)?, read_key(&key)?))
+}
+
+/// Below the data directory.
+const SELF_SIGNED: &str = "self-signed.crt";
+
+fn own_names(config: &Config) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), config.listen.ip().to_string()];
+    let public = config.public_url.as_deref().and_then(|url| url::Url::parse(url).ok()?.host_str().map(str::to_owned));
+    names.extend(public.filter(|host| !names.contains(host)));
+    names
+}
+
+/// Writes a file as a whole, or not at all.
+fn keep(path: &Path, text: &str, mode: u32) -> Result<(), ServeError> {
+    let fresh = path.with_extension("new");
+    let write = || {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&fresh, path)
+    };
+    write().map_err(|error| ServeError::Certificate(format!("{}: {error}", path.display())))
 }
 
 fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ServeError> {

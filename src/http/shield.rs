@@ -82,13 +82,15 @@ fn explain(web: &Web, response: Response, reader: pages::Reader, id: &RequestId)
         None => Problem::of_status(status, default_words(status)),
     };
     let problem = Problem { request_id: id.0.clone(), ..problem };
-    let retry = response.headers().get(header::RETRY_AFTER).cloned();
+    let before = response.headers().clone();
     let mut answer = match reader.wants_page() {
         true => pages::error_page(web, &reader, &problem),
         false => problem.into_response(),
     };
-    if let Some(retry) = retry {
-        answer.headers_mut().insert(header::RETRY_AFTER, retry);
+    for name in [header::ALLOW, header::CONTENT_RANGE, header::RETRY_AFTER] {
+        if let Some(value) = before.get(&name) {
+            answer.headers_mut().insert(name, value.clone());
+        }
     }
     answer
 }

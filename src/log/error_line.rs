@@ -10,10 +10,17 @@ const CHARS: usize = 200;
 const SIGNS: [&str; 10] =
     ["Error", "ERROR", "error:", "error[", "fatal", "FATAL", "panic", "Exception", "not found", "denied"];
 
+impl Row {
+    /// Whether the row looks as if it announced an error.
+    pub fn looks_wrong(&self) -> bool {
+        self.stream != Stream::Airlock && SIGNS.iter().any(|sign| self.text.contains(sign))
+    }
+}
+
 /// The last line with a sign of an error, else the last line of the error stream.
 pub(super) fn of(log: &LogReader) -> Result<Option<String>, LogFault> {
     let rows = log.tail_lines(ROWS)?.rows;
-    let said = |row: &&Row| row.stream != Stream::Airlock && SIGNS.iter().any(|sign| row.text.contains(sign));
+    let said = |row: &&Row| row.looks_wrong();
     let stderr = |row: &&Row| row.stream == Stream::Stderr;
     let candidates = rows.iter().rev().filter(said).chain(rows.iter().rev().filter(stderr));
     Ok(candidates.map(|row| tidy(&row.text)).find(|text| !text.is_empty()))

@@ -226,7 +226,8 @@ fn chain_lost(run: Run, last_phase: Option<Phase>) -> Result<Stepped, NotNow> {
         Some(phase) if phase.changes_things() => LOST_UNKNOWN,
         Some(_) | None => LOST,
     };
-    Ok(because(end(run, State::Failed, Workspace::Kept), reason))
+    // Whether it sealed anything before it went is not known: as if it had.
+    Ok(because(end(Run { sealed: true, ..run }, State::Failed, Workspace::Kept), reason))
 }
 
 /// The reason of a run whose runner is gone before anything was changed.

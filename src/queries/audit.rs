@@ -95,6 +95,17 @@ impl Queries {
     }
 }
 
+impl Queries {
+    /// A block of what fits, from `first` on in the order of the log, and where the next begins; none at
+    /// the end. For exports.
+    pub fn audit_block(&self, filter: &AuditFilter, first: u64) -> Result<(Vec<AuditEntry>, Option<u64>)> {
+        let mut entries = self.audit_from(first, limits::AUDIT_BLOCK)?;
+        let next = entries.last().map(|entry| entry.seq + 1);
+        entries.retain(|entry| filter.fits(entry));
+        Ok((entries, next))
+    }
+}
+
 impl AuditFilter {
     fn fits(&self, entry: &AuditEntry) -> bool {
         let actor = format!("{}:{}", entry.actor.kind.word(), entry.actor.name);

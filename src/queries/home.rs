@@ -116,7 +116,8 @@ impl Queries {
 pub fn blocked_by(run: &Run) -> Option<BlockedBy> {
     match run.state {
         State::Queued => run.blocked_by.clone(),
-        State::Ready | State::Confirmed | State::ReplanRequested => Some(BlockedBy::Slot),
+        State::Confirmed | State::ReplanRequested => Some(run.blocked_by.clone().unwrap_or(BlockedBy::Slot)),
+        State::Ready => Some(BlockedBy::Slot),
         State::Preparing
         | State::Initializing
         | State::Planning

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::{
     auth::Who,
     domain::{Phase, RunId},
-    log::LogReader,
+    log::{LogFault, LogReader},
     store::record::{PhaseRow, Run},
 };
 
@@ -40,8 +40,13 @@ impl PhaseLog {
             LogPlace::Finished { file } => LogReader::finished(file),
             LogPlace::Nowhere => return Ok(None),
         };
-        opened.map(Some).map_err(|error| crate::store::Fault::Io(error.to_string()).into())
+        opened.map(Some).map_err(unreadable)
     }
+}
+
+/// A log that is there and cannot be read.
+pub(super) fn unreadable(error: LogFault) -> crate::store::Error {
+    crate::store::Fault::Io(error.to_string()).into()
 }
 
 impl Queries {
@@ -54,6 +59,24 @@ impl Queries {
     /// The newest log of one phase of a run.
     pub fn log(&self, who: &Who, run: RunId, phase: Phase) -> Result<Option<PhaseLog>> {
         Ok(self.logs(who, run)?.into_iter().rev().find(|log| log.phase.phase == phase))
+    }
+
+    /// A phase's log, where there is something to read. A log that is filed away meanwhile is found at
+    /// its new place.
+    pub(super) fn open_log(&self, run: &Run, phase: &PhaseRow) -> Result<Option<LogReader>> {
+        let open = || PhaseLog { phase: phase.clone(), place: self.place(run, phase) }.open();
+        open().or_else(|_| open())
+    }
+
+    /// Bytes of a phase's log, now.
+    pub(super) fn log_bytes(&self, run: &Run, phase: &PhaseRow) -> Result<u64> {
+        if phase.log_bytes > 0 || run.logs_expired {
+            return Ok(phase.log_bytes);
+        }
+        match self.open_log(run, phase)? {
+            Some(log) => log.len().map_err(unreadable),
+            None => Ok(0),
+        }
     }
 
     fn place(&self, run: &Run, phase: &PhaseRow) -> LogPlace {

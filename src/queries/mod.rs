@@ -8,7 +8,10 @@
 //! | `home` | what needs somebody, what works, what failed, the queue |
 //! | `access` | users, keys, sessions, credentials |
 //! | `audit` | the audit log, its chain |
-//! | `logs` | where a phase's log lies, and how it is read |
+//! | `log_text` | the logs of a run as one text, or line by line |
+//! | `follow` | a log that grows, piece by piece |
+//! | `states` | versions and lock of managed states |
+//! | `logs`, `log_page` | where a phase's log lies, and which of its lines are shown |
 //!
 //! What an actor may not see does not exist here: the answer is `None`, never a hint.
 
@@ -16,28 +19,36 @@ use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     auth::Who,
-    crypt::Keyring,
+    crypt::Keys,
     domain::{Clock, Refused, StackId, Timestamp},
+    log::Shared,
     store::{Fault, Snapshot, Store},
 };
 
 mod access;
 mod audit;
+mod follow;
 mod home;
+mod log_page;
+mod log_text;
 mod logs;
 mod runs;
 mod stacks;
+mod states;
 
 pub use access::{Access, CredentialRow, SessionRow};
 pub use audit::{AuditFilter, AuditPage};
+pub use follow::{Follower, LogPoint, Piece};
 pub use home::{Home, Queue, Waiting, blocked_by};
+pub use log_page::{LogLine, LogMark, LogPart, LogSpan, LogWindow};
+pub use log_text::{LogLines, LogText, TextLine};
 pub use logs::{LogPlace, PhaseLog};
 pub use runs::{Cursor, Page, RunDetail, RunFilter};
 pub use stacks::{StackFilter, StackGroup, StackRow};
 
 pub use crate::store::record::{
     ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Outcome, PhaseRow,
-    RoleOnStack, Run, SessionKind, Stack, Upload, User, Variable, VariableValue,
+    RoleOnStack, Run, Session, SessionKind, Stack, StateLock, StateVersion, Upload, User, Variable, VariableValue,
 };
 
 /// Everything that queries read from. Cheap to clone.
@@ -45,17 +56,19 @@ pub use crate::store::record::{
 pub struct Queries {
     store: Store,
     clock: Arc<dyn Clock>,
-    keys: Arc<Keyring>,
+    keys: Keys,
     data: PathBuf,
     slots: usize,
+    /// Encoded pieces of live logs.
+    pieces: Arc<Shared>,
 }
 
 /// What a query can answer instead.
 pub type Result<T> = std::result::Result<T, crate::store::Error>;
 
 impl Queries {
-    pub fn new(store: Store, clock: Arc<dyn Clock>, keys: Arc<Keyring>, data: PathBuf, slots: usize) -> Self {
-        Self { store, clock, keys, data, slots }
+    pub fn new(store: Store, clock: Arc<dyn Clock>, keys: Keys, data: PathBuf, slots: usize) -> Self {
+        Self { store, clock, keys, data, slots, pieces: Arc::default() }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -75,9 +88,14 @@ impl Queries {
         Ok(crate::auth::who::authenticate(&self.view()?, token, address, self.now())?)
     }
 
+    /// The same actor with what they may do now; none when their access is over.
+    pub fn again(&self, who: &Who) -> Result<Option<Who>> {
+        Ok(who.again(&self.view()?, self.now())?)
+    }
+
     /// The id of the key that new secrets are encrypted with.
     pub fn master_key_id(&self) -> String {
-        self.keys.present_id().to_string()
+        self.keys.get().present_id().to_string()
     }
 }
 

@@ -21,6 +21,8 @@ pub struct RunDetail {
     pub run: Run,
     pub history: Vec<HistoryEntry>,
     pub comments: Vec<Comment>,
+    /// Bytes of each phase's log, now.
+    pub log_bytes: Vec<u64>,
     /// The stack still exists.
     pub stack: Option<crate::store::record::Stack>,
 }
@@ -100,10 +102,15 @@ impl Queries {
     }
 
     pub fn run_detail(&self, who: &Who, id: RunId) -> Result<RunDetail> {
+        self.detail_of(self.run(who, id)?)
+    }
+
+    /// A run that was read before, with everything that belongs to it.
+    pub fn detail_of(&self, run: Run) -> Result<RunDetail> {
         let view = self.view()?;
-        let run = view.run(id)?.filter(|run| sees(who, run.stack));
-        let run = run.ok_or_else(|| not_found(format_args!("the run {id}")))?;
+        let log_bytes = run.phases.iter().map(|phase| self.log_bytes(&run, phase));
         Ok(RunDetail {
+            log_bytes: log_bytes.collect::<Result<_>>()?,
             history: view.all(t::RUN_N_TO_HISTORY, (run.seq, 0)..=(run.seq, u32::MAX))?,
             comments: view.all(t::RUN_N_TO_COMMENT, (run.seq, 0)..=(run.seq, u32::MAX))?,
             stack: view.stack(run.stack)?,
@@ -115,6 +122,25 @@ impl Queries {
     pub fn changes(&self, who: &Who, id: RunId) -> Result<Option<Changes>> {
         let run = self.run(who, id)?;
         Ok(self.view()?.get(t::RUN_TO_CHANGES, run.seq)?.map(|changes| changes.read()).transpose()?)
+    }
+
+    /// Who has triggered runs, as `user:alice`; nobody for those who do not see every stack.
+    pub fn actors(&self, who: &Who) -> Result<Vec<String>> {
+        let view = self.view()?;
+        let mut actors: Vec<String> = Vec::new();
+        while who.visible().is_none() && actors.len() < limits::LIST_MAX {
+            let after = actors.last().map_or(String::new(), |last| format!("{last}\0"));
+            let mut next = None;
+            view.walk_index(t::ACTOR_RUN, (after.as_str(), 0).., Order::Up, |(actor, _)| {
+                next = Some(actor.to_owned());
+                Ok(Flow::Break(()))
+            })?;
+            match next {
+                Some(actor) => actors.push(actor),
+                None => break,
+            }
+        }
+        Ok(actors)
     }
 
     /// A part of a list of runs.

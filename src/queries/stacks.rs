@@ -1,8 +1,10 @@
 //! Stacks and what belongs to them.
 
+use std::collections::HashMap;
+
 use crate::{
     auth::Who,
-    domain::{Label, Slug, StackId, State},
+    domain::{Label, Slug, StackId, StackName, State},
     store::{
         Fault, Find, Rows, Snapshot,
         record::{File, Run, Stack, Upload, Variable},
@@ -126,6 +128,33 @@ impl Queries {
         let mut uploads: Vec<Upload> = self.view()?.all(t::STACK_SEQ_TO_UPLOAD, (id, 0)..=(id, u64::MAX))?;
         uploads.reverse();
         Ok(uploads)
+    }
+
+    /// The names of stacks, as far as they still exist.
+    pub fn stack_names(&self, ids: impl IntoIterator<Item = StackId>) -> Result<HashMap<StackId, StackName>> {
+        let view = self.view()?;
+        let mut names = HashMap::new();
+        for id in ids {
+            if !names.contains_key(&id)
+                && let Some(stack) = view.stack(id)?
+            {
+                names.insert(id, stack.settings.name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// A stack by its id, for whoever may see one of its runs; none when it was deleted.
+    pub fn stack_of(&self, id: StackId) -> Result<Option<Stack>> {
+        Ok(self.view()?.stack(id)?)
+    }
+
+    /// Runs of a stack that have not ended.
+    pub fn active_runs(&self, who: &Who, stack: StackId) -> Result<Vec<Run>> {
+        if !sees(who, stack) {
+            return Err(not_found("the stack"));
+        }
+        Ok(self.view()?.active_runs(stack)?)
     }
 
     /// The slug of a stack by its id, for lists of roles; none when it was deleted.

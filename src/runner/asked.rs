@@ -35,7 +35,12 @@ impl Asked {
             }
             Request::Kill => self.kill.store(true, Ordering::SeqCst),
         }
-        // Fails only when the counter is full, and then the main thread is awake anyway.
+        self.rouse();
+    }
+
+    /// Wakes the main thread, which then looks at whatever others may have for it.
+    pub fn rouse(&self) {
+        // Fails only when the counter is full, and then it is awake anyway.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 

@@ -23,6 +23,7 @@ use super::{
     phase_log::PhaseLog,
     size::Measure,
     watch::{Order, Terms, Watch, Why},
+    way_out::WayOut,
 };
 
 /// Bytes taken from a pipe at a time.
@@ -83,6 +84,8 @@ pub struct Attendance<'a> {
     /// The tree that may not grow beyond so many bytes.
     pub tree: OwnedFd,
     pub tree_bytes: u64,
+    /// The jail's way to the network, where it has one: what is refused there is noted.
+    pub way_out: Option<&'a WayOut>,
 }
 
 /// How the attended jail ended.
@@ -161,6 +164,13 @@ impl Attending<'_> {
             self.watch.want(Why::Kill);
         } else if self.with.asked.stops() > self.with.stops_before {
             self.watch.want(Why::Stop);
+        }
+        self.note_denials();
+    }
+
+    fn note_denials(&mut self) {
+        for line in self.with.way_out.map(WayOut::told).unwrap_or_default() {
+            self.with.log.note(&line);
         }
     }
 
@@ -263,6 +273,7 @@ impl Attending<'_> {
                 break;
             }
         }
+        self.note_denials();
         self.size.measure = None;
         while !self.measure(Instant::now(), SIZE_STEP)? {}
         let room = self.jail.take_room();

@@ -6,7 +6,7 @@
 //! what the server makes of a verdict.
 //!
 //! Two threads: the first carries out the chain ([`chain`]) and attends its jails ([`attend`]); the
-//! second talks ([`talk`]): `control.sock`, signals, the endpoint of the managed state.
+//! second talks ([`talk`]): `control.sock`, signals, the endpoint of the managed state, the way out.
 //!
 //! Invariants: nothing runs before `started` is durable; each boundary is durable before the next
 //! phase begins; the jail's process is forked before a secret is read; no secret reaches a file in
@@ -29,6 +29,7 @@ mod talk;
 mod tree;
 mod wasi;
 mod watch;
+mod way_out;
 
 use std::{
     os::{fd::OwnedFd, unix::net::UnixListener},
@@ -118,7 +119,7 @@ fn carry_out(jail: JailSpec, spec: ChainSpec, jailer: Jailer, dir: Arc<ChainDir>
     let control = listen(&dir)?;
     let talk = Talk::start(Subjects { control, bells: heard, asked: Arc::clone(&asked), states: states.clone() })?;
     let lock = handed.into_lock();
-    let tools = Tools { dir, jailer, journal, bells, asked, talk, states, masks, key, clock: Box::new(WallClock) };
+    let tools = Tools { dir, jailer, journal, bells, asked, talk, states, masks, key, clock: Arc::new(WallClock) };
     work(Chain::new(jail, spec, tools), lock)
 }
 

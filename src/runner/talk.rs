@@ -1,7 +1,8 @@
 //! The runner's second thread: everything that others say to it while its first one works.
 //!
-//! It serves `control.sock`, the endpoint of the managed state, and the signals that ask for an end.
-//! It owns no truth: requests go into [`Asked`], states into [`States`].
+//! It serves `control.sock`, the endpoint of the managed state, the jail's way out, and the signals
+//! that ask for an end. It owns no truth: requests go into [`Asked`], states into [`States`], traffic
+//! into the proxy's own ledger.
 
 use std::{
     io,
@@ -15,15 +16,19 @@ use std::{
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
-    task::JoinHandle as Task,
 };
+use tokio_util::task::AbortOnDropHandle;
 
-use crate::protocol::{Bell, Request};
+use crate::{
+    egress::Proxy,
+    protocol::{Bell, Request},
+};
 
 use super::{
     asked::Asked,
     fault::Fault,
     state::{States, http},
+    way_out,
 };
 
 /// Time that listeners get for taking the last bell.
@@ -32,8 +37,18 @@ const LAST_BELL: Duration = Duration::from_secs(1);
 /// The running thread.
 #[derive(Debug)]
 pub struct Talk {
-    orders: mpsc::Sender<Option<TcpListener>>,
+    orders: mpsc::Sender<Order>,
     thread: JoinHandle<()>,
+}
+
+/// What the working thread wants served.
+#[derive(Debug)]
+enum Order {
+    ServeState(TcpListener),
+    CloseState,
+    ServeProxy(TcpListener, Arc<Proxy>),
+    /// Answered when nothing goes out any more.
+    CloseProxy(SyncSender<()>),
 }
 
 /// What the thread talks about.
@@ -64,11 +79,24 @@ impl Talk {
     /// Serves the managed state on this listener from now on, and on no other.
     pub fn serve_state(&self, listener: TcpListener) {
         // Fails only when the thread is gone, and then nobody could be served.
-        let _ = self.orders.blocking_send(Some(listener));
+        let _ = self.orders.blocking_send(Order::ServeState(listener));
     }
 
     pub fn close_state(&self) {
-        let _ = self.orders.blocking_send(None);
+        let _ = self.orders.blocking_send(Order::CloseState);
+    }
+
+    /// Serves the jail's way out from now on.
+    pub fn serve_proxy(&self, listener: TcpListener, proxy: Arc<Proxy>) {
+        let _ = self.orders.blocking_send(Order::ServeProxy(listener, proxy));
+    }
+
+    /// Ends it, with every connection; when this returns, nothing of the phase is under way any more.
+    pub fn close_proxy(&self) {
+        let (done, is_done) = std::sync::mpsc::sync_channel(1);
+        let _ = self.orders.blocking_send(Order::CloseProxy(done));
+        // Fails only when the thread is gone, and the connections with it.
+        let _ = is_done.recv();
     }
 
     /// Waits until everybody had a chance to take the last bell. All [`super::bells::Bells`] must be
@@ -80,7 +108,7 @@ impl Talk {
     }
 }
 
-fn run(subjects: Subjects, orders: mpsc::Receiver<Option<TcpListener>>, ready: &SyncSender<io::Result<()>>) {
+fn run(subjects: Subjects, orders: mpsc::Receiver<Order>, ready: &SyncSender<io::Result<()>>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -110,28 +138,55 @@ async fn talk(
     control: tokio::net::UnixListener,
     [mut terminate, mut interrupt]: [Signal; 2],
     subjects: Subjects,
-    mut orders: mpsc::Receiver<Option<TcpListener>>,
+    mut orders: mpsc::Receiver<Order>,
 ) {
     let Subjects { bells, asked, states, .. } = subjects;
     let mut bells_end = bells.clone();
     let mut conversations = tokio::spawn(super::control::serve(control, bells, Arc::clone(&asked)));
-    let mut endpoint: Option<Task<()>> = None;
+    let mut served = Served::default();
     loop {
         tokio::select! {
             Some(()) = terminate.recv() => asked.hear(&Request::Stop),
             Some(()) = interrupt.recv() => asked.hear(&Request::Stop),
-            order = orders.recv() => {
-                if let Some(task) = endpoint.take() {
-                    task.abort();
-                }
-                match order {
-                    Some(Some(listener)) => endpoint = states.clone().map(|states| tokio::spawn(http::serve(listener, states))),
-                    Some(None) => {}
-                    None => break,
-                }
+            order = orders.recv() => match order {
+                Some(order) => served.follow(order, states.as_ref()).await,
+                None => break,
             }
         }
     }
+    drop(served);
     while bells_end.changed().await.is_ok() {}
     let _ = tokio::time::timeout(LAST_BELL, &mut conversations).await;
+}
+
+/// What is served inside the jail at the moment; dropped, it is not any more.
+#[derive(Default)]
+struct Served {
+    state: Option<AbortOnDropHandle<()>>,
+    proxy: Option<AbortOnDropHandle<()>>,
+}
+
+impl Served {
+    async fn follow(&mut self, order: Order, states: Option<&Arc<States>>) {
+        match order {
+            Order::ServeState(listener) => {
+                self.state = states.map(|states| task(http::serve(listener, Arc::clone(states))));
+            }
+            Order::CloseState => self.state = None,
+            Order::ServeProxy(listener, proxy) => self.proxy = Some(task(way_out::serve(listener, proxy))),
+            Order::CloseProxy(done) => {
+                if let Some(proxy) = self.proxy.take() {
+                    proxy.abort();
+                    // An aborted task ends with an error, and that is what is waited for.
+                    let _ = proxy.await;
+                }
+                // Fails only when nobody waits.
+                let _ = done.send(());
+            }
+        }
+    }
+}
+
+fn task(serving: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(serving))
 }

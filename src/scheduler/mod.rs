@@ -17,9 +17,21 @@ const SWEEP_EVERY: u64 = 240;
 
 /// Puts right what a crash may have left: every waiting run is looked at again.
 pub async fn recover(actions: &Actions) -> Result<(), crate::actions::Error> {
+    resume_rotation(actions).await;
     actions.look_again().await?;
     actions.sweep_sealed()?;
+    actions.clear_incoming();
     Ok(())
+}
+
+/// Goes on with a rotation of the master key that was broken off. What keeps it from ending (a full
+/// disk, a record that cannot be opened) does not keep the server from serving: both keys are there.
+async fn resume_rotation(actions: &Actions) {
+    match actions.resume_rotation().await {
+        Ok(None) => {}
+        Ok(Some(rotated)) => tracing::info!(key = rotated.key, "a rotation of the master key was finished"),
+        Err(error) => tracing::error!(%error, "the rotation of the master key cannot be finished"),
+    }
 }
 
 /// Looks after time until the server stops.
@@ -49,6 +61,7 @@ async fn tick(actions: &Actions, count: u64) {
     // Chores that failed, such as on a full disk, are tried again.
     actions.bells().ring_work();
     if count % 4 == 3 {
+        resume_rotation(actions).await;
         actions.write_strangers().await;
     }
     if count % SWEEP_EVERY == 1 {

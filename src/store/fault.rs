@@ -46,7 +46,7 @@ impl Fault {
     }
 }
 
-fn io(error: &std::io::Error) -> Fault {
+pub(super) fn io(error: &std::io::Error) -> Fault {
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Fault::Full(error.to_string()),
         _ => Fault::Io(error.to_string()),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use redb::{Database, ReadableDatabase as _, TableError};
+use redb::{Database, Key, ReadableDatabase as _, TableDefinition, TableError, Value};
 
 use super::{Backend, Fault, tables as t};
 
@@ -49,15 +49,38 @@ fn create(database: &Database) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Something that is done with every table.
+pub(super) trait Each {
+    fn each<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        table: TableDefinition<'static, K, V>,
+    ) -> Result<(), Fault>;
+}
+
 /// Opens every table once, so that readers always find them.
 fn make_tables(write: &redb::WriteTransaction) -> Result<(), Fault> {
-    macro_rules! make {
+    struct Make<'a>(&'a redb::WriteTransaction);
+    impl Each for Make<'_> {
+        fn each<K: Key + 'static, V: Value + 'static>(
+            &mut self,
+            table: TableDefinition<'static, K, V>,
+        ) -> Result<(), Fault> {
+            self.0.open_table(table)?;
+            Ok(())
+        }
+    }
+    every_table(&mut Make(write))
+}
+
+/// Shows `each` every table.
+pub(super) fn every_table(each: &mut impl Each) -> Result<(), Fault> {
+    macro_rules! every {
         (records: $($record:ident)*; plain: $($plain:ident)*) => {
-            $(write.open_table(t::$record.definition)?;)*
-            $(write.open_table(t::$plain)?;)*
+            $(each.each(t::$record.definition)?;)*
+            $(each.each(t::$plain)?;)*
         };
     }
-    make! {
+    every! {
         records:
             NAME_TO_META STACK_ID_TO_STACK STACK_NAME_TO_VARIABLE STACK_PATH_TO_FILE STACK_SEQ_TO_UPLOAD
             STACK_SERIAL_TO_STATE STACK_TO_STATE_LOCK NAME_TO_CREDENTIAL SEQ_TO_RUN RUN_N_TO_HISTORY

@@ -18,6 +18,7 @@ pub mod migrate;
 mod open;
 mod read;
 pub mod record;
+mod renew;
 mod rows;
 pub mod tables;
 mod write;

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -16,8 +17,10 @@ use redb::{Database, ReadableDatabase as _, StorageBackend};
 use tokio::sync::oneshot;
 
 use super::{
-    Error, Fault, Snapshot, Tx, migrate,
-    writer::{self, Action, Job},
+    Error, Fault, Snapshot, Tx,
+    fault::io,
+    migrate, renew,
+    writer::{self, Action, Order},
 };
 use crate::domain::limits;
 
@@ -46,7 +49,7 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Writer {
-    queue: Option<SyncSender<Box<dyn Job>>>,
+    queue: Option<SyncSender<Order>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -64,9 +67,24 @@ impl Drop for Writer {
 /// The open database, which can be closed and opened again after a fault of the disk.
 pub(super) struct Opened {
     backend: Backend,
-    database: Mutex<Option<Arc<Database>>>,
+    database: Mutex<Option<Open>>,
+    /// Databases that were replaced while somebody read them.
+    retired: Mutex<Vec<Open>>,
     /// Whether the ballast was let go to make room.
     ballast_gone: AtomicBool,
+}
+
+/// An open database, and who reads it.
+#[derive(Clone)]
+struct Open {
+    database: Arc<Database>,
+    readers: Arc<()>,
+}
+
+impl Open {
+    fn new(database: Database) -> Self {
+        Self { database: Arc::new(database), readers: Arc::default() }
+    }
 }
 
 impl std::fmt::Debug for Opened {
@@ -78,7 +96,12 @@ impl std::fmt::Debug for Opened {
 impl Store {
     /// Opens the store, makes it when there is none, and migrates it when it is older.
     pub fn open(backend: Backend) -> Result<Self, Fault> {
-        let opened = Arc::new(Opened { database: Mutex::new(None), backend, ballast_gone: AtomicBool::new(false) });
+        let opened = Arc::new(Opened {
+            database: Mutex::default(),
+            retired: Mutex::default(),
+            backend,
+            ballast_gone: AtomicBool::new(false),
+        });
         opened.reopen()?;
         opened.keep_ballast();
         let (queue, waiting) = sync_channel(limits::WRITER_QUEUE);
@@ -92,7 +115,8 @@ impl Store {
 
     /// What is committed now.
     pub fn read(&self) -> Result<Snapshot, Fault> {
-        Ok(Snapshot::new(self.opened.database()?.begin_read()?))
+        let Open { database, readers } = self.opened.present()?;
+        Ok(Snapshot::new(database.begin_read()?, readers))
     }
 
     /// Runs an action in the next commit. It may run more than once, and answers after its writes
@@ -121,11 +145,29 @@ impl Store {
     {
         let (reply, answer) = oneshot::channel();
         let queue = self.writer.queue.as_ref().ok_or(Fault::Closed)?;
-        queue.try_send(Box::new(Action { run, answer: None, reply })).map_err(|error| match error {
-            TrySendError::Full(_) => Fault::Busy,
-            TrySendError::Disconnected(_) => Fault::Closed,
-        })?;
+        queue.try_send(Order::Act(Box::new(Action { run, answer: None, reply }))).map_err(not_taken)?;
         Ok(answer)
+    }
+
+    /// Replaces the file by a fresh one with the same rows: no page of the old one is left. Those who
+    /// read the old one go on undisturbed, see [`Store::forget_old`].
+    pub async fn renew(&self) -> Result<(), Fault> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self.writer.queue.as_ref().ok_or(Fault::Closed)?;
+        queue.try_send(Order::Renew(reply)).map_err(not_taken)?;
+        answer.await.map_err(|_| Fault::Closed)?
+    }
+
+    /// Refuses when there is no room for a second file beside the present one.
+    pub fn check_renewal(&self) -> Result<(), Fault> {
+        self.opened.check_renewal()
+    }
+
+    /// Closes files that were replaced and that nobody reads any more; says whether all are closed.
+    pub fn forget_old(&self) -> bool {
+        let mut retired = self.opened.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.retain(|old| Arc::strong_count(&old.readers) > 1);
+        retired.is_empty()
     }
 
     /// Whether there is room to write and to start something new.
@@ -134,17 +176,32 @@ impl Store {
     }
 }
 
+fn not_taken<T>(error: TrySendError<T>) -> Fault {
+    match error {
+        TrySendError::Full(_) => Fault::Busy,
+        TrySendError::Disconnected(_) => Fault::Closed,
+    }
+}
+
 impl Opened {
     pub(super) fn database(&self) -> Result<Arc<Database>, Fault> {
-        let database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        database.clone().ok_or_else(|| Fault::Io("the store is closed after a fault".to_owned()))
+        self.present().map(|open| open.database)
+    }
+
+    /// The open database. One that a fault left closed is opened again.
+    fn present(&self) -> Result<Open, Fault> {
+        let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*slot {
+            Some(open) => Ok(open.clone()),
+            None => Ok(slot.insert(self.open_again()?).clone()),
+        }
     }
 
     /// Closes the database once nobody reads any more, and opens it again.
     pub(super) fn reopen(&self) -> Result<(), Fault> {
         let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(database) = slot.take() {
-            let mut shared = database;
+        if let Some(open) = slot.take() {
+            let mut shared = open.database;
             // Readers hold the database for the length of a request and never across an await.
             loop {
                 match Arc::try_unwrap(shared) {
@@ -154,25 +211,70 @@ impl Opened {
                 std::thread::yield_now();
             }
         }
-        if let Backend::File(path) = &self.backend {
-            self.release_ballast_below(path);
-        }
-        let database = self.open_database()?;
-        migrate::run(&database, &self.backend)?;
-        *slot = Some(Arc::new(database));
+        *slot = Some(self.open_again()?);
         Ok(())
     }
 
-    fn open_database(&self) -> Result<Database, Fault> {
-        let mut builder = Database::builder();
-        builder.set_cache_size(limits::STORE_CACHE_BYTES);
-        match &self.backend {
-            Backend::File(path) => builder.create(path).map_err(|error| match Fault::from(error) {
-                Fault::Held(_) => Fault::Held(path.display().to_string()),
-                other => other,
-            }),
-            Backend::Custom(make) => Ok(builder.create_with_backend(Boxed(make()))?),
+    fn open_again(&self) -> Result<Open, Fault> {
+        if let Backend::File(path) = &self.backend {
+            self.release_ballast_below(path);
         }
+        // A damaged page makes redb panic where it is met.
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            let database = self.open_database()?;
+            migrate::run(&database, &self.backend)?;
+            Ok(Open::new(database))
+        }));
+        opened.unwrap_or_else(|_| Err(Fault::Open("it is damaged; put a backup in its place".to_owned())))
+    }
+
+    fn open_database(&self) -> Result<Database, Fault> {
+        match &self.backend {
+            Backend::File(path) => open_file(path),
+            Backend::Custom(make) => Ok(builder().create_with_backend(Boxed(make()))?),
+        }
+    }
+
+    /// Puts a fresh file in place of the present one. Called by the writer, so that nothing is written
+    /// meanwhile. After a crash the place holds the old one or the new one, whole.
+    pub(super) fn renew(&self) -> Result<(), Fault> {
+        let Backend::File(path) = &self.backend else {
+            return Err(Fault::Open("only a store in a file can be renewed".to_owned()));
+        };
+        self.check_renewal()?;
+        let beside = path.with_extension("fresh.redb");
+        remove_left_over(&beside)?;
+        let fresh = open_file(&beside)?;
+        let old = self.database()?;
+        let placed = renew::copy(&old, &fresh).and_then(|()| fs::rename(&beside, path).map_err(|error| io(&error)));
+        if let Err(fault) = placed {
+            drop(fresh);
+            remove_left_over(&beside)?;
+            return Err(fault);
+        }
+        // From here on the place holds the fresh one, whatever else fails.
+        let mut slot = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = slot.replace(Open::new(fresh)) {
+            self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(old);
+        }
+        drop(slot);
+        sync_parent(path).map_err(|error| io(&error))
+    }
+
+    fn check_renewal(&self) -> Result<(), Fault> {
+        let Backend::File(path) = &self.backend else { return Ok(()) };
+        let needed = fs::metadata(path).map_err(|error| io(&error))?.len() + limits::DISK_FLOOR_BYTES;
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let free = free_bytes(dir)?;
+        if free >= needed {
+            return Ok(());
+        }
+        Err(Fault::Full(format!(
+            "a fresh copy of the store needs {} free in {}; there are {}",
+            crate::domain::verdict::bytes(needed),
+            dir.display(),
+            crate::domain::verdict::bytes(free)
+        )))
     }
 
     /// Refuses to write below the floor of free space, after the ballast was let go.
@@ -220,6 +322,30 @@ impl Opened {
             tracing::warn!("the disk is nearly full: the ballast file was removed to make room");
         }
     }
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(limits::STORE_CACHE_BYTES);
+    builder
+}
+
+fn open_file(path: &Path) -> Result<Database, Fault> {
+    builder().create(path).map_err(|error| match Fault::from(error) {
+        Fault::Held(_) => Fault::Held(path.display().to_string()),
+        other => other,
+    })
+}
+
+fn remove_left_over(path: &Path) -> Result<(), Fault> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(io(&error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn sync_parent(path: &Path) -> std::io::Result<()> {
+    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn ballast_of(path: &Path) -> PathBuf {

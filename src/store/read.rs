@@ -1,6 +1,6 @@
 //! Snapshots, and how the things of the product are found in any view.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use redb::{Key, ReadOnlyTable, ReadTransaction, TableDefinition, Value};
 
@@ -16,11 +16,13 @@ use crate::domain::{RunId, Slug, StackId, UserId};
 #[derive(Debug)]
 pub struct Snapshot {
     transaction: ReadTransaction,
+    /// Shows that somebody still reads this database.
+    _reader: Arc<()>,
 }
 
 impl Snapshot {
-    pub(super) const fn new(transaction: ReadTransaction) -> Self {
-        Self { transaction }
+    pub(super) const fn new(transaction: ReadTransaction, reader: Arc<()>) -> Self {
+        Self { transaction, _reader: reader }
     }
 }
 

@@ -252,6 +252,62 @@ pub struct Run {
     pub uid: Option<u32>,
 }
 
+/// What a run has from its first moment on.
+#[derive(Clone, Debug)]
+pub struct Birth {
+    pub id: RunId,
+    pub seq: u64,
+    pub kind: Kind,
+    pub by: ActorName,
+    pub source: SourceVersion,
+    pub at: Timestamp,
+}
+
+impl Run {
+    /// A run that was just asked for, as the newest of its stack.
+    pub fn new(stack: &Stack, birth: Birth) -> Self {
+        Self {
+            id: birth.id,
+            seq: birth.seq,
+            number: stack.runs,
+            stack: stack.id,
+            slug: stack.slug.clone(),
+            kind: birth.kind,
+            state: State::Queued,
+            reason: None,
+            triggered_by: birth.by,
+            created_at: birth.at,
+            updated_at: birth.at,
+            state_since: birth.at,
+            source: birth.source,
+            message: None,
+            command: None,
+            skip_initialization: false,
+            targets: Vec::new(),
+            exit_code: None,
+            verdict: None,
+            delta: None,
+            changes: None,
+            plan_digest: None,
+            blocked_by: None,
+            prioritized: false,
+            retry_of: None,
+            warnings: Vec::new(),
+            phases: Vec::new(),
+            history: 0,
+            comments: 0,
+            unacknowledged: false,
+            error_line: None,
+            chain: None,
+            stopping: false,
+            forced: false,
+            sealed: None,
+            logs_expired: false,
+            uid: None,
+        }
+    }
+}
+
 /// A chain's kind, as a word; the machine's own type maps to it.
 pub type ChainKind = String;
 
@@ -325,6 +381,9 @@ pub struct RunSecrets {
     pub next_seal_key: Option<Sealed>,
     /// Masks that phases added, as a JSON list.
     pub masks: Option<Sealed>,
+    /// What sensitive values were hashed under when the run planned.
+    #[serde(default)]
+    pub redaction_key: Option<Sealed>,
 }
 
 /// A chain that is to be started or is alive.

@@ -21,6 +21,13 @@ pub(super) trait Job: Send {
     fn reply(self: Box<Self>, fault: Option<Fault>);
 }
 
+/// What the writer is asked for.
+pub(super) enum Order {
+    Act(Box<dyn Job>),
+    /// Replace the file by a fresh one.
+    Renew(oneshot::Sender<Result<(), Fault>>),
+}
+
 /// How an action ran.
 pub(super) enum Ran {
     Done,
@@ -65,20 +72,33 @@ where
 }
 
 /// Runs until every [`super::Store`] is gone and the queue is empty.
-pub(super) fn run(opened: Arc<Opened>, queue: Receiver<Box<dyn Job>>) {
+pub(super) fn run(opened: Arc<Opened>, queue: Receiver<Order>) {
     while let Ok(first) = queue.recv() {
-        let mut batch = vec![first];
-        while batch.len() < limits::COMMIT_BATCH {
-            match queue.try_recv() {
-                Ok(job) => batch.push(job),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+        let mut next = Some(first);
+        let mut batch = Vec::new();
+        while let Some(Order::Act(job)) = next {
+            batch.push(job);
+            next = if batch.len() < limits::COMMIT_BATCH { taken(queue.try_recv()) } else { None };
         }
         commit_all(&opened, batch);
+        if let Some(Order::Renew(reply)) = next {
+            // Whoever asked may have gone away; the file is renewed all the same.
+            let _ = reply.send(opened.renew());
+        }
+    }
+}
+
+fn taken(order: Result<Order, TryRecvError>) -> Option<Order> {
+    match order {
+        Ok(order) => Some(order),
+        Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
     }
 }
 
 fn commit_all(opened: &Opened, mut batch: Vec<Box<dyn Job>>) {
+    if batch.is_empty() {
+        return;
+    }
     match commit(opened, &mut batch) {
         Ok(()) => batch.into_iter().for_each(|job| job.reply(None)),
         Err(_) => batch.into_iter().for_each(|job| commit_alone(opened, job)),

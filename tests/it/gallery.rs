@@ -6,6 +6,7 @@ mod pages_admin;
 mod pages_run;
 mod pages_stack;
 mod sample;
+mod sample_log;
 
 use std::{fs, io::Write, path::Path};
 
@@ -74,6 +75,18 @@ fn what_people_and_programs_wrote_is_never_markup() {
     assert!(!html.contains("<script>alert"), "{html}");
     assert!(html.contains("&#60;script&#62;alert"), "{html}");
     assert_eq!(checks::problems(&html), Vec::<String>::new());
+}
+
+#[test]
+fn no_template_switches_escaping_off() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let text: String = fs::read_to_string(&path).unwrap().split_whitespace().collect();
+        for word in ["|safe", "|escape", "|e(", "{%raw"] {
+            assert!(!text.contains(word), "{} holds {word}", path.display());
+        }
+    }
 }
 
 /// For people: `target/gallery/<theme>/<page>.html`, assets beside in `/static`.

@@ -2,7 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says by failing")]
 
+mod api_access;
+mod api_binary;
+mod api_document;
+mod api_environment;
+mod api_events;
+mod api_log;
+mod api_permissions;
+mod api_runs;
+mod api_source;
+mod api_stacks;
+mod api_state;
+mod browser;
+mod cli;
 mod direction;
 mod gallery;
+mod pages;
 mod runner;
+mod server;
 mod whole;

@@ -7,3 +7,4 @@ mod process;
 mod secrets;
 mod start;
 mod trial;
+mod way_out;

@@ -1,5 +1,17 @@
-//! The whole life of runs, from a trigger to the end: actions, dispatch, runner, jail; everything but
-//! HTTP.
+//! The whole life of runs, from a trigger to the end: actions, dispatch, runner, jail. `crash` adds a
+//! real server process and its API.
 
+mod crash;
+mod faults;
+mod gate;
+mod jail;
+mod logs;
+mod masks;
 mod rig;
+mod rotation;
 mod runs;
+mod sealing;
+mod serial;
+mod server;
+mod terraform;
+mod transitions;

@@ -207,7 +207,7 @@ pub fn phase(script: &str) -> Phase {
         network: NetworkMode::None,
         binds: Vec::new(),
         limits: Limits::default(),
-        listen: None,
+        listen: Vec::new(),
         when_ready: WhenReady::Nothing,
         marker: None,
     }

@@ -67,9 +67,10 @@ fn raw_and_rare_sockets_are_refused() {
 fn the_runner_serves_inside_the_jail() {
     for server in servers() {
         let host = Host::new(*server);
-        let report = host.run(Phase { listen: Some(8_091), ..phase(&client("8091")) });
-        assert_eq!(report.stdout, "pong\n", "{server:?} {report:?}");
-        assert_eq!(report.served.as_deref(), Some("ping\n"));
+        let both = format!("{}; {}", client("8092"), client("8091").replace("ping", "pang"));
+        let report = host.run(Phase { listen: vec![8_091, 8_092], ..phase(&both) });
+        assert_eq!(report.stdout, "pong\npong\n", "{server:?} {report:?}");
+        assert_eq!(report.served, ["pang\n", "ping\n"]);
     }
 }
 

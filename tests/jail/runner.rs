@@ -43,8 +43,8 @@ pub struct Phase {
     pub network: NetworkMode,
     pub binds: Vec<Bind>,
     pub limits: Limits,
-    /// Serve one connection on a port of the jail's loopback.
-    pub listen: Option<u16>,
+    /// Serve one connection on each of these ports of the jail's loopback.
+    pub listen: Vec<u16>,
     /// What to do when the program prints the line `ready`.
     pub when_ready: WhenReady,
     /// Counts the host's processes whose command line holds this, when `ready` and after the end.
@@ -76,8 +76,8 @@ pub struct Report {
     pub cpu_ms: Option<u64>,
     pub marked_when_ready: usize,
     pub marked_after: usize,
-    /// What a client sent to the listener.
-    pub served: Option<String>,
+    /// What a client sent to each listener.
+    pub served: Vec<String>,
     pub microseconds: u64,
 }
 
@@ -136,7 +136,8 @@ fn one(jailer: &Jailer, phase: Phase) -> Result<Report, JailError> {
         stderr: stderr_in,
         inherited: vec![report_in],
     })?;
-    let server = jail.take_listener().map(|listener| std::thread::spawn(move || serve(&listener)));
+    let serving = |listener| std::thread::spawn(move || serve(&listener));
+    let servers: Vec<_> = jail.take_listeners().into_iter().map(serving).collect();
     let errors = std::thread::spawn(move || read_all(File::from(stderr)));
     let reported = std::thread::spawn(move || read_all(File::from(report)));
     let (mut printed, mut marked_when_ready) = (String::new(), 0);
@@ -161,7 +162,7 @@ fn one(jailer: &Jailer, phase: Phase) -> Result<Report, JailError> {
         cpu_ms: end.usage.cpu_ms,
         marked_when_ready,
         marked_after: marked(phase.marker.as_deref()),
-        served: server.map(|server| server.join().unwrap()),
+        served: servers.into_iter().map(|server| server.join().unwrap()).collect(),
         microseconds,
     })
 }

@@ -1,26 +1,115 @@
 //! The pages: parameters, view, handler.
+//!
+//! | file | pages |
+//! | --- | --- |
+//! | `doors` | `/setup`, `/invitation`, `/sign-in`, `/sign-in/again`, `/sign-out` |
+//! | `home`, `stacks`, `runs`, `tasks`, `queue`, `audit`, `account`, `docs` | the page of that name |
+//! | `stack` | `/stacks/new`, `/stacks/{slug}` and what is below it |
+//! | `run` | `/runs/{id}`, its log, its changes, decisions |
+//! | `admin` | `/admin/…` |
+//! | `live` | `/live/…`: one stream for each open page |
+//! | `visitor`, `reader` | who reads, and the frame around every page |
+//! | `sent`, `cookies` | what browsers send, and what they keep |
+//! | `show`, `lists` | from records to rows |
+//!
+//! Every form posts to its page's own path and is answered with 303, or with the page again. Nothing
+//! is shown that the visitor may not see, and nothing is done without a permit.
 
+mod account;
+mod admin;
+mod audit;
+mod cookies;
+mod docs;
+mod doors;
+mod home;
+mod lists;
+mod live;
+mod queue;
 mod reader;
+mod run;
+mod runs;
+mod sent;
+mod show;
+mod stack;
+mod stacks;
+mod tasks;
+mod visitor;
 
+use askama::Template as _;
 use axum::{
     Router,
+    extract::DefaultBodyLimit,
     response::{Html, IntoResponse as _, Response},
+    routing::{get, post},
 };
 
+pub use audit::ChainCheck;
 pub use reader::Reader;
 
 use super::{Problem, Web, view::ErrorPage};
-use askama::Template as _;
+use crate::domain::limits;
+
+/// Bytes of a form with long texts: variables, commands, hooks. Browsers write up to three bytes for one.
+const LONG_FORM_BYTES: usize = 1 << 20;
+/// Bytes around a mounted file in its form.
+const AROUND_FILE: u64 = 64 * limits::KIB;
 
 /// Every page and form.
-pub fn routes(_web: &Web) -> Router<Web> {
+pub fn routes(_: &Web) -> Router<Web> {
+    let long = DefaultBodyLimit::max(LONG_FORM_BYTES);
+    let with_file = usize::try_from(limits::FILE_BYTES + AROUND_FILE).unwrap_or(usize::MAX);
+    // An upload is bounded while it is written to its file.
+    let settings = get(stack::settings::get).post(stack::settings::post).layer(DefaultBodyLimit::disable());
+    let environment =
+        get(stack::environment::get).post(stack::environment::post).layer(DefaultBodyLimit::max(with_file));
     Router::new()
+        .route("/", get(home::get))
+        .route("/setup", get(doors::setup).post(doors::post_setup))
+        .route("/invitation", get(doors::invitation).post(doors::post_invitation))
+        .route("/sign-in", get(doors::sign_in).post(doors::post_sign_in))
+        .route("/sign-in/again", get(doors::get_again).post(doors::post_again))
+        .route("/sign-out", post(doors::sign_out))
+        .route("/stacks", get(stacks::get).post(stacks::post))
+        .route("/stacks/new", get(stack::new::get).post(stack::new::post).layer(long.clone()))
+        .route("/stacks/{slug}", get(stack::get).post(stack::post))
+        .route("/stacks/{slug}/tasks", get(stack::get_tasks).post(stack::post_tasks).layer(long.clone()))
+        .route("/stacks/{slug}/environment", environment)
+        .route("/stacks/{slug}/settings", settings)
+        .route("/runs", get(runs::get))
+        .route("/runs/{id}", get(run::get).post(run::decide::post).layer(long.clone()))
+        .route("/runs/{id}/log", get(run::get_log))
+        .route("/runs/{id}/changes", get(run::get_changes).post(run::decide::post).layer(long.clone()))
+        .route("/tasks", get(tasks::get).post(tasks::post).layer(long))
+        .route("/queue", get(queue::get).post(queue::post))
+        .route("/audit", get(audit::get))
+        .route("/admin/users", get(admin::users::get).post(admin::users::post))
+        .route("/admin/keys", get(admin::keys::get).post(admin::keys::post))
+        .route("/admin/credentials", get(admin::credentials::get).post(admin::credentials::post))
+        .route("/account", get(account::get).post(account::post))
+        .route("/docs/api", get(docs::get))
+        .merge(live_routes())
+}
+
+fn live_routes() -> Router<Web> {
+    Router::new()
+        .route("/live/home", get(live::get_home))
+        .route("/live/stacks", get(live::get_stacks))
+        .route("/live/stacks/{slug}", get(live::get_stack))
+        .route("/live/stacks/{slug}/tasks", get(live::get_stack_tasks))
+        .route("/live/runs", get(live::get_runs))
+        .route("/live/runs/{id}", get(run::stream::get))
+        .route("/live/tasks", get(live::get_tasks))
+        .route("/live/queue", get(live::get_queue))
 }
 
 /// A problem as a page in the reader's own frame.
 pub fn error_page(web: &Web, reader: &Reader, problem: &Problem) -> Response {
     let mut page = ErrorPage::new(reader.frame(web, ""), problem.status, &problem.detail, &problem.request_id);
+    page.detail = sent::sentence(&page.detail);
     page.fields = problem.errors.iter().map(|error| (error.field.clone(), error.error.clone())).collect();
+    if let Some(way) = reader.way_back() {
+        page.ways.insert(0, way);
+    }
     match page.render() {
         Ok(html) => (problem.status(), Html(html)).into_response(),
         Err(error) => {

@@ -1,7 +1,12 @@
-//! Who reads a page, and how they like it.
+//! Who reads an error, and how they like their pages.
 
-use axum::{body::Body, extract::Request, http::header};
+use axum::{
+    body::Body,
+    extract::Request,
+    http::{Method, header},
+};
 
+use super::{cookies, visitor::me};
 use crate::{
     auth::Who,
     http::{
@@ -14,9 +19,12 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Reader {
     path: String,
+    posts: bool,
     wants_page: bool,
     theme: Theme,
-    token: Option<String>,
+    shortcuts: bool,
+    secure: Option<String>,
+    plain: Option<String>,
     address: Option<std::net::IpAddr>,
 }
 
@@ -25,13 +33,18 @@ impl Reader {
         let headers = request.headers();
         let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let path = request.uri().path();
-        let program =
-            ["/api/", "/oauth2/", "/static/", "/healthz", "/readyz"].iter().any(|start| path.starts_with(start));
+        let program = ["/api/", "/oauth2/", "/static/", "/live/", "/healthz", "/readyz"]
+            .iter()
+            .any(|start| path.starts_with(start));
+        let cookie = |name: &str| extract::cookie(headers, name).map(str::to_owned);
         Self {
             path: path.to_owned(),
+            posts: request.method() == Method::POST,
             wants_page: !program && accepts.contains("text/html"),
-            theme: Theme::from_word(extract::cookie(headers, Theme::COOKIE).unwrap_or_default()),
-            token: extract::token(headers).map(str::to_owned),
+            theme: Theme::from_word(&cookie(Theme::COOKIE).unwrap_or_default()),
+            shortcuts: cookie(cookies::SHORTCUTS).as_deref() != Some("off"),
+            secure: cookie(extract::COOKIE_SECURE),
+            plain: cookie(extract::COOKIE_PLAIN),
             address: request.extensions().get::<crate::http::shield::From>().and_then(|from| from.0),
         }
     }
@@ -41,14 +54,24 @@ impl Reader {
         self.wants_page
     }
 
-    /// Who reads, if they are signed in.
-    pub fn who(&self, web: &Web) -> Option<Who> {
-        let token = self.token.as_deref()?;
-        web.queries.authenticate(token, self.address).ok().flatten()
+    /// A form's page has the form's own path.
+    pub fn way_back(&self) -> Option<(String, String)> {
+        self.posts.then(|| ("Back".to_owned(), self.path.clone()))
     }
 
-    /// The frame around a page for this reader.
+    fn who(&self, web: &Web) -> Option<Who> {
+        let token = if web.secure() { self.secure.as_deref() } else { self.plain.as_deref() };
+        web.queries.authenticate(token?, self.address).ok().flatten()
+    }
+
+    /// The frame around a page for this reader: with the navigation for those who are signed in.
     pub fn frame(&self, web: &Web, subject: &str) -> Frame {
-        Frame::bare(subject, &self.path, self.theme, web.queries.now())
+        let mut frame = Frame::bare(subject, &self.path, self.theme, web.queries.now());
+        frame.shortcuts = self.shortcuts;
+        if let Some(who) = self.who(web) {
+            frame.me = Some(me(&who));
+            frame.needs_you = web.queries.needs(&who).unwrap_or_default() as u64;
+        }
+        frame
     }
 }

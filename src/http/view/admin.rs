@@ -240,8 +240,8 @@ pub struct CredentialRow {
     pub kind: &'static str,
     /// `ops-bot`, or a key's fingerprint.
     pub detail: String,
-    /// Names of the stacks that may use it.
-    pub stacks: Vec<String>,
+    /// All stacks: slug, name, whether it may use it.
+    pub stacks: Vec<(String, String, bool)>,
     pub created: Moment,
     pub by: Mark,
 }
@@ -280,6 +280,14 @@ impl CredentialForm {
 impl Default for CredentialForm {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl CredentialRow {
+    /// `for shop, dns`.
+    fn bound(&self) -> String {
+        let names: Vec<_> = self.stacks.iter().filter(|stack| stack.2).map(|stack| stack.0.as_str()).collect();
+        if names.is_empty() { "used by no stack".to_owned() } else { format!("for {}", names.join(", ")) }
     }
 }
 

@@ -157,6 +157,9 @@ pub struct Frame {
     pub now: Timestamp,
     /// Where the page hears of changes.
     pub live: Option<LiveHook>,
+    /// Made anew for every page, sent along by forms that create something: sending a form twice
+    /// creates one thing.
+    pub once: String,
 }
 
 impl Frame {
@@ -175,6 +178,7 @@ impl Frame {
             shortcuts: true,
             now,
             live: None,
+            once: String::new(),
         }
     }
 

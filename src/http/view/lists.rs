@@ -113,7 +113,7 @@ form!(
 );
 
 impl RunFilter {
-    /// `stacks` are slugs, `actors` names, of those this person sees.
+    /// `stacks` are slugs, `actors` like `user:alice`, of those this person sees.
     pub fn new(stacks: &[String], actors: &[String]) -> Self {
         let menu = |any: &str, items: &mut dyn Iterator<Item = (String, String)>| {
             let any = std::iter::once(Choice::new("", any));
@@ -122,7 +122,8 @@ impl RunFilter {
         let mut kinds = Kind::ALL.iter().map(|kind| (kind.word().to_owned(), kind.word().replace('_', " ")));
         let mut states = State::ALL.iter().map(|state| (state.word().to_owned(), state.title().to_owned()));
         let mut stacks = stacks.iter().map(|slug| (slug.clone(), slug.clone()));
-        let mut actors = actors.iter().map(|name| (name.clone(), name.clone()));
+        let name = |actor: &str| actor.split_once(':').map_or(actor, |(_, name)| name).to_owned();
+        let mut actors = actors.iter().map(|actor| (actor.clone(), name(actor)));
         Self {
             q: Field::text("q", "Words").placeholder("Message or command"),
             kind: Field::new("kind", "Kind", menu("Any kind", &mut kinds)),
@@ -182,6 +183,8 @@ pub struct TasksPage {
     pub rev: u64,
     /// Absent for those who may write to no stack.
     pub command: Option<CommandForm>,
+    /// What is wrong with the command and has no field.
+    pub problems: Vec<String>,
     pub list: RunList,
     pub pager: Pager,
 }

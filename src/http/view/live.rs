@@ -9,8 +9,11 @@
 //! | event | data | what the page does |
 //! | --- | --- | --- |
 //! | `state` | [`LiveState`] | fetches each block whose `data-rev` differs, by the `hx-get` of the element with that `data-block`; sets title and icon; says `say` politely |
-//! | `log` | [`LiveLog`], `id: <phase>:<next line>` | puts the lines into the list of that phase: a number that is already there is **replaced**, so that progress bars, unfinished lines and repeated events need no care |
+//! | `log` | [`LiveLog`], `id: <phase>:<offset>` | puts the lines into the list of that phase: a number that is already there is **replaced**, so that progress bars, unfinished lines and repeated events need no care |
 //! | `end` | [`LiveEnd`] | stops; shows why |
+//!
+//! The id is opaque to the page. Its offset is where the first line begins that may still change, so
+//! that an unfinished line comes again, whole, after a reconnection.
 //!
 //! The server sends `state` first on every connection (numbers, never differences: nothing can be
 //! missed), then whenever the bell rings. A block is fetched as `GET <page>?block=<name>` and

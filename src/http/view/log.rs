@@ -6,9 +6,9 @@ use super::{
     status::{Badge, Took},
 };
 
-/// Text with one look. `class` is a blank-separated set out of those in `static/app.css` (layer
-/// `log`): `fg0`…`fg15`, `bg0`…`bg15`, `b` (bold), `d` (dim), `i`, `u`, `s` (struck), `v` (reverse),
-/// `h` (search hit).
+/// Text with one look. `class` is a blank-separated set out of those of `log::ansi` (`g`, `y`, `rd`,
+/// `b`, `m`, `st`, `u`: green, yellow, red, blue, muted, strong, underlined) and `h`, what a search
+/// found; `static/app.css` gives them their looks in its layer `log`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     pub class: String,

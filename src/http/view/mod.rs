@@ -41,9 +41,6 @@ pub mod stack_form;
 pub mod status;
 pub mod words;
 
-/// For summaries of forms without problems beyond their fields.
-pub const NO_PROBLEMS: &[String] = &[];
-
 pub use account::{AccountPage, InvitationPage, ReauthenticatePage, SetupPage, SignInPage};
 pub use admin::{AuditPage, CredentialsPage, KeysPage, UsersPage};
 pub use docs::ApiDocsPage;

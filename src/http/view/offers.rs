@@ -18,6 +18,8 @@ pub struct Situation {
     /// Failed without anybody knowing how it ended, and nobody acknowledged it yet.
     pub lost: bool,
     pub prioritized: bool,
+    /// The stack lets previews be made tracked runs.
+    pub promotable: bool,
 }
 
 /// What a form asks before it does it.
@@ -105,6 +107,9 @@ impl Situation {
                 ..Act::plain("acknowledge", format!("Acknowledge {object}"))
             });
         }
+        if self.promotable && self.kind == Kind::Proposed && self.state == State::Finished {
+            acts.push(Act::plain("promote", format!("Promote {object}")));
+        }
         if self.state.is_terminal() {
             acts.push(Act::plain("retry", format!("Retry {object}")));
         }
@@ -163,7 +168,16 @@ mod tests {
     use super::*;
 
     fn verbs(kind: Kind, state: State, role: Role) -> Vec<&'static str> {
-        let situation = Situation { number: 42, kind, state, role, confirmed: false, lost: false, prioritized: false };
+        let situation = Situation {
+            number: 42,
+            kind,
+            state,
+            role,
+            confirmed: false,
+            lost: false,
+            prioritized: false,
+            promotable: false,
+        };
         situation.acts().into_iter().map(|act| act.verb).collect()
     }
 
@@ -193,6 +207,7 @@ mod tests {
             confirmed: true,
             lost: false,
             prioritized: false,
+            promotable: false,
         };
         assert_eq!(checking.acts(), []);
         checking.confirmed = false;
@@ -210,6 +225,7 @@ mod tests {
             confirmed: true,
             lost: true,
             prioritized: false,
+            promotable: false,
         };
         assert_eq!(lost.acts().iter().map(|act| act.verb).collect::<Vec<_>>(), ["acknowledge", "retry"]);
     }

@@ -155,9 +155,9 @@ pub struct Timeline {
 /// The opened tab. Further tabs (run tasks, policies, a guest's receipt) become further variants.
 #[derive(Clone, Debug)]
 pub enum Panel {
-    /// A plan with changes, without changes, or none yet (`None` and why).
+    /// A plan with changes, without changes, or none yet and why.
     Changes(Result<ChangesView, String>),
-    Log(LogView),
+    Log(Box<LogView>),
     Timeline(Timeline),
 }
 

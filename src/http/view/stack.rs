@@ -72,6 +72,10 @@ pub struct StackHead {
     pub trigger: Option<TriggerForm>,
     /// The form is unfolded: after `?trigger` or a refusal.
     pub trigger_open: bool,
+    /// What is wrong with the trigger and has no field.
+    pub trigger_problems: Vec<String>,
+    /// Phases run without a jail: said on every page of the stack.
+    pub unconfined: bool,
     /// What a writer has to do before runs are possible: `Upload a source first` and where.
     pub before_trigger: Option<(String, String)>,
     pub tabs: Vec<Tab>,
@@ -137,6 +141,8 @@ pub struct StackTasksPage {
     pub head: StackHead,
     /// Its field `stack` is not shown.
     pub command: Option<CommandForm>,
+    /// What is wrong with the command and has no field.
+    pub problems: Vec<String>,
     pub list: RunList,
     pub pager: Pager,
 }
@@ -244,6 +250,8 @@ pub struct StackEnvironmentPage {
     pub forms: Option<(VariableForm, FileForm)>,
     /// The form changes this variable instead of adding one.
     pub editing: Option<String>,
+    /// What is wrong with a variable, with a file, and has no field.
+    pub problems: (Vec<String>, Vec<String>),
     pub empty: Empty,
 }
 
@@ -276,6 +284,10 @@ pub struct StackSettingsPage {
     /// Why the stack cannot be deleted now.
     pub delete_refused: Option<String>,
     pub problems: Vec<String>,
+    /// Of the settings that the form was filled from: somebody else's change is not overwritten.
+    pub version: u64,
+    /// The settings themselves; writers of a stack with uploads see only those.
+    pub may_edit: bool,
 }
 
 impl StackSettingsPage {

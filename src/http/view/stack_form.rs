@@ -44,6 +44,7 @@ form!(
         workspace_bytes,
         output_bytes,
         autodeploy,
+        allow_promotion,
         enabled,
         protect_from_deletion,
         mask_well_known,
@@ -188,6 +189,8 @@ impl StackForm {
             output_bytes: limit("executor.limits.output_bytes", "Output per phase", size(defaults.output_bytes)),
             autodeploy: Field::toggle("autodeploy", "Autodeploy")
                 .hint("Apply without asking when no policy warns and the stack is not locked."),
+            allow_promotion: Field::toggle("allow_promotion", "Allow promotion")
+                .hint("A finished preview can be made a tracked run of the same source."),
             enabled: Field::toggle("enabled", "Enabled").hint("Off: runs stay queued.").value("on"),
             protect_from_deletion: Field::toggle("protect_from_deletion", "Protect from deletion"),
             mask_well_known: Field::toggle("mask_well_known", "Mask well-known secrets")
@@ -218,6 +221,7 @@ impl StackForm {
         self.description.value.clone_from(&settings.description);
         self.labels.value = settings.labels.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         self.autodeploy.value = on(settings.autodeploy);
+        self.allow_promotion.value = on(settings.allow_promotion);
         self.enabled.value = on(settings.enabled);
         self.protect_from_deletion.value = on(settings.protect_from_deletion);
         self.mask_well_known.value = on(settings.mask_well_known);

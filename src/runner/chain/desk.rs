@@ -69,6 +69,7 @@ impl Chain {
         produced.log_bytes = bytes;
         produced.warnings.extend(warnings);
         produced.warnings.iter_mut().for_each(|warning| *warning = self.tools.masks.mask_text(warning));
+        self.mask_traffic(&mut produced);
         result.masks = self.tools.masks.added();
         match self.store_result(number, &result) {
             Ok(stored) => produced.result = stored,
@@ -85,6 +86,16 @@ impl Chain {
             produced.error_line = complaint.or(error_line);
         }
         (verdict, produced)
+    }
+
+    /// Whatever a phase asked for is its own text: a secret may be part of a host's name.
+    fn mask_traffic(&self, produced: &mut Produced) {
+        let mask = |text: &mut String| *text = self.tools.masks.mask_text(text);
+        produced.hosts.iter_mut().for_each(|reached| mask(&mut reached.host));
+        for denial in &mut produced.denials {
+            mask(&mut denial.tried);
+            mask(&mut denial.reason);
+        }
     }
 
     /// Writes `<NN>.result` durably, if there is anything to write.

@@ -171,7 +171,7 @@ impl Chain {
             environment: Environment::new(),
             network: NetworkMode::None,
             binds: phase.grants.mounts.clone(),
-            listen: None,
+            serves: Vec::new(),
             signal: StopSignal::Terminate,
             wall: Duration::from_secs(caps.wall_seconds).saturating_add(SPARE_TIME),
             silence: None,

@@ -41,7 +41,7 @@ pub struct Tools {
     pub states: Option<Arc<States>>,
     pub masks: Arc<MaskSet>,
     pub key: Key,
-    pub clock: Box<dyn Clock>,
+    pub clock: Arc<dyn Clock>,
 }
 
 /// A chain under way.

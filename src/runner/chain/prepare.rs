@@ -150,7 +150,7 @@ impl Chain {
             environment: base_environment().into_iter().chain(environment).collect(),
             network: if local.is_some() { NetworkMode::None } else { NetworkMode::Host },
             binds: bind_local(wanted.local.as_ref().filter(|_| confined)),
-            listen: None,
+            serves: Vec::new(),
             signal: StopSignal::Terminate,
             wall: limits::FETCH_WALL,
             silence: None,

@@ -1,6 +1,6 @@
 //! A phase that runs commands: one `sh` in a jail, attended until all of it is dead.
 
-use std::{net::TcpListener, os::fd::OwnedFd, path::PathBuf, time::Duration};
+use std::{net::TcpListener, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     crypt::Secret,
@@ -19,6 +19,7 @@ use crate::runner::{
     native::{self, Mechanism, PhaseJail, StopSignal},
     state::{States, http},
     watch::{Terms, Why},
+    way_out::{self, WayOut},
 };
 
 /// Port of the managed state in a jail that has a network of its own.
@@ -35,10 +36,33 @@ pub(super) struct Program {
     pub environment: Environment,
     pub network: NetworkMode,
     pub binds: Vec<Bind>,
-    pub listen: Option<u16>,
+    /// What the runner serves on the jail's own loopback.
+    pub serves: Vec<Service>,
     pub signal: StopSignal,
     pub wall: Duration,
     pub silence: Option<Duration>,
+}
+
+/// Something that the runner answers on a port of the jail's loopback.
+pub(super) enum Service {
+    State,
+    WayOut(WayOut),
+}
+
+impl Service {
+    const fn port(&self) -> u16 {
+        match self {
+            Self::State => STATE_PORT,
+            Self::WayOut(_) => way_out::PORT,
+        }
+    }
+
+    const fn way_out(&self) -> Option<&WayOut> {
+        match self {
+            Self::State => None,
+            Self::WayOut(way_out) => Some(way_out),
+        }
+    }
 }
 
 /// What a phase is told beside the run's facts.
@@ -46,6 +70,8 @@ struct Told {
     final_state: Option<State>,
     /// Address of the managed state.
     state: Option<String>,
+    /// Where its network is a list.
+    way_out: Option<WayOut>,
     /// Whether there are settings for Terraform itself.
     cli_config: bool,
 }
@@ -62,13 +88,17 @@ impl Chain {
             self.forget_old_plans()?;
         }
         let state = self.open_state(shell, desk.number)?;
-        let program = self.program(shell, Told { final_state: ends_as, state, cli_config });
+        let program =
+            self.program(shell, Told { final_state: ends_as, state, way_out: self.open_way_out()?, cli_config });
         let attended = self.run_program(program, desk);
         desk.produced.states = self.close_state(shell);
         let attended = attended?;
         let Outcome { verdict, command, complaint } = judge(shell, &attended);
         if let Some(complaint) = complaint {
-            desk.log.note(&complaint);
+            // A refusal is noted with the verdict.
+            if !matches!(verdict, Verdict::Refused { .. }) {
+                desk.log.note(&complaint);
+            }
             desk.produced.error_line = Some(complaint);
         }
         match self.read_carried() {
@@ -97,15 +127,19 @@ impl Chain {
                 network: if self.confined() { program.network } else { NetworkMode::Host },
                 binds: program.binds,
                 limits: program.limits,
-                listen: program.listen,
+                listen: program.serves.iter().map(Service::port).collect(),
                 stdout: ends.stdout,
                 stderr: ends.stderr,
                 inherited: std::iter::once(ends.report).chain(program.inherited).collect(),
             })
             .map_err(Fault::of)?;
-        if let Some(listener) = jail.take_listener() {
-            self.tools.talk.serve_state(listener);
+        for (service, listener) in program.serves.iter().zip(jail.take_listeners()) {
+            match service {
+                Service::State => self.tools.talk.serve_state(listener),
+                Service::WayOut(way_out) => self.tools.talk.serve_proxy(listener, way_out.proxy()),
+            }
         }
+        let way_out = program.serves.iter().find_map(Service::way_out);
         let attendance = Attendance {
             log: &mut desk.log,
             asked: &self.tools.asked,
@@ -119,8 +153,14 @@ impl Chain {
             polls_memory: self.tools.jailer.limited_by() == Mechanism::Poll,
             tree,
             tree_bytes: self.jail.limits.workspace_bytes,
+            way_out,
         };
-        let attended = attend(jail, pipes, attendance)?;
+        let attended = attend(jail, pipes, attendance);
+        if let Some(way_out) = way_out {
+            self.tools.talk.close_proxy();
+            way_out.report(&mut desk.produced);
+        }
+        let attended = attended?;
         desk.produced.peak_memory_bytes = attended.usage.peak_memory_bytes;
         desk.produced.cpu_ms = attended.usage.cpu_ms;
         desk.produced.limited_by = Some(attended.usage.limited_by.to_string());
@@ -132,7 +172,7 @@ impl Chain {
     }
 
     fn program(&self, shell: &Shell, told: Told) -> Program {
-        let Told { final_state, state, cli_config } = told;
+        let Told { final_state, state, way_out, cli_config } = told;
         let facts = self.facts();
         let places = self.places(shell);
         let script = vendor::script(shell, &facts, &places);
@@ -147,9 +187,8 @@ impl Chain {
             password: password.expose(),
             lock: shell.state == StateAccess::Write,
         });
-        let own_network = self.has_own_network();
-        let listen = (state.is_some() && own_network).then_some(STATE_PORT);
-        let environment = vendor::environment(&Surroundings {
+        let state_inside = (state.is_some() && self.has_own_network()).then_some(Service::State);
+        let mut environment = vendor::environment(&Surroundings {
             facts: &facts,
             phase: shell.phase,
             places: &places,
@@ -160,6 +199,10 @@ impl Chain {
             cli_config,
             final_state,
         });
+        if way_out.is_some() {
+            // No other proxy can be reached, so these win over the stack's own.
+            environment.extend(way_out::environment());
+        }
         let silence = self.jail.limits.silence_seconds;
         Program {
             what: native::Program::Exec(argv(script.argv())),
@@ -168,7 +211,7 @@ impl Chain {
             environment,
             network: facts.network.clone(),
             binds: if self.confined() { shell.binds.clone() } else { Vec::new() },
-            listen,
+            serves: state_inside.into_iter().chain(way_out.map(Service::WayOut)).collect(),
             signal: stop_signal(&facts.vendor),
             wall: Duration::from_secs(shell.wall_seconds),
             silence: (silence > 0).then(|| Duration::from_secs(silence)),
@@ -198,6 +241,17 @@ impl Chain {
         let written = states.close();
         self.tools.talk.close_state();
         written
+    }
+
+    /// The phase's way to the listed hosts.
+    fn open_way_out(&self) -> Result<Option<WayOut>, Fault> {
+        match &self.spec.run.network {
+            NetworkMode::Allow(listed) if self.confined() => {
+                let (asked, clock) = (Arc::clone(&self.tools.asked), Arc::clone(&self.tools.clock));
+                WayOut::open(listed, asked, clock).map(Some)
+            }
+            NetworkMode::Allow(_) | NetworkMode::Host | NetworkMode::None => Ok(None),
+        }
     }
 
     fn has_own_network(&self) -> bool {

@@ -9,10 +9,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     net::{Ipv4Addr, TcpListener},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::{fd::AsFd, unix::net::UnixStream},
 };
 
 use rustix::{
@@ -57,14 +54,13 @@ fn live(maker: &Maker, socket: &UnixStream) -> Result<Option<InitReply>, Failure
     };
     let standard = Standard::new(descriptors)?;
     let score = oom_score()?;
-    let (listener, shown) =
+    let (listeners, shown) =
         if confined { confine(maker, &request, &standard)? } else { (unconfined(&request)?, Shown::default()) };
-    let attached: Vec<OwnedFd> = listener.map(OwnedFd::from).into_iter().chain(shown.directories).collect();
-    let borrowed: Vec<_> = attached.iter().map(AsFd::as_fd).collect();
-    let ready = wire::send(socket, &InitReply::Ready { room_files: shown.files }, &borrowed);
+    let attached: Vec<_> = listeners.iter().map(AsFd::as_fd).chain(shown.directories.iter().map(AsFd::as_fd)).collect();
+    let ready = wire::send(socket, &InitReply::Ready { room_files: shown.files }, &attached);
     ready.doing("say that the jail is ready")?;
     // The jail must not accept what is meant for the runner.
-    drop(attached);
+    drop((listeners, shown));
 
     let children = sys::child_events().doing("listen for the end of processes")?;
     let user = if confined { None } else { maker.spec.user.map(single) };
@@ -76,7 +72,7 @@ fn live(maker: &Maker, socket: &UnixStream) -> Result<Option<InitReply>, Failure
 }
 
 /// Builds the jail around the calling process.
-fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<(Option<TcpListener>, Shown), Failure> {
+fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<(Vec<TcpListener>, Shown), Failure> {
     let spec = &maker.spec;
     let user = spec.user.map(single);
 
@@ -99,7 +95,7 @@ fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<
         let any = socket(AddressFamily::INET, SocketType::DGRAM, None).doing("open a socket")?;
         sys::loopback_up(any.as_fd()).doing("bring the loopback interface up")?;
     }
-    let listener = listen(request)?;
+    let listeners = listen(request)?;
 
     // The root. From here on no path leads to the host's files but those that were granted.
     let plan = root::Plan {
@@ -158,11 +154,11 @@ fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<
 
     // Last, since it forbids most of the above. Only forking, plumbing and exec are still to come.
     sys::install_filter(&maker.filter).doing("install the system-call filter")?;
-    Ok((listener, shown))
+    Ok((listeners, shown))
 }
 
 /// No jail: only the limits, and a keeper that finds every process again.
-fn unconfined(request: &InitRequest) -> Result<Option<TcpListener>, Failure> {
+fn unconfined(request: &InitRequest) -> Result<Vec<TcpListener>, Failure> {
     join(request)?;
     // Orphans become children of this process instead of the host's init.
     set_child_subreaper(Some(rustix::process::getpid())).doing("become the reaper of orphans")?;
@@ -185,9 +181,9 @@ fn join(request: &InitRequest) -> Result<(), Failure> {
     Ok(())
 }
 
-fn listen(request: &InitRequest) -> Result<Option<TcpListener>, Failure> {
-    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).doing(&format!("listen on 127.0.0.1:{port}"));
-    request.listen.map(bind).transpose()
+fn listen(request: &InitRequest) -> Result<Vec<TcpListener>, Failure> {
+    let bind = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).doing(&format!("listen on 127.0.0.1:{port}"));
+    request.listen.iter().copied().map(bind).collect()
 }
 
 /// Everything of the jail is the first to go when memory is short. Opened here, while /proc is the

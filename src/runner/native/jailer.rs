@@ -62,8 +62,8 @@ pub struct PhaseJail {
     /// What it sees beside its root, `/workspace` and `/run/airlock`.
     pub binds: Vec<Bind>,
     pub limits: Limits,
-    /// A port on 127.0.0.1 of the jail's network that the runner wants to serve; 0 means any.
-    pub listen: Option<u16>,
+    /// Ports on 127.0.0.1 of the jail's network that the runner wants to serve; 0 means any.
+    pub listen: Vec<u16>,
     /// Standard input is always empty.
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
@@ -118,6 +118,7 @@ impl Jailer {
         let (pid, pidfd) = self.clone_init(private_network, &theirs, group.as_ref())?;
         drop(theirs);
 
+        let listeners = phase.listen.len();
         let request = InitRequest {
             program: phase.program,
             environment: phase.environment.into_iter().collect(),
@@ -148,7 +149,7 @@ impl Jailer {
         match wire::receive(jail.socket()).doing("hear from init").map_err(refused)? {
             Some((InitReply::Ready { room_files }, attached)) => {
                 let mut attached = attached.into_iter();
-                jail.listen_on(phase.listen.and_then(|_| attached.next()));
+                jail.listen_on(attached.by_ref().take(listeners).collect());
                 jail.show_room(attached, room_files);
                 Ok(jail)
             }

@@ -25,7 +25,7 @@ use crate::domain::{Verdict, stack::Limits};
 #[derive(Debug)]
 pub struct RunningJail {
     jail: Starting,
-    listener: Option<TcpListener>,
+    listeners: Vec<TcpListener>,
     room: Option<RoomView>,
     /// As polled; where a cgroup counts, that knows better.
     peak_memory_bytes: u64,
@@ -100,15 +100,16 @@ pub enum StopSignal {
 
 impl RunningJail {
     pub(super) fn new(jail: Starting) -> Self {
-        Self { jail, listener: None, room: None, peak_memory_bytes: 0, over_memory: false, reaped: false }
+        let (listeners, room) = (Vec::new(), None);
+        Self { jail, listeners, room, peak_memory_bytes: 0, over_memory: false, reaped: false }
     }
 
     pub(super) fn socket(&self) -> &UnixStream {
         &self.jail.socket
     }
 
-    pub(super) fn listen_on(&mut self, listener: Option<OwnedFd>) {
-        self.listener = listener.map(TcpListener::from);
+    pub(super) fn listen_on(&mut self, listeners: Vec<OwnedFd>) {
+        self.listeners = listeners.into_iter().map(TcpListener::from).collect();
     }
 
     pub(super) fn show_room(&mut self, mut directories: impl Iterator<Item = OwnedFd>, files: u64) {
@@ -121,9 +122,9 @@ impl RunningJail {
         self.room.take()
     }
 
-    /// The listener that [`super::PhaseJail::listen`] asked for, once.
-    pub fn take_listener(&mut self) -> Option<TcpListener> {
-        self.listener.take()
+    /// The listeners that [`super::PhaseJail::listen`] asked for, in that order, once.
+    pub fn take_listeners(&mut self) -> Vec<TcpListener> {
+        std::mem::take(&mut self.listeners)
     }
 
     /// Sends the signal to every process of the phase.

@@ -51,7 +51,7 @@ pub(super) struct InitRequest {
     pub private_network: bool,
     pub binds: Vec<Bind>,
     pub limits: Limits,
-    pub listen: Option<u16>,
+    pub listen: Vec<u16>,
     /// `tasks` files of cgroup v1.
     pub join: Vec<PathBuf>,
     /// Whether a cgroup counts the processes.
@@ -61,7 +61,7 @@ pub(super) struct InitRequest {
 /// From init.
 #[derive(Serialize, Deserialize)]
 pub(super) enum InitReply {
-    /// The jail is complete; with the listener, then with what the room shows the runner.
+    /// The jail is complete; with the listeners, then with what the room shows the runner.
     Ready {
         room_files: u64,
     },

@@ -161,7 +161,7 @@ fn admin(theme: Theme) -> Vec<Page> {
             name: "infra-read".into(),
             kind: "HTTPS token",
             detail: "ops-bot".into(),
-            stacks: vec!["shop".into(), "dns".into()],
+            stacks: vec![("shop".into(), "Shop".into(), true), ("dns".into(), "DNS".into(), false)],
             created: ago(4_000_000),
             by: person("ops-lead"),
         }],

@@ -6,7 +6,7 @@ use airlock::{
         RunChangesPage, RunLogPage, RunPage,
         changes::{ChangesView, SHOWN},
         frame::{Crumb, Place, Tab, Theme},
-        log::{Foot, Hits, Line, LogView, Nothing, Span},
+        log::{LogView, Nothing},
         offers::Situation,
         rows::Why,
         run::{Decision, Event, Fact, Failure, Panel, PhaseRow, PlanDigest, RunHead, SourceRef, Timeline},
@@ -15,9 +15,13 @@ use airlock::{
 };
 use serde_json::{Value, json};
 
-use super::{Page, page, sample::*};
+use super::{
+    Page, page,
+    sample::*,
+    sample_log::{log_view, long_log, searched},
+};
 
-const PATH: &str = "/runs/run_01K00000000000000000000042";
+pub const PATH: &str = "/runs/run_01K00000000000000000000042";
 
 pub fn all(theme: Theme) -> Vec<Page> {
     let mut pages = vec![
@@ -33,6 +37,7 @@ pub fn all(theme: Theme) -> Vec<Page> {
         page("run-changes", &changes_page(theme)),
         page("log", &log_page(theme, log_view())),
         page("log-search", &log_page(theme, searched())),
+        page("log-long", &log_page(theme, long_log())),
     ];
     for (name, nothing) in [
         ("not-started", Nothing::NotStarted),
@@ -103,7 +108,16 @@ fn changes_view(replan: bool) -> ChangesView {
 }
 
 fn situation(kind: Kind, state: State) -> Situation {
-    Situation { number: 42, kind, state, role: Role::Admin, confirmed: false, lost: false, prioritized: false }
+    Situation {
+        number: 42,
+        kind,
+        state,
+        role: Role::Admin,
+        confirmed: false,
+        lost: false,
+        prioritized: false,
+        promotable: false,
+    }
 }
 
 fn head(situation: Situation) -> RunHead {
@@ -214,8 +228,13 @@ fn applying(theme: Theme) -> RunPage {
     let row = phase("Applying", Look::Working, Some(1), Some(100));
     page.phases.push(PhaseRow { now: true, took: Some(since(72)), ..row });
     page.tabs = tabs("Log");
-    page.panel =
-        Panel::Log(LogView { live: true, full: Some(format!("{PATH}/log")), foot: None, error: None, ..log_view() });
+    page.panel = Panel::Log(Box::new(LogView {
+        live: true,
+        full: Some(format!("{PATH}/log")),
+        foot: None,
+        error: None,
+        ..log_view()
+    }));
     page
 }
 
@@ -236,7 +255,7 @@ fn failed_run(theme: Theme) -> RunPage {
     let mut log = LogView { full: Some(format!("{PATH}/log")), ..log_view() };
     log.phase = "planning";
     log.lines[7].error = true;
-    page.panel = Panel::Log(log);
+    page.panel = Panel::Log(Box::new(log));
     page
 }
 
@@ -308,7 +327,7 @@ fn task(theme: Theme) -> RunPage {
     page.head.warnings = vec!["the vendor's init was skipped".into()];
     page.tabs = vec![tabs("Log").remove(1), tabs("").remove(2)];
     let nothing = Some(Nothing::NoOutput { still: true });
-    page.panel = Panel::Log(LogView {
+    page.panel = Panel::Log(Box::new(LogView {
         live: true,
         lines: vec![],
         nothing,
@@ -316,7 +335,7 @@ fn task(theme: Theme) -> RunPage {
         earlier: None,
         error: None,
         ..log_view()
-    });
+    }));
     page
 }
 
@@ -366,96 +385,6 @@ pub fn hostile(theme: Theme) -> RunPage {
     let view = ChangesView::new(&changes, changes.delta(), SHOWN, PATH);
     page.panel = Panel::Changes(Ok(ChangesView { replan: true, ..view }));
     page
-}
-
-fn span(class: &str, text: &str) -> Span {
-    Span { class: class.into(), text: text.into() }
-}
-
-fn lines() -> Vec<Line> {
-    let text: [(&str, Vec<Span>); 16] = [
-        ("0.41s", vec![span("", "aws_db_subnet_group.orders: "), span("d", "Refreshing state… [id=orders]")]),
-        ("0.44s", vec![span("", "kubernetes_deployment.web: "), span("d", "Refreshing state… [id=default/web]")]),
-        ("0.44s", vec![]),
-        ("1.02s", vec![span("b", "kubernetes_deployment.web: Modifying… [id=default/web]")]),
-        ("1.02s", vec![span("b", "aws_cloudwatch_metric_alarm.web_latency: Creating…")]),
-        ("2.31s", vec![span("fg2", "aws_cloudwatch_metric_alarm.web_latency: Creation complete after 1s")]),
-        ("11.0s", vec![span("", "kubernetes_deployment.web: Still modifying… "), span("d", "[10s elapsed]")]),
-        (
-            "21.6s",
-            vec![
-                span("b fg1", "Error: "),
-                span("b", "Reference to undeclared resource \"aws_vpc.main\" on main.tf line 14"),
-            ],
-        ),
-        ("21.7s", vec![span("", "export API_TOKEN="), span("d", "*****")]),
-        ("31.0s", vec![span("fg3", "Warning: replica 4 not ready after 20s, node pressure on pool-b")]),
-        ("44.9s", vec![span("fg4", "info"), span("", "  rollout 5/6 available")]),
-        (
-            "51.0s",
-            vec![span("fg5", "trace"), span("fg6", " cyan "), span("fg8", "grey "), span("bg1 fg15", " on red ")],
-        ),
-        (
-            "1m 02s",
-            vec![
-                span(
-                    "",
-                    "a line that is long enough to leave the window on every screen that is not very wide indeed: ",
-                ),
-                span("", &"0123456789abcdef".repeat(12)),
-            ],
-        ),
-        ("1m 03s", vec![span("fg2", "kubernetes_deployment.web: Modifications complete after 1m1s")]),
-        ("1m 03s", vec![span("u", "underlined"), span("i", " italic"), span("s", " struck"), span("v", " reversed ")]),
-        ("1m 12s", vec![span("", "aws_db_instance.orders: Still destroying… "), span("d", "[id=orders, 10s elapsed]")]),
-    ];
-    text.into_iter()
-        .zip(1_188..)
-        .map(|((at, spans), n)| Line { n, at: at.into(), spans, error: false, href: None })
-        .collect()
-}
-
-fn log_view() -> LogView {
-    let tab = |word: &str, here| Tab::new(word, format!("{PATH}?tab=log&phase={}", word.to_lowercase()), here);
-    LogView {
-        rev: 1,
-        phase: "applying",
-        phases: vec![tab("Initializing", false), tab("Planning", false), tab("Applying", true)],
-        lines: lines(),
-        nothing: None,
-        earlier: Some((format!("{PATH}/log?phase=applying&before=1188"), "1\u{202f}187 earlier lines".into())),
-        later: None,
-        raw: format!("{PATH}/log?phase=applying&format=text"),
-        action: format!("{PATH}/log"),
-        hits: None,
-        error: Some("#L1195".into()),
-        foot: Some(Foot {
-            badge: Badge::new(Look::Failed, "exit 1"),
-            took: Some(took(72_000)),
-            bytes: "142 KiB".into(),
-            lines: "1\u{202f}203 lines".into(),
-            masked: Some("3 secrets masked".into()),
-        }),
-        live: false,
-        full: None,
-    }
-}
-
-fn searched() -> LogView {
-    let mut log = log_view();
-    log.lines.retain(|line| line.n % 5 == 0);
-    for line in &mut log.lines {
-        line.href = Some(format!("{PATH}/log?phase=applying&line={}#L{}", line.n, line.n));
-        line.spans.push(span("h", "web"));
-    }
-    log.earlier = None;
-    log.error = None;
-    log.hits = Some(Hits {
-        query: "web".into(),
-        count: "3 of 1\u{202f}203 lines".into(),
-        clear: format!("{PATH}/log?phase=applying"),
-    });
-    log
 }
 
 fn log_page(theme: Theme, log: LogView) -> RunLogPage {

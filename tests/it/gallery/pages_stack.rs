@@ -78,6 +78,7 @@ fn lists(theme: Theme) -> Vec<Page> {
         frame: bare("Tasks", Place::Tasks, "/tasks"),
         rev: 1,
         command: Some(command.clone()),
+        problems: vec![],
         list: RunList { rows: tasks(), empty: empty("", "") },
         pager: Pager::default(),
     };
@@ -85,6 +86,7 @@ fn lists(theme: Theme) -> Vec<Page> {
     refused.command.error = Some("must not be empty".into());
     let no_tasks = TasksPage {
         command: Some(refused),
+        problems: vec![],
         list: RunList {
             rows: vec![],
             empty: empty("No tasks yet", "Commands that are run on stacks appear here, with their logs, for ever."),
@@ -157,6 +159,8 @@ fn head(here: &str) -> StackHead {
         may_lock: true,
         trigger: Some(TriggerForm::new(Some("main"))),
         trigger_open: false,
+        trigger_problems: vec![],
+        unconfined: false,
         before_trigger: None,
         tabs: StackHead::tabs("shop", here, true),
     }
@@ -210,6 +214,7 @@ fn stack_pages(theme: Theme) -> Vec<Page> {
         rev: 1,
         head: head("Tasks"),
         command: Some(CommandForm::new(&pairs(&[("shop", "Shop")]))),
+        problems: vec![],
         list: RunList { rows: tasks(), empty: empty("", "") },
         pager: Pager::default(),
     };
@@ -261,6 +266,7 @@ fn environment(theme: Theme) -> StackEnvironmentPage {
         ],
         forms: Some(forms),
         editing: None,
+        problems: (vec![], vec![]),
         empty: empty(
             "No variables yet",
             "They reach every phase of this stack's runs. Sensitive ones are masked in logs.",
@@ -304,6 +310,8 @@ fn stack_forms(theme: Theme) -> Vec<Page> {
         delete: Some(StackSettingsPage::delete_field("shop")),
         delete_refused: None,
         problems: vec![],
+        version: 7,
+        may_edit: true,
     };
     let mut uploads = settings.clone();
     uploads.form.source_kind.value = "upload".into();

@@ -69,6 +69,7 @@ pub fn frame(theme: Theme, subject: &str, place: Place, path: &str, crumbs: Vec<
         shortcuts: true,
         now: NOW,
         live: None,
+        once: "01KB0000000000000000000000".into(),
     }
 }
 
@@ -163,11 +164,14 @@ pub fn failed() -> Vec<RunRow> {
     }]
 }
 
+/// A run that is over: number, state, message, who set it off, delta.
+type Past = (u64, State, &'static str, ActorKind, &'static str, Option<Delta>);
+
 /// The history of one stack.
 pub fn history() -> Vec<RunRow> {
     let mut rows = vec![needs_you().remove(0), working().remove(1), working().remove(3)];
     rows[0].title = "Raise the replica count".into();
-    let past: [(u64, State, &str, ActorKind, &str, Option<Delta>); 9] = [
+    let past: [Past; 9] = [
         (40, State::Finished, "Bump the cache to r7g.large", ActorKind::Commit, "dana", Some(delta(0, 1, 0, 0))),
         (39, State::Failed, "Bump the cache to r7g.large", ActorKind::Commit, "dana", None),
         (38, State::Finished, "Rotate the signing key", ActorKind::User, "ops-lead", Some(delta(1, 0, 0, 1))),

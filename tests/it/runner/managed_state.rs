@@ -105,6 +105,11 @@ fn terraform_s_state_is_there_without_any_network() {
 }
 
 #[test]
+fn terraform_s_state_does_not_go_through_the_proxy_of_a_listed_network() {
+    round_trip(NetworkMode::Allow(vec!["registry.example:443".to_owned()]));
+}
+
+#[test]
 fn a_phase_that_may_only_read_cannot_write_the_state() {
     let mut trial = planning(NetworkMode::None, b"");
     trial.at_end = AtEnd::Keep;

@@ -1,16 +1,24 @@
 //! A server without HTTP on a throw-away data directory.
 
-use std::{io::Write as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use airlock::{
-    actions::{Decision, NewRun, NewStack, NewTask},
+    actions::{Decision, NewKey, NewRun, NewStack, NewTask, NewVariable},
     app::App,
     auth::{On, Permission, Permit, Who},
     config::{Config, Flags},
+    crypt::Secret,
     dispatch::Dispatch,
-    domain::{Kind, Phase, RunId, State},
-    queries::{Run, Stack},
+    domain::{EnvName, Kind, Phase, RelativePath, Role, RunId, State, UserName},
+    queries::{RoleOnStack, Run, Stack},
     scheduler,
+    store::{Backend, Rows as _, Store, tables},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -32,10 +40,7 @@ impl Rig {
 
     /// An installation on a data directory that may have been used before.
     pub async fn on(dir: Arc<tempfile::TempDir>, set: impl FnOnce(&mut Config)) -> Self {
-        let flags = Flags { data: Some(dir.path().join("data")), slots: Some(4), ..Flags::default() };
-        let mut config = Config::load(&flags).unwrap();
-        set(&mut config);
-        let app = App::open(config).unwrap();
+        let app = App::open(config(dir.path(), set)).unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         scheduler::recover(&app.actions).await.unwrap();
         let dispatch =
@@ -50,6 +55,11 @@ impl Rig {
         self.tasks.close();
         self.tasks.wait().await;
         self.dir
+    }
+
+    /// Ends the server's side as it is, and serves the same data again.
+    pub async fn restart(self) -> Self {
+        Self::on(self.stop().await, |_| {}).await
     }
 
     pub fn data(&self) -> PathBuf {
@@ -86,6 +96,58 @@ impl Rig {
         self.app.actions.trigger(&permit, stack.id, new, None).await.unwrap()
     }
 
+    /// Somebody with a role on a stack, who acts by a key.
+    pub async fn person(&self, name: &str, stack: &Stack, role: Role) -> Who {
+        let permit =
+            airlock::auth::permit(&Who::system(), Permission::ManageKeys, On::Installation, self.app.actions.now());
+        let new = NewKey {
+            name: UserName::new(name).unwrap(),
+            admin: false,
+            roles: vec![RoleOnStack { stack: stack.id, role }],
+            expires_at: None,
+        };
+        let minted = self.app.actions.create_key(&permit.unwrap(), new, None).await.unwrap();
+        self.app.queries.authenticate(minted.secret.expose(), None).unwrap().unwrap()
+    }
+
+    pub fn permit_of(&self, who: &Who, permission: Permission, stack: &Stack) -> Permit {
+        airlock::auth::permit(who, permission, On::Stack(stack.id), self.app.actions.now()).unwrap()
+    }
+
+    pub async fn set(&self, stack: &Stack, name: &str, value: &str, sensitive: bool) {
+        let name = EnvName::new(name).unwrap();
+        let new = NewVariable { name, value: Secret::new(value.to_owned()), sensitive, description: String::new() };
+        self.app.actions.set_variable(&self.permit(Permission::EditEnvironment, stack), stack.id, new).await.unwrap();
+    }
+
+    pub async fn mount(&self, stack: &Stack, path: &str, content: &str, sensitive: bool) {
+        let (path, content) = (RelativePath::new(path).unwrap(), Secret::new(content.as_bytes().to_vec()));
+        let permit = self.permit(Permission::EditEnvironment, stack);
+        self.app.actions.set_file(&permit, stack.id, path, content, sensitive).await.unwrap();
+    }
+
+    pub async fn confirm(&self, run: &Run) {
+        let decision = Decision::Confirm { plan_digest: run.plan_digest.clone(), note: None };
+        self.decide(run, Permission::Confirm, decision).await.unwrap();
+    }
+
+    pub async fn discard(&self, run: &Run) {
+        self.decide(run, Permission::Discard, Decision::Discard { note: None }).await.unwrap();
+    }
+
+    /// A tracked run, planned and waiting.
+    pub async fn unconfirmed(&self, stack: &Stack) -> Run {
+        let run = self.trigger(stack, Kind::Tracked).await;
+        self.until_state(&run, State::Unconfirmed).await
+    }
+
+    /// A tracked run, planned, confirmed and applied.
+    pub async fn applied(&self, stack: &Stack) -> Run {
+        let run = self.unconfirmed(stack).await;
+        self.confirm(&run).await;
+        self.until_state(&run, State::Finished).await
+    }
+
     pub async fn task(&self, stack: &Stack, command: &str) -> Run {
         let new = NewTask { command: command.to_owned(), skip_initialization: true };
         let permit = self.permit(Permission::Perform, stack);
@@ -99,6 +161,18 @@ impl Rig {
 
     pub fn run(&self, id: RunId) -> Run {
         self.app.queries.run(&Who::system(), id).unwrap()
+    }
+
+    /// Waits until everything that runs left to be done is done.
+    pub async fn until_tidy(&self) {
+        let mut bell = self.app.actions.bells().hear();
+        let tidy = tokio::time::timeout(PATIENCE, async {
+            while !self.app.actions.chores().unwrap().is_empty() || !self.app.actions.live_chains().unwrap().is_empty()
+            {
+                bell.changed().await.unwrap();
+            }
+        });
+        tidy.await.expect("chores are done sooner or later");
     }
 
     /// Waits until the run is in a state that fits.
@@ -146,6 +220,7 @@ impl Rig {
 pub fn tar_gz(files: &[(&str, &str)]) -> Vec<u8> {
     let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut tar = tar::Builder::new(gz);
+    let files = if files.is_empty() { &[("empty", "")] } else { files };
     for (path, text) in files {
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
@@ -156,4 +231,52 @@ pub fn tar_gz(files: &[(&str, &str)]) -> Vec<u8> {
     let mut gz = tar.into_inner().unwrap();
     gz.flush().unwrap();
     gz.finish().unwrap()
+}
+
+/// The configuration of an installation below a directory.
+pub fn config(dir: &Path, set: impl FnOnce(&mut Config)) -> Config {
+    let flags = Flags { data: Some(dir.join("data")), slots: Some(4), ..Flags::default() };
+    let mut config = Config::load(&flags).unwrap();
+    set(&mut config);
+    config
+}
+
+/// Nothing of ended runs is held any more: no chain, slot, user, lock, secret; no workspace, no seal.
+/// `waiting` runs are unconfirmed.
+pub fn assert_nothing_held(data: &Path, waiting: u64) {
+    let store = Store::open(Backend::File(data.join("airlock.redb"))).unwrap();
+    let view = store.read().unwrap();
+    assert_eq!(view.count(tables::SLOT_RUN).unwrap(), 0, "slots");
+    assert_eq!(view.count(tables::QUEUE_RUN).unwrap(), 0, "places in the queue");
+    assert_eq!(view.count(tables::ACTIVE_STACK_RUN).unwrap(), waiting, "active runs");
+    assert_eq!(view.all(tables::RUN_TO_CHAIN, 0..=u64::MAX).unwrap(), [], "chains");
+    assert_eq!(view.all(tables::STACK_TO_STATE_LOCK, 0..=u128::MAX).unwrap(), [], "locks of states");
+    assert_eq!(view.all(tables::RUN_TO_SECRETS, 0..=u64::MAX).unwrap().len() as u64, waiting, "secrets");
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(view.count(tables::UID_TO_RUN).unwrap(), waiting, "users");
+    }
+    assert_eq!(files_below(&data.join("sealed")).len() as u64, 2 * waiting, "sealed files");
+    let open = |path: &PathBuf| path.components().any(|part| part.as_os_str() == "tree");
+    assert_eq!(files_below(&data.join("runs")).into_iter().find(open), None, "open workspaces");
+}
+
+/// Every file below a directory.
+pub fn files_below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+            found.extend(files_below(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The files below a directory in which a text stands in clear.
+pub fn files_with(dir: &Path, text: &str) -> Vec<PathBuf> {
+    let holds =
+        |path: &PathBuf| fs::read(path).is_ok_and(|bytes| memchr::memmem::find(&bytes, text.as_bytes()).is_some());
+    files_below(dir).into_iter().filter(holds).collect()
 }

@@ -130,7 +130,7 @@ fn trial(data: &Path, user: Option<u32>, cgroup: Option<&Path>, network: Network
         network,
         binds: Vec::new(),
         limits: spec.limits.clone(),
-        listen: None,
+        listen: Vec::new(),
         stdout: output.0,
         stderr: output.1,
         inherited: Vec::new(),

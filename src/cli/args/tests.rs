@@ -1,0 +1,43 @@
+use clap::{CommandFactory as _, Parser as _};
+
+use super::{Args, RoleOn, RunVerb, TaskVerb, Verb};
+
+#[test]
+fn every_definition_is_sound() {
+    Args::command().debug_assert();
+}
+
+#[test]
+fn a_task_s_command_comes_after_two_hyphens_and_keeps_its_own_flags() {
+    let args = Args::try_parse_from(["airlock", "task", "perform", "shop", "--wait", "--", "ls", "--all", "-f"]);
+    let Verb::Task(task) = args.unwrap().verb else { panic!("another verb") };
+    let TaskVerb::Perform(perform) = task.verb else { panic!("another verb") };
+    assert_eq!(perform.command, ["ls", "--all", "-f"]);
+    assert!(perform.waiting.wait && !perform.waiting.follow);
+    assert!(Args::try_parse_from(["airlock", "task", "perform", "shop"]).is_err());
+}
+
+#[test]
+fn what_is_no_name_is_refused_before_anything_is_sent() {
+    let refused = |args: &[&str]| Args::try_parse_from(args).unwrap_err().to_string();
+    assert!(refused(&["airlock", "run", "show", "shop"]).contains("`shop` is not a run id"));
+    assert!(refused(&["airlock", "stack", "show", "../x"]).contains("only a-z"));
+    assert!(refused(&["airlock", "run", "trigger", "shop", "--kind", "task"]).contains("tracked, proposed, destroy"));
+    assert!(refused(&["airlock", "run", "list", "--state", "done"]).contains("finished"));
+}
+
+#[test]
+fn stopping_without_a_server_needs_the_data_directory() {
+    let id = "run_01JZZZZZZZZZZZZZZZZZZZZZZZ";
+    assert!(Args::try_parse_from(["airlock", "run", "stop", id, "--offline"]).is_err());
+    let args = Args::try_parse_from(["airlock", "run", "stop", id, "--offline", "--data", "d"]).unwrap();
+    assert!(matches!(args.verb, Verb::Run(run) if matches!(&run.verb, RunVerb::Stop(stop) if stop.offline)));
+}
+
+#[test]
+fn a_role_names_its_stack() {
+    let role: RoleOn = "shop=writer".parse().unwrap();
+    assert_eq!((role.stack.as_str(), role.role.word()), ("shop", "writer"));
+    assert!("shop".parse::<RoleOn>().is_err());
+    assert!("shop=owner".parse::<RoleOn>().unwrap_err().contains("reader, writer, admin"));
+}

@@ -1,0 +1,151 @@
+//! The server's own calls.
+
+use std::{sync::Arc, time::Duration};
+
+use hyper::{HeaderMap, Method};
+
+use super::rig::{Authority, Names, OK, Server, local};
+use crate::{
+    domain::{
+        limits::CALL_BODY_BYTES,
+        network::{AllowList, Portless},
+    },
+    egress::{Call, CallError, Client, DialError},
+};
+
+fn client(operator: &[&str], names: Names, authority: &Authority) -> Client {
+    let operator = AllowList::parse(operator, Portless::Any).unwrap();
+    Client::new(operator, Arc::new(names), authority.trust(), "Airlock/1").unwrap()
+}
+
+fn post(url: &str, body: &'static str) -> Call {
+    let mut headers = HeaderMap::new();
+    headers.insert("x-signature", "abc".parse().unwrap());
+    Call { method: Method::POST, url: url.to_owned(), headers, body: body.into() }
+}
+
+fn authority() -> Authority {
+    Authority::new(&["hooks.example"])
+}
+
+#[tokio::test]
+async fn a_call_is_sent_as_it_is_and_its_reply_read_whole() {
+    let mut server = Server::plain("HTTP/1.1 202 Accepted\r\nX-Id: 7\r\nContent-Length: 2\r\n\r\nok").await;
+    let url = format!("http://{}/hook?key=1#part", local(server.port()));
+    let reply = client(&["127.0.0.1"], Names::default(), &authority()).send(post(&url, "{}")).await.unwrap();
+    assert_eq!(
+        (reply.status.as_u16(), &reply.body[..], &reply.headers["x-id"]),
+        (202, &b"ok"[..], &"7".parse().unwrap())
+    );
+    let request = server.request().await;
+    assert!(request.starts_with("POST /hook?key=1 HTTP/1.1\r\n") && request.ends_with("\r\n\r\n{}"), "{request}");
+    for header in
+        ["x-signature: abc", "user-agent: Airlock/1", "content-length: 2", &format!("host: {}", local(server.port()))]
+    {
+        assert!(request.contains(&format!("{header}\r\n")), "{header}: {request}");
+    }
+}
+
+#[tokio::test]
+async fn a_secure_call_trusts_the_given_authority_only() {
+    let authority = authority();
+    let mut server = Server::secure(OK, &authority).await;
+    let names = || Names::default().with("hooks.example", "127.0.0.1");
+    let url = format!("https://hooks.example:{}/", server.port());
+    let reply = client(&["hooks.example"], names(), &authority).send(post(&url, "")).await.unwrap();
+    assert_eq!(&reply.body[..], b"hello");
+    server.request().await;
+    let stranger = Authority::new(&["hooks.example"]);
+    let error = client(&["hooks.example"], names(), &stranger).send(post(&url, "")).await.unwrap_err();
+    assert!(matches!(&error, CallError::Tls(_)) && error.may_pass(), "{error}");
+}
+
+#[tokio::test]
+async fn this_machine_is_called_only_where_the_operator_says_so() {
+    let server = Server::plain(OK).await;
+    let port = server.port();
+    let names = || Names::default().with("inside.example", "127.0.0.1").with("meta.example", "169.254.169.254");
+    for url in [
+        format!("http://127.0.0.1:{port}/"),
+        format!("http://0x7f.1:{port}/"),
+        format!("http://2130706433:{port}/"),
+        format!("http://[::ffff:127.0.0.1]:{port}/"),
+        format!("http://inside.example:{port}/"),
+        "http://meta.example/latest/meta-data/".to_owned(),
+        "http://0/".to_owned(),
+        "http://[::]/".to_owned(),
+    ] {
+        let error = client(&["other.example"], names(), &authority()).send(post(&url, "")).await.unwrap_err();
+        assert!(matches!(&error, CallError::Dial(DialError::Refused(_))), "{url}: {error}");
+        assert!(!error.may_pass());
+    }
+    assert_eq!(server.connected(), 0);
+    let url = format!("http://inside.example:{port}/");
+    assert!(client(&["inside.example"], names(), &authority()).send(post(&url, "")).await.is_ok());
+    assert!(client(&["127.0.0.0/8"], names(), &authority()).send(post(&url, "")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_redirect_is_a_reply() {
+    let other = Server::plain(OK).await;
+    let to = format!("HTTP/1.1 301 Moved\r\nLocation: http://{}/\r\nContent-Length: 0\r\n\r\n", local(other.port()));
+    let server = Server::plain(to).await;
+    let url = format!("http://{}/", local(server.port()));
+    let reply = client(&["127.0.0.1"], Names::default(), &authority()).send(post(&url, "")).await.unwrap();
+    assert_eq!((reply.status.as_u16(), other.connected()), (301, 0));
+}
+
+#[tokio::test]
+async fn a_reply_has_a_bound_whether_or_not_it_says_its_length() {
+    let body = "x".repeat(CALL_BODY_BYTES + 1);
+    for head in [format!("Content-Length: {}\r\n", body.len()), String::new()] {
+        let server = Server::plain(format!("HTTP/1.1 200 OK\r\n{head}\r\n{body}")).await;
+        let url = format!("http://{}/", local(server.port()));
+        let error = client(&["127.0.0.1"], Names::default(), &authority()).send(post(&url, "")).await.unwrap_err();
+        assert!(matches!(error, CallError::TooLong { .. }), "{error}");
+    }
+    let server = Server::plain(format!("HTTP/1.1 200 OK\r\n\r\n{}", &body[1..])).await;
+    let url = format!("http://{}/", local(server.port()));
+    let reply = client(&["127.0.0.1"], Names::default(), &authority()).send(post(&url, "")).await.unwrap();
+    assert_eq!(reply.body.len(), CALL_BODY_BYTES);
+}
+
+#[tokio::test]
+async fn a_host_that_never_answers_is_not_waited_for() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/secret-path", listener.local_addr().unwrap());
+    let client = client(&["127.0.0.1"], Names::default(), &authority()).with_wait(Duration::from_millis(20));
+    let error = client.send(post(&url, "")).await.unwrap_err();
+    assert!(matches!(error, CallError::Slow { .. }) && error.may_pass(), "{error}");
+    assert!(!error.to_string().contains("secret-path"));
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_called_is_refused_without_being_shown() {
+    let client = client(&["127.0.0.1"], Names::default(), &authority());
+    for url in [
+        "ftp://a.example/",
+        "hooks.example/s3cret",
+        "https://u:s3cret@a.example/",
+        "http://:80/s3cret",
+        "file:///s3cret",
+        "",
+    ] {
+        let error = client.send(post(url, "")).await.unwrap_err();
+        assert!(matches!(&error, CallError::Address(_)), "{url}: {error:?}");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
+    assert!(!format!("{:?}", post("https://a.example/s3cret", "s3cret")).contains("s3cret"));
+}
+
+#[tokio::test]
+async fn a_caller_cannot_pretend_to_be_for_another_host() {
+    let mut server = Server::plain(OK).await;
+    let mut call = post(&format!("http://{}/", local(server.port())), "");
+    for (name, value) in [("host", "evil.example"), ("transfer-encoding", "evil"), ("content-length", "9")] {
+        call.headers.insert(name, value.parse().unwrap());
+    }
+    client(&["127.0.0.1"], Names::default(), &authority()).send(call).await.unwrap();
+    let request = server.request().await;
+    assert!(request.contains(&format!("host: {}\r\n", local(server.port()))) && !request.contains("evil"), "{request}");
+}

@@ -1,0 +1,102 @@
+//! What people decide on a run's page: every form of it posts here.
+
+use axum::extract::{Path, State};
+
+use super::{
+    super::{
+        cookies::Carried,
+        sent::{Form, Sent, sentence},
+        visitor::{Answer, Visitor, unknown_verb},
+    },
+    id_of,
+};
+use crate::{
+    actions::Decision,
+    auth::Permission,
+    domain::{Digest, Note, Refused, RunId},
+    http::{Problem, Web, view::offers},
+    queries::Run,
+};
+
+/// What a form wants.
+enum Wanted {
+    Decide(Permission, Decision),
+    Retry,
+    Promote,
+}
+
+pub async fn post(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>, Form(sent): Form) -> Answer {
+    let id = id_of(&id)?;
+    match wanted(&sent)? {
+        Wanted::Retry => again(&web, &visitor, id, &sent, Permission::Trigger).await,
+        Wanted::Promote => again(&web, &visitor, id, &sent, Permission::Promote).await,
+        Wanted::Decide(permission, decision) => {
+            let (_, permit) = visitor.may_on_run(permission, id).await?;
+            let text = said(&decision);
+            let timeline = matches!(decision, Decision::Comment { .. });
+            let run = web.actions.decide(&permit, id, decision).await?;
+            let label = sentence(&offers::label(run.kind, run.number));
+            let to = if timeline { format!("/runs/{id}?tab=timeline") } else { format!("/runs/{id}") };
+            visitor.done(&to, Carried::good(format!("{label} {text}.")))
+        }
+    }
+}
+
+fn wanted(sent: &Sent) -> Result<Wanted, Problem> {
+    let note = |name: &str| Note::optional(sent.get(name)).map_err(|error| Refused::field(name, error.to_string()));
+    let needed = |name: &str| note(name)?.ok_or_else(|| Refused::field(name, "is needed"));
+    let (permission, decision) = match sent.verb() {
+        "confirm" => (Permission::Confirm, Decision::Confirm { plan_digest: digest(sent)?, note: note("note")? }),
+        "discard" => (Permission::Discard, Decision::Discard { note: note("note")? }),
+        "replan" => {
+            let targets = sent.all("targets").map(str::to_owned).collect();
+            (Permission::Replan, Decision::Replan { targets })
+        }
+        "stop" => (Permission::Stop, Decision::Stop { note: note("note")? }),
+        "cancel" => (Permission::Cancel, Decision::Cancel { note: note("note")? }),
+        "prioritize" => (Permission::Prioritize, Decision::Prioritize { prioritized: true }),
+        "deprioritize" => (Permission::Prioritize, Decision::Prioritize { prioritized: false }),
+        "comment" => (Permission::Comment, Decision::Comment { text: needed("text")? }),
+        "acknowledge" => (Permission::Acknowledge, Decision::Acknowledge { note: note("note")? }),
+        "force_stop" => (Permission::ForceStop, Decision::ForceStop { note: needed("note")? }),
+        "retry" => return Ok(Wanted::Retry),
+        "promote" => return Ok(Wanted::Promote),
+        other => return Err(unknown_verb(other)),
+    };
+    Ok(Wanted::Decide(permission, decision))
+}
+
+/// The plan that the reader saw: nobody confirms another one.
+fn digest(sent: &Sent) -> Result<Option<Digest>, Refused> {
+    let text = sent.filled("plan_digest");
+    text.map(Digest::new).transpose().map_err(|error| Refused::field("plan_digest", error.to_string()))
+}
+
+/// What was done, behind the run's name.
+const fn said(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Confirm { .. } => "was confirmed",
+        Decision::Discard { .. } => "was discarded; its sealed workspace is erased",
+        Decision::Replan { .. } => "is planned again with the chosen resources",
+        Decision::Stop { .. } => "is asked to stop",
+        Decision::Cancel { .. } => "was canceled",
+        Decision::Prioritize { prioritized: true } => "stands in front of the queue now",
+        Decision::Prioritize { prioritized: false } => "has its usual place in the queue again",
+        Decision::Comment { .. } => "has your comment",
+        Decision::Acknowledge { .. } => "was acknowledged",
+        Decision::ForceStop { .. } => "is being killed",
+    }
+}
+
+/// Makes another run out of this one, and leads there.
+async fn again(web: &Web, visitor: &Visitor, id: RunId, sent: &Sent, permission: Permission) -> Answer {
+    let (old, permit) = visitor.may_on_run(permission, id).await?;
+    let once = visitor.once(sent)?;
+    let (run, verb): (Run, &str) = match permission {
+        Permission::Promote => (web.actions.promote(&permit, id, once).await?, "promotes"),
+        _ => (web.actions.retry(&permit, id, once).await?, "retries"),
+    };
+    let text =
+        format!("{} {verb} {}.", sentence(&offers::label(run.kind, run.number)), offers::label(old.kind, old.number));
+    visitor.done(&format!("/runs/{}", run.id), Carried::good(text).link("The one before", format!("/runs/{id}")))
+}

@@ -1,0 +1,226 @@
+//! What is true of a run as a whole: verdict, buttons, the decision, the failure.
+
+use std::time::Duration;
+
+use super::super::show::{self, Rows, mark};
+use crate::{
+    auth::Who,
+    domain::{
+        Delta, Kind, Look, Role, State,
+        run::SourceVersion,
+        stack::{ExecutorKind, Lock},
+    },
+    http::view::{
+        offers::{self, Situation},
+        rows::Why,
+        run::{Decision, Failure, PlanDigest, RunHead, SourceRef},
+        status::{Mark, Moment, Took},
+        words,
+    },
+    queries::{Run, RunDetail},
+};
+
+/// Header of the page.
+pub fn head(rows: &Rows, who: &Who, detail: &RunDetail, role: Role, label: String) -> RunHead {
+    let run = &detail.run;
+    let acts = situation(detail, role).acts();
+    let why = show::why(run);
+    RunHead {
+        id: run.id.to_string(),
+        label,
+        title: show::title(run),
+        command: run.message.is_none() && run.command.is_some(),
+        stack: rows.stack(run),
+        kind: kind_word(run.kind),
+        badge: show::badge(run),
+        verdict: verdict(run),
+        took: took(rows, run),
+        why: why.filter(|_| matches!(run.state.look(), Look::Waiting)),
+        mark: mark(&run.triggered_by),
+        created: Moment::new(run.created_at, rows.now),
+        source: source(run),
+        decided: decided(detail),
+        retry_of: run.retry_of.map(|id| Why::linked("another run", format!("/runs/{id}"))),
+        no_acts: (acts.is_empty() && role >= Role::Writer).then(|| no_acts(run, who)).flatten(),
+        acts,
+        warnings: warnings(detail),
+    }
+}
+
+const fn kind_word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Tracked => "tracked",
+        Kind::Proposed => "preview",
+        Kind::Task => "task",
+        Kind::OnDemand => "on demand",
+        Kind::Destroy => "destroy",
+        Kind::Drift => "drift detection",
+    }
+}
+
+fn situation(detail: &RunDetail, role: Role) -> Situation {
+    let run = &detail.run;
+    Situation {
+        number: run.number,
+        kind: run.kind,
+        state: run.state,
+        role,
+        confirmed: detail.history.iter().any(|entry| entry.state == State::Confirmed),
+        lost: run.unacknowledged,
+        prioritized: run.prioritized,
+        promotable: detail.stack.as_ref().is_some_and(|stack| stack.settings.allow_promotion),
+    }
+}
+
+/// What the state alone does not say.
+fn verdict(run: &Run) -> Option<String> {
+    match run.state {
+        State::Unconfirmed => Some("waits for a decision".to_owned()),
+        State::PendingReview => Some("waits for a review".to_owned()),
+        State::Failed => run.reason.clone().or_else(|| show::failed(run)),
+        State::Finished => run.reason.clone().or_else(|| run.exit_code.map(|code| format!("exit {code}"))),
+        State::Discarded | State::Canceled | State::Stopped | State::Skipped => run.reason.clone(),
+        _ if run.stopping => Some("is being stopped".to_owned()),
+        _ if run.forced => Some("is being killed".to_owned()),
+        _ => None,
+    }
+}
+
+fn took(rows: &Rows, run: &Run) -> Option<Took> {
+    let first = run.phases.first().map(|phase| phase.started_at);
+    match run.state.look() {
+        Look::Working => Some(Took::going_on(first.unwrap_or(run.state_since), rows.now)),
+        Look::Waiting => Some(Took::going_on(run.state_since, rows.now)),
+        Look::NeedsYou => None,
+        // The time that was worked: what the run waited for a person is not its own.
+        _ => {
+            let worked: Duration =
+                run.phases.iter().filter_map(|phase| Some(phase.finished_at? - phase.started_at)).sum();
+            first.map(|_| Took::ended(worked))
+        }
+    }
+}
+
+fn source(run: &Run) -> Option<SourceRef> {
+    Some(match &run.source {
+        SourceVersion::Git { branch, commit: Some(commit) } => {
+            SourceRef { short: commit.short().to_owned(), full: commit.to_string(), branch: Some(branch.to_string()) }
+        }
+        SourceVersion::Git { branch, commit: None } => {
+            SourceRef { short: branch.to_string(), full: branch.to_string(), branch: None }
+        }
+        SourceVersion::Upload { digest } => SourceRef { short: digest.short(), full: digest.to_string(), branch: None },
+    })
+}
+
+/// Who decided, and what they wrote.
+fn decided(detail: &RunDetail) -> Option<(Mark, &'static str, Option<String>)> {
+    let verb = |state| match state {
+        State::Confirmed => Some("confirmed"),
+        State::Discarded => Some("discarded"),
+        State::Canceled => Some("canceled"),
+        State::Stopped => Some("stopped"),
+        _ => None,
+    };
+    let found = detail.history.iter().rev().find_map(|entry| Some((entry, verb(entry.state)?)));
+    let (entry, verb) = found?;
+    Some((mark(&entry.actor), verb, entry.note.clone()))
+}
+
+/// Said where no button is.
+fn no_acts(run: &Run, who: &Who) -> Option<String> {
+    let admin = who.role_on(run.stack) >= Some(Role::Admin);
+    match run.state {
+        State::Performing if !admin => Some("A task that performs cannot be stopped".to_owned()),
+        State::Applying | State::Destroying if !admin => Some("What applies cannot be stopped".to_owned()),
+        State::PreparingApply => Some("What is confirmed cannot be stopped any more".to_owned()),
+        _ => None,
+    }
+}
+
+fn warnings(detail: &RunDetail) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if detail.stack.as_ref().is_some_and(|stack| stack.settings.executor.kind == ExecutorKind::Unconfined) {
+        warnings.push("This stack's phases run without a jail: they can reach whatever the server can.".to_owned());
+    }
+    if detail.stack.is_none() {
+        warnings.push("The stack was deleted; this record stays.".to_owned());
+    }
+    // Beside a decision they stand in its box.
+    if detail.run.state != State::Unconfirmed {
+        warnings.extend(detail.run.warnings.iter().cloned());
+    }
+    warnings
+}
+
+/// The box in which a person decides.
+pub fn decision(rows: &Rows, who: &Who, detail: &RunDetail, role: Role) -> Option<Decision> {
+    let run = &detail.run;
+    let situation = situation(detail, role);
+    if !situation.decides() {
+        return None;
+    }
+    let stack = detail.stack.as_ref()?;
+    let destroys = run.kind == Kind::Destroy;
+    let name = &stack.settings.name;
+    let missing = stack.lock.as_ref().filter(|lock| lock.by != who.actor.public()).map(held);
+    let what = if destroys { "Confirming destroys exactly this in" } else { "Confirming applies exactly this plan to" };
+    let expires = stack.settings.unconfirmed_expiry_days.map(|days| {
+        let at = run.state_since.plus(Duration::from_secs(u64::from(days) * 86_400));
+        Moment::new(at, rows.now)
+    });
+    Some(Decision {
+        sentence: sentence(run.delta.unwrap_or_default(), destroys),
+        detail: format!("{what} {name}, out of the sealed workspace. Discarding erases it."),
+        digest: run.plan_digest.as_ref().map(|digest| PlanDigest { full: digest.to_string(), short: digest.short() }),
+        confirm: missing.is_none().then(|| confirm_word(run, name.as_str())),
+        missing,
+        discard: Some(format!("Discard {}", situation.object())),
+        expires,
+        warnings: run.warnings.clone(),
+        destroys,
+    })
+}
+
+fn held(lock: &Lock) -> Why {
+    let note = lock.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+    Why::new(format!("the stack is locked by {}{note}", lock.by.name))
+}
+
+fn confirm_word(run: &Run, stack: &str) -> String {
+    let deleted = run.delta.map_or(0, |delta| delta.resources.deleted);
+    match (run.kind, deleted) {
+        (Kind::Destroy, 0) => format!("Destroy {stack}"),
+        (Kind::Destroy, n) => format!("Delete {} of {stack}", words::count(u64::from(n), "resource")),
+        _ => format!("Confirm {}", offers::label(run.kind, run.number)),
+    }
+}
+
+/// `3 resources and 1 output would change.`
+fn sentence(delta: Delta, destroys: bool) -> String {
+    let parts: Vec<String> = [(delta.resources.total(), "resource"), (delta.outputs.total(), "output")]
+        .into_iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, noun)| words::count(u64::from(n), noun))
+        .collect();
+    match (parts.is_empty(), destroys) {
+        (true, true) => "Everything of this stack would be destroyed.".to_owned(),
+        (true, false) => "Something would change; the plan does not list what.".to_owned(),
+        (false, true) => format!("{} would be deleted.", parts.join(" and ")),
+        (false, false) => format!("{} would change.", parts.join(" and ")),
+    }
+}
+
+/// Why the run failed, visible without a click. `line` is where the error stands in the shown log.
+pub fn failure(run: &Run, line: Option<String>) -> Option<Failure> {
+    if run.state != State::Failed {
+        return None;
+    }
+    let phase = run.phases.iter().rev().find(|phase| phase.verdict.as_ref().is_some_and(|v| !v.is_success()))?;
+    let href = line.unwrap_or_else(|| format!("/runs/{}?tab=log&phase={}", run.id, phase.phase.word()));
+    Some(Failure {
+        phase: super::phases::title(phase.phase),
+        verdict: phase.verdict.as_ref().map(ToString::to_string).unwrap_or_default(),
+        line: run.error_line.clone().map(|text| (text, href)),
+    })
+}

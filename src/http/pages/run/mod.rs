@@ -1,0 +1,317 @@
+//! The pages of one run: what it is and does, its log, its changes.
+
+pub mod decide;
+mod head;
+mod log;
+mod phases;
+pub mod stream;
+
+use axum::extract::{Path, State};
+
+use self::log::{Shown, log_view};
+use super::{
+    sent::{Asked, Sent},
+    show::{self, Rev, Rows, mark},
+    visitor::{Answer, Visitor, block},
+};
+use crate::{
+    domain::{Changes, Delta, Role, RunId, State as RunState},
+    http::{
+        Problem, Web,
+        view::{
+            Frame, RunChangesPage, RunLogPage, RunPage,
+            changes::{ChangesView, SHOWN},
+            frame::{Crumb, Place, Tab},
+            live::LiveHook,
+            offers,
+            run::{Event, LogLines, Panel, Timeline},
+            status::{Badge, Moment},
+        },
+    },
+    queries::{Run, RunDetail},
+};
+
+/// An id out of an address; a text that cannot be one is no run's.
+pub fn id_of(text: &str) -> Result<RunId, Problem> {
+    text.parse().map_err(|_| Problem::not_found("there is no such run"))
+}
+
+/// The part of the page that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Changes,
+    Log,
+    Timeline,
+}
+
+impl Part {
+    /// What was asked for, else what matters most in the run's state.
+    pub fn of(asked: &Sent, run: &Run) -> Self {
+        match asked.text("tab") {
+            "changes" if run.kind.plans() => Self::Changes,
+            "log" => Self::Log,
+            "timeline" => Self::Timeline,
+            _ if run.kind.plans() && shows_changes(run) => Self::Changes,
+            _ => Self::Log,
+        }
+    }
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Changes => "changes",
+            Self::Log => "log",
+            Self::Timeline => "timeline",
+        }
+    }
+}
+
+/// Whether the plan is what a reader comes for.
+fn shows_changes(run: &Run) -> bool {
+    let preview = !run.kind.is_blocking() && run.state == RunState::Finished;
+    matches!(run.state, RunState::Unconfirmed | RunState::PendingReview) || (preview && run.delta.is_some())
+}
+
+/// Numbers of the page's blocks: the page writes them, the stream compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revs {
+    /// State, phases, buttons, tabs.
+    pub run: u64,
+    pub panel: u64,
+}
+
+impl Revs {
+    /// `lock` is the stack's version: a lock takes the button away.
+    pub fn of(run: &Run, stack_version: u64, part: Part, shown: &Shown) -> Self {
+        let phases: Vec<_> = run.phases.iter().map(|phase| (phase.number, phase.finished_at)).collect();
+        let all = Rev::default().run(run).with((stack_version, run.history, run.comments, run.unacknowledged, phases));
+        let panel = match part {
+            Part::Changes => {
+                let digest = run.plan_digest.as_ref().map(ToString::to_string);
+                Rev::default().with((digest, run.state == RunState::Unconfirmed)).number()
+            }
+            Part::Timeline => Rev::default().with((run.history, run.comments)).number(),
+            Part::Log => shown.rev(run),
+        };
+        Self { run: all.number(), panel }
+    }
+}
+
+pub async fn get(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>, Asked(asked): Asked) -> Answer {
+    let page = page(&web, &visitor, id_of(&id)?, &asked).await?;
+    match asked.text("block") {
+        "head" => block(&page.as_head()),
+        "aside" => block(&page.as_aside()),
+        "tabs" => block(&page.as_tabs()),
+        "panel" => block(&page.as_panel()),
+        _ => visitor.page(&page),
+    }
+}
+
+async fn page(web: &Web, visitor: &Visitor, id: RunId, asked: &Sent) -> Result<RunPage, Problem> {
+    let detail = web.queries.run_detail(&visitor.who, id)?;
+    let run = &detail.run;
+    let part = Part::of(asked, run);
+    let shown = Shown::of(asked, run);
+    let rows = Rows { now: web.queries.now(), names: super::lists::names_of(web, [run])? };
+    let role = visitor.who.role_on(run.stack).unwrap_or(Role::Reader);
+    let revs = Revs::of(run, stack_version(&detail), part, &shown);
+    let (panel, next) = panel(web, visitor, &detail, asked, part, &shown).await?;
+    let error_line = match &panel {
+        Panel::Log(log) => log.lines.iter().rev().find(|line| line.error).map(|line| format!("#L{}", line.n)),
+        Panel::Changes(_) | Panel::Timeline(_) => None,
+    };
+    let mut frame = frame(visitor, &rows, run, None)?;
+    if !run.state.is_terminal() {
+        frame.live = Some(live_hook(id, "page", part, &shown, next));
+    }
+    Ok(RunPage {
+        frame,
+        rev: revs.run,
+        head: head::head(&rows, &visitor.who, &detail, role, offers::label(run.kind, run.number)),
+        decision: head::decision(&rows, &visitor.who, &detail, role),
+        failure: head::failure(run, error_line),
+        phases: phases::phases(&rows, &detail),
+        facts: phases::facts(run),
+        tabs: tabs(run, part),
+        panel,
+    })
+}
+
+fn stack_version(detail: &RunDetail) -> u64 {
+    detail.stack.as_ref().map_or(0, |stack| stack.version)
+}
+
+/// The frame of a run's pages; `below` is the page behind the run's own.
+fn frame(visitor: &Visitor, rows: &Rows, run: &Run, below: Option<&str>) -> Result<Frame, Problem> {
+    let label = offers::label(run.kind, run.number);
+    let stack = rows.stack(run);
+    let mut crumbs = vec![Crumb::link("Stacks", "/stacks"), Crumb::link(&stack.name, stack.href())];
+    match below {
+        None => crumbs.push(Crumb::here(&label)),
+        Some(word) => {
+            crumbs.push(Crumb::link(&label, format!("/runs/{}", run.id)));
+            crumbs.push(Crumb::here(word));
+        }
+    }
+    let mut frame = visitor.frame(Place::Stacks, subject(run, &stack.name), crumbs)?;
+    frame.badge = Some(show::badge(run));
+    Ok(frame)
+}
+
+/// `run #12 · Shop`
+fn subject(run: &Run, stack: &str) -> String {
+    format!("{} · {stack}", offers::label(run.kind, run.number))
+}
+
+/// Where a page of a run hears of changes; a log says which line it goes on with.
+fn live_hook(id: RunId, of: &str, part: Part, shown: &Shown, next: Option<u64>) -> LiveHook {
+    let mut query = Sent::default();
+    query.push("of", of);
+    query.push("tab", part.word());
+    if let Some(number) = shown.asked {
+        query.push("n", number.to_string());
+    }
+    if let Some(phase) = shown.asked_word {
+        query.push("phase", phase.word());
+    }
+    if let (Part::Log, Some(next)) = (part, next) {
+        query.push("after", format!("{}:{next}", shown.phase.word()));
+    }
+    LiveHook::new(query.address(&format!("/live/runs/{id}"), &[]))
+}
+
+fn tabs(run: &Run, here: Part) -> Vec<Tab> {
+    let tab = |part: Part, word: &str| Tab::new(word, format!("/runs/{}?tab={}", run.id, part.word()), part == here);
+    let mut tabs = Vec::new();
+    if run.kind.plans() {
+        let changes = tab(Part::Changes, "Changes");
+        tabs.push(match run.delta {
+            Some(delta) => changes.counted(u64::from(delta.resources.total() + delta.outputs.total())),
+            None => changes,
+        });
+    }
+    tabs.push(tab(Part::Log, "Log"));
+    tabs.push(tab(Part::Timeline, "Timeline").counted(u64::from(run.history + run.comments)));
+    tabs
+}
+
+/// The open part, and the line that a log's follower goes on with.
+async fn panel(
+    web: &Web,
+    visitor: &Visitor,
+    detail: &RunDetail,
+    asked: &Sent,
+    part: Part,
+    shown: &Shown,
+) -> Result<(Panel, Option<u64>), Problem> {
+    let run = &detail.run;
+    Ok(match part {
+        Part::Changes => (Panel::Changes(changes(web, visitor, detail, SHOWN)?), None),
+        Part::Timeline => (Panel::Timeline(timeline(web, visitor, detail)), None),
+        Part::Log => {
+            let (mut view, next) = log_view(web, visitor, run, asked, shown, log::Page::Run).await?;
+            view.full = Some(log::address(run, shown, "/log"));
+            (Panel::Log(Box::new(view)), Some(next))
+        }
+    })
+}
+
+/// What the plan would change, or why there is nothing to show.
+fn changes(
+    web: &Web,
+    visitor: &Visitor,
+    detail: &RunDetail,
+    most: usize,
+) -> Result<Result<ChangesView, String>, Problem> {
+    let run = &detail.run;
+    let found = web.queries.changes(&visitor.who, run.id)?;
+    let Some(found) = found.or_else(|| run.delta.map(|_| Changes::default())) else {
+        return Ok(Err(match run.state.is_terminal() {
+            true => "The run ended before it had planned.".to_owned(),
+            false => "It appears here once the run has planned.".to_owned(),
+        }));
+    };
+    let delta = run.delta.unwrap_or_else(|| Delta::default());
+    let mut view = ChangesView::new(&found, delta, most, &format!("/runs/{}/changes", run.id));
+    let vendor = detail.stack.as_ref().is_some_and(|stack| stack.settings.vendor.has_state());
+    let writes = visitor.who.role_on(run.stack) >= Some(Role::Writer);
+    let tracked = run.kind == crate::domain::Kind::Tracked && run.state == RunState::Unconfirmed;
+    view.replan = vendor && writes && tracked && !view.groups.is_empty();
+    view.rev = Revs::of(run, 0, Part::Changes, &Shown::of(&Sent::default(), run)).panel;
+    Ok(Ok(view))
+}
+
+fn timeline(web: &Web, visitor: &Visitor, detail: &RunDetail) -> Timeline {
+    let now = web.queries.now();
+    let mut events: Vec<(crate::domain::Timestamp, Event)> = Vec::new();
+    for entry in &detail.history {
+        let event = Event {
+            badge: Some(Badge::of(entry.state)),
+            actor: mark(&entry.actor),
+            at: Moment::new(entry.at, now),
+            reason: entry.reason.clone(),
+            note: entry.note.clone(),
+        };
+        events.push((entry.at, event));
+    }
+    for comment in &detail.comments {
+        let event = Event {
+            badge: None,
+            actor: mark(&comment.actor),
+            at: Moment::new(comment.at, now),
+            reason: None,
+            note: Some(comment.text.to_string()),
+        };
+        events.push((comment.at, event));
+    }
+    // Stable: entries of the same moment stay in the order in which they were written.
+    events.sort_by_key(|(at, _)| *at);
+    Timeline {
+        rev: Revs::of(&detail.run, 0, Part::Timeline, &Shown::of(&Sent::default(), &detail.run)).panel,
+        events: events.into_iter().map(|(_, event)| event).collect(),
+        may_comment: visitor.who.role_on(detail.run.stack).is_some(),
+    }
+}
+
+/// `/runs/{id}/log`
+pub async fn get_log(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>, Asked(asked): Asked) -> Answer {
+    let run = web.queries.run(&visitor.who, id_of(&id)?)?;
+    let shown = Shown::of(&asked, &run);
+    let (log, next) = log_view(&web, &visitor, &run, &asked, &shown, log::Page::Log).await?;
+    if asked.text("block") == "lines" {
+        return block(&LogLines { log });
+    }
+    let rows = Rows { now: web.queries.now(), names: super::lists::names_of(&web, [&run])? };
+    let mut frame = frame(&visitor, &rows, &run, Some("Log"))?;
+    if log.live {
+        frame.live = Some(live_hook(run.id, "log", Part::Log, &shown, Some(next)));
+    }
+    let page = RunLogPage {
+        badge: show::badge(&run),
+        title: format!("Log of {}", subject(&run, &rows.stack(&run).name)),
+        run_href: format!("/runs/{}", run.id),
+        frame,
+        log,
+    };
+    match asked.text("block") {
+        "log" => block(&page.as_log()),
+        _ => visitor.page(&page),
+    }
+}
+
+/// `/runs/{id}/changes`
+pub async fn get_changes(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>) -> Answer {
+    let detail = web.queries.run_detail(&visitor.who, id_of(&id)?)?;
+    let run = &detail.run;
+    let found = changes(&web, &visitor, &detail, usize::MAX)?;
+    let view = found.map_err(Problem::not_found)?;
+    let rows = Rows { now: web.queries.now(), names: super::lists::names_of(&web, [run])? };
+    let page = RunChangesPage {
+        frame: frame(&visitor, &rows, run, Some("Changes"))?,
+        badge: show::badge(run),
+        title: format!("Changes of {}", subject(run, &rows.stack(run).name)),
+        run_href: format!("/runs/{}", run.id),
+        changes: ChangesView { more: None, ..view },
+    };
+    visitor.page(&page)
+}

@@ -1,0 +1,209 @@
+//! From records to what pages show: rows, badges, reasons, marks.
+
+use std::{
+    collections::{HashMap, hash_map::DefaultHasher},
+    hash::{Hash, Hasher as _},
+};
+
+use crate::{
+    domain::{
+        BlockedBy, Kind, Look, Slug, StackId, StackName, State, Timestamp, Verdict, actor::ActorName,
+        run::SourceVersion,
+    },
+    http::view::{
+        offers,
+        rows::{RunRow, StackRef, StackRow, Why},
+        status::{Badge, DeltaView, Mark, Moment, Took, When},
+        words,
+    },
+    queries::{self, Run, blocked_by},
+};
+
+/// Characters of a title in a list.
+const TITLE_CHARS: usize = 120;
+
+/// Makes rows of runs.
+#[derive(Debug)]
+pub struct Rows {
+    pub now: Timestamp,
+    pub names: HashMap<StackId, StackName>,
+}
+
+impl Rows {
+    /// A run in a list over several stacks.
+    pub fn run(&self, run: &Run) -> RunRow {
+        RunRow { stack: Some(self.stack(run)), ..self.run_of_stack(run) }
+    }
+
+    pub fn stack(&self, run: &Run) -> StackRef {
+        let name = self.names.get(&run.stack).map_or_else(|| run.slug.to_string(), ToString::to_string);
+        StackRef { slug: run.slug.to_string(), name }
+    }
+
+    /// A run in a list of one stack.
+    pub fn run_of_stack(&self, run: &Run) -> RunRow {
+        RunRow {
+            id: run.id.to_string(),
+            badge: badge(run),
+            stack: None,
+            label: offers::label(run.kind, run.number),
+            title: words::first_line(&title(run), TITLE_CHARS),
+            command: run.message.is_none() && run.command.is_some(),
+            why: why(run),
+            mark: Some(run.triggered_by.clone().into()),
+            commit: run.source.commit().map(|commit| commit.short().to_owned()),
+            delta: run.delta.map(DeltaView::resources),
+            when: when(run, self.now),
+        }
+    }
+
+    /// A stack in a list.
+    pub fn stack_row(&self, row: &queries::StackRow) -> StackRow {
+        let stack = &row.stack;
+        StackRow {
+            stack: StackRef { slug: stack.slug.to_string(), name: stack.settings.name.to_string() },
+            badge: stack_badge(row),
+            detail: row.latest.as_ref().map_or_else(|| "nothing has run yet".to_owned(), detail),
+            run: row.latest.as_ref().map(|run| format!("/runs/{}", run.id)),
+            vendor: stack.settings.vendor.word(),
+            labels: stack.settings.labels.iter().map(ToString::to_string).collect(),
+            locked_by: stack.lock.as_ref().map(|lock| lock.by.name.clone()),
+            disabled: !stack.settings.enabled,
+            delta: row.latest.as_ref().and_then(|run| run.delta).map(DeltaView::resources),
+            when: row.latest.as_ref().map(|run| when(run, self.now)),
+        }
+    }
+}
+
+/// The state of a run, with its own look where nobody knows what it changed.
+pub fn badge(run: &Run) -> Badge {
+    if run.unacknowledged { Badge::lost() } else { Badge::of(run.state) }
+}
+
+/// The state of a stack is that of its latest tracked run, unless something else was lost.
+pub fn stack_badge(row: &queries::StackRow) -> Badge {
+    match &row.latest {
+        _ if row.lost => Badge::lost(),
+        Some(run) => badge(run),
+        None => Badge::never_run(),
+    }
+}
+
+fn detail(run: &Run) -> String {
+    let label = offers::label(run.kind, run.number);
+    match (&run.reason, &run.message) {
+        (Some(reason), _) => format!("{label} · {reason}"),
+        (None, Some(message)) => format!("{label} · {}", words::first_line(message.as_str(), TITLE_CHARS)),
+        (None, None) => label,
+    }
+}
+
+/// What a run is about: what somebody wrote, the command, or what such a run does.
+pub fn title(run: &Run) -> String {
+    if let Some(message) = &run.message {
+        return message.to_string();
+    }
+    if let Some(command) = &run.command {
+        return command.clone();
+    }
+    let source = match &run.source {
+        SourceVersion::Git { branch, .. } => branch.to_string(),
+        SourceVersion::Upload { digest } => format!("the upload {}", digest.short()),
+    };
+    match run.kind {
+        Kind::Tracked => format!("Deploy {source}"),
+        Kind::Proposed => format!("Preview {source}"),
+        Kind::Destroy => "Destroy everything".to_owned(),
+        Kind::Drift => format!("Look for drift from {source}"),
+        Kind::Task | Kind::OnDemand => "A task without a command".to_owned(),
+    }
+}
+
+/// Why a run is as it is, with the thing that makes it so.
+pub fn why(run: &Run) -> Option<Why> {
+    if let Some(blocked) = blocked_by(run) {
+        return Some(blocked_why(&blocked, &run.slug));
+    }
+    match run.state {
+        State::Unconfirmed => Some(Why::new("waits for a decision")),
+        State::PendingReview => Some(Why::new("waits for a review")),
+        State::Failed => run.reason.clone().or_else(|| failed(run)).map(Why::new),
+        _ => run.reason.clone().map(Why::new),
+    }
+}
+
+fn blocked_why(blocked: &BlockedBy, slug: &Slug) -> Why {
+    let text = blocked.to_string();
+    match blocked {
+        BlockedBy::Run { run, .. } | BlockedBy::Upstream { run } => Why::linked(text, format!("/runs/{run}")),
+        BlockedBy::Lock { .. } | BlockedBy::State { .. } | BlockedBy::Disabled => {
+            Why::linked(text, format!("/stacks/{slug}"))
+        }
+        BlockedBy::Slot => Why::linked(text, "/queue"),
+        BlockedBy::Approval | BlockedBy::Disk => Why::new(text),
+    }
+}
+
+/// How a run failed: the verdict, and in which phase.
+pub fn failed(run: &Run) -> Option<String> {
+    let phase = run.phases.iter().rev().find(|phase| phase.verdict.as_ref().is_some_and(|v| !v.is_success()));
+    let verdict = phase.and_then(|phase| phase.verdict.as_ref()).or(run.verdict.as_ref())?;
+    if verdict.is_success() {
+        return None;
+    }
+    Some(match (phase, verdict) {
+        (_, Verdict::Refused { reason }) => reason.clone(),
+        (Some(phase), verdict) => format!("{verdict} in {}", phase.phase.word().replace('_', " ")),
+        (None, verdict) => verdict.to_string(),
+    })
+}
+
+/// When something was, or how long it goes on.
+pub fn when(run: &Run, now: Timestamp) -> When {
+    match run.state.look() {
+        Look::Working => When::Took(Took::going_on(run.phases.first().map_or(run.state_since, |p| p.started_at), now)),
+        Look::Waiting | Look::NeedsYou => When::Took(Took::going_on(run.state_since, now)),
+        Look::Succeeded | Look::Failed | Look::Dropped | Look::Skipped => When::At(Moment::new(run.state_since, now)),
+    }
+}
+
+/// A page's number for something that it shows: changes when it would look different, times apart.
+/// It is read by a script, so it has the bits of a number there.
+#[derive(Debug, Default)]
+pub struct Rev(DefaultHasher);
+
+impl Rev {
+    #[must_use]
+    pub fn with(mut self, thing: impl Hash) -> Self {
+        thing.hash(&mut self.0);
+        self
+    }
+
+    #[must_use]
+    pub fn run(self, run: &Run) -> Self {
+        let blocked = run.blocked_by.as_ref().map(ToString::to_string);
+        self.with((run.seq, run.updated_at, run.state, blocked, run.prioritized, run.phases.len()))
+    }
+
+    #[must_use]
+    pub fn runs<'r>(self, runs: impl IntoIterator<Item = &'r Run>) -> Self {
+        runs.into_iter().fold(self.with("runs"), Self::run)
+    }
+
+    #[must_use]
+    pub fn stacks<'r>(self, rows: impl IntoIterator<Item = &'r queries::StackRow>) -> Self {
+        rows.into_iter().fold(self.with("stacks"), |rev, row| {
+            let rev = rev.with((row.stack.slug.as_str(), row.stack.version, row.lost));
+            row.latest.as_ref().into_iter().fold(rev, Self::run)
+        })
+    }
+
+    pub fn number(self) -> u64 {
+        self.0.finish() & ((1 << 53) - 1)
+    }
+}
+
+/// Who, for marks.
+pub fn mark(actor: &ActorName) -> Mark {
+    actor.clone().into()
+}

@@ -1,0 +1,138 @@
+//! The description of the API is true, whole and public.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::server::Server;
+
+/// Every operation of the document, as `METHOD /path`.
+pub fn operations(document: &Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            found.insert(format!("{} {path}", method.to_uppercase()));
+        }
+    }
+    found
+}
+
+/// Each `$ref` below a value.
+fn references<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
+    match value {
+        Value::Object(members) => {
+            found.extend(members.get("$ref").and_then(Value::as_str));
+            members.values().for_each(|value| references(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_openapi_3_1_and_nothing_in_it_is_missing() {
+    let server = Server::start().await;
+    let served = server.anonymous().get("/openapi.json").await.expect(200);
+    assert_eq!(served.header("content-type"), "application/json");
+    let document = served.json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(found.len() > 50);
+    for reference in found {
+        assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+    }
+    let mut ids = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        assert!(path.starts_with("/api/v1/") || path == "/oauth2/token", "{path}");
+        for (method, operation) in item.as_object().unwrap() {
+            let at = format!("{method} {path}");
+            assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{at}");
+            assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{at} has no summary");
+            assert_eq!(
+                operation["responses"]["default"]["content"]["application/problem+json"]["schema"]["$ref"],
+                "#/components/schemas/Problem",
+                "{at}"
+            );
+            let in_path: BTreeSet<&str> = path.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let named: BTreeSet<&str> =
+                parameters.iter().filter(|one| one["in"] == "path").map(|one| one["name"].as_str().unwrap()).collect();
+            assert_eq!(in_path, named, "{at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_described_operation_is_there_and_no_other() {
+    let server = Server::start().await;
+    let document = server.anonymous().get("/openapi.json").await.expect(200).json();
+    for operation in operations(&document) {
+        let (method, path) = operation.split_once(' ').unwrap();
+        let path = path.replace(['{', '}'], "x");
+        // Whatever it answers, it is not that there is nothing, or nothing for this method.
+        let answer = server.anonymous().raw(method, &format!("/{path}"), "").await;
+        assert!(![404, 405].contains(&answer.status.as_u16()), "{operation}: {}", answer.text());
+        for other in ["GET", "PUT", "POST", "PATCH", "DELETE"] {
+            if !operations(&document).contains(&operation.replacen(method, other, 1)) {
+                let status = server.anonymous().raw(other, &format!("/{path}"), "").await.status;
+                assert_eq!(status, 405, "{other} instead of {operation}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_answered_is_what_is_described() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let run = server.unconfirmed("shop").await;
+    let document = server.anonymous().get("/openapi.json").await.json();
+    let stack = server.admin.get("/stacks/shop").await.json();
+    let problem = server.admin.get("/stacks/none").await.json();
+    let changes = server.admin.get(&format!("/runs/{}/changes", run["id"].as_str().unwrap())).await.json();
+    for (name, value) in [("Run", run), ("Stack", stack), ("Problem", problem), ("Changes", changes)] {
+        let schema = &document["components"]["schemas"][name];
+        assert!(schema.is_object(), "{name} is not described");
+        fits(&document, schema, &value, name);
+    }
+}
+
+/// Every member is described, and every required one is there.
+fn fits(document: &Value, schema: &Value, value: &Value, at: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return fits(document, document.pointer(reference.trim_start_matches('#')).unwrap(), value, at);
+    }
+    if let Some(cases) = schema["oneOf"].as_array() {
+        let case = cases.iter().find(|case| match case.pointer("/properties/kind/enum") {
+            Some(kinds) => kinds.as_array().unwrap().contains(&value["kind"]),
+            None => {
+                (case["type"] == "null") == value.is_null()
+                    && (case["type"] == "string") == value.is_string()
+                    && (case["properties"].is_null() || value.is_object())
+            }
+        });
+        return fits(document, case.unwrap_or_else(|| panic!("{at}: {value}")), value, at);
+    }
+    if let (Some(items), Some(of)) = (value.as_array(), schema.get("items")) {
+        return items.iter().for_each(|item| fits(document, of, item, at));
+    }
+    let (Some(members), Some(described)) = (value.as_object(), schema["properties"].as_object()) else { return };
+    for (name, value) in members {
+        let member = described.get(name).unwrap_or_else(|| panic!("{at}.{name} is not described"));
+        fits(document, member, value, &format!("{at}.{name}"));
+    }
+    for name in schema["required"].as_array().into_iter().flatten() {
+        assert!(members.contains_key(name.as_str().unwrap()), "{at} lacks {name}");
+    }
+    if let Some(allowed) = schema["enum"].as_array() {
+        assert!(allowed.contains(value), "{at}: {value}");
+    }
+}
+
+#[test]
+fn the_document_can_be_had_without_a_server() {
+    let document = serde_json::to_value(airlock::http::api::document()).unwrap();
+    assert!(operations(&document).len() > 50);
+    assert_eq!(document["paths"]["/api/v1/openapi.json"]["get"]["security"], json!([{}]));
+}

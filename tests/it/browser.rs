@@ -1,0 +1,6 @@
+//! The product in a real browser: Chromium through its driver, the real binary behind it.
+
+mod pictures;
+mod rig;
+mod with_scripts;
+mod without_scripts;

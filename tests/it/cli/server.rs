@@ -1,0 +1,99 @@
+//! serve, check: starting, refusing to, ending.
+
+use rustix::process::Signal;
+
+use super::rig::{Desk, Server, Talking, WAITS};
+
+#[test]
+fn a_server_says_where_it_listens_and_how_its_first_user_is_made() {
+    let desk = Desk::new();
+    let server = desk.serve(&[]);
+    assert!(!server.url.ends_with(":0"), "{}", server.url);
+    let link = std::fs::read_to_string(desk.path("data/setup-link"));
+    let url = server.url.clone();
+    server.stop();
+    let said = std::fs::read_to_string(desk.path("server.err")).unwrap();
+    assert!(said.contains(&format!("{url}/setup?token=")), "{said}");
+    // The link is written after the line on standard output: it may not have been there yet.
+    assert!(link.is_err() || link.unwrap().contains("/setup?token="));
+}
+
+#[test]
+fn a_second_server_on_the_same_data_says_who_holds_it() {
+    let desk = Desk::new();
+    let server = desk.serve(&[]);
+    let second = desk.run(&["serve", "--data", &desk.at("data"), "--listen", "127.0.0.1:0"]).expect(3);
+    assert!(second.err.contains("another server holds the store"), "{}", second.err);
+    let third = desk.run(&["serve", "--data", &desk.at("other"), "--listen", server.address()]).expect(1);
+    assert!(third.err.contains("cannot listen on") && third.err.contains("--listen"), "{}", third.err);
+    server.stop();
+}
+
+#[test]
+fn a_server_that_is_asked_to_end_drains_while_somebody_follows_a_run() {
+    let desk = Desk::new();
+    let server = desk.signed_in();
+    desk.stack("Shop", "exit 0", "true");
+    let run = desk.start(&["task", "perform", "shop", "--no-init", "--", WAITS]);
+    let mut follower = Talking::spawn(desk.command(&["run", "logs", "-f", &run]));
+    follower.until("waiting");
+    server.stop();
+    desk.run(&["run", "stop", &run, "--offline", "--data", &desk.at("data")]).expect(0);
+    follower.signal(Signal::KILL);
+}
+
+#[test]
+fn a_wrong_configuration_is_named_before_anything_is_made() {
+    let desk = Desk::new();
+    let file = desk.write("config.toml", "sluts = 3\n");
+    for verb in [&["serve", "--config", &file][..], &["check", "--config", &file]] {
+        let ran = desk.run(verb).expect(64);
+        assert!(ran.err.contains("did you mean `slots`?"), "{}", ran.err);
+    }
+    assert!(!desk.path("airlock-data").exists());
+    let ran = desk.run_with(&["check"], "", &[("AIRLOCK_SLOTS", "many")]).expect(64);
+    assert!(ran.err.contains("AIRLOCK_SLOTS"), "{}", ran.err);
+}
+
+#[test]
+fn a_check_says_what_each_thing_means() {
+    let desk = Desk::new();
+    let file = desk.write("config.toml", "slots = 3\n");
+    let ran = desk.run(&["check", "--json", "--config", &file, "--data", &desk.at("not-there")]);
+    let report = ran.json();
+    let works = report["default_isolation_works"].as_bool().unwrap();
+    assert_eq!(ran.code, i32::from(!works));
+    let items = report["items"].as_array().unwrap();
+    for name in ["jail", "landlock", "limits", "disk", "clock", "configuration", "data directory"] {
+        let item = items.iter().find(|item| item["name"] == name).unwrap_or_else(|| panic!("{name} is missing"));
+        assert!(["ok", "degraded", "missing"].contains(&item["status"].as_str().unwrap()));
+        assert!(!item["means"].as_str().unwrap().is_empty());
+    }
+    assert!(!desk.path("not-there").exists());
+    let text = desk.run(&["check"]).out;
+    assert!(text.contains("jail") && text.contains("default isolation"), "{text}");
+}
+
+#[test]
+fn a_self_signed_certificate_stays_and_can_be_trusted() {
+    let desk = Desk::new();
+    let password = desk.write("password", "seven green kettles\n");
+    let start = || desk.serve(&["--tls", "self-signed", "--admin-password-file", &password]);
+    let login = |server: &Server, more: &[&str]| {
+        desk.run_with(&[&["login", &server.url, "--user", "admin"], more].concat(), "seven green kettles\n", &[])
+    };
+    let server = start();
+    assert!(server.url.starts_with("https://127.0.0.1:"));
+    let stranger = login(&server, &[]).expect(5);
+    assert!(stranger.err.contains("--ca-cert"), "{}", stranger.err);
+    let certificate = desk.at("data/self-signed.crt");
+    login(&server, &["--ca-cert", &certificate]).expect(0);
+    desk.run(&["stack", "list"]).expect(0);
+    let plain = desk.run_with(&["login", &server.url.replace("https", "http")], "admin\nx\n", &[]).expect(5);
+    assert!(plain.err.contains("https://"), "{}", plain.err);
+    server.stop();
+    let again = start();
+    login(&again, &["--ca-cert", &certificate]).expect(0);
+    login(&again, &["--insecure"]).expect(0);
+    again.stop();
+}

@@ -1,0 +1,12 @@
+//! The pages, over real sockets: a real server, a real store, real runs; requests as browsers send
+//! them, HTML asserted by selector.
+
+#[path = "gallery/checks.rs"]
+mod checks;
+mod doors;
+mod forms;
+mod lists;
+mod live;
+mod reach;
+pub mod rig;
+mod runs;

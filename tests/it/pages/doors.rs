@@ -1,0 +1,188 @@
+//! Coming in, and being kept out.
+
+use airlock::{
+    actions::NewUser,
+    auth::{On, Permission},
+    domain::UserName,
+    http::SETUP_LINK,
+};
+
+use super::{
+    checks,
+    rig::{PASSWORD, Site, custom},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_asked_to_sign_in_and_then_led_back() {
+    let site = Site::new().await;
+    site.person("dana", false, &[]).await;
+    let browser = site.stranger();
+    let page = browser.get("/runs?kind=task&q=a%20b").await;
+    assert_eq!((page.status, page.to()), (303, "/sign-in?next=%2Fruns%3Fkind%3Dtask%26q%3Da%2520b".into()));
+    let door = browser.get(&page.to()).await;
+    let next = door.attribute("input[name=next]", "value").unwrap();
+    assert_eq!(next, "/runs?kind=task&q=a%20b");
+    let page = browser.post("/sign-in", &[("next", &next), ("username", "dana"), ("password", PASSWORD)]).await;
+    assert_eq!((page.status, page.to()), (303, next));
+    assert_eq!(browser.get("/").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_led_to_another_site_after_signing_in() {
+    let site = Site::new().await;
+    site.person("dana", false, &[]).await;
+    for next in ["//evil.example/", "https://evil.example", "/\\evil.example", "/sign-in?next=x"] {
+        let fields = [("next", next), ("username", "dana"), ("password", PASSWORD)];
+        assert_eq!(site.stranger().post("/sign-in", &fields).await.to(), "/");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_says_no_more_than_an_unknown_name_and_keeps_what_was_typed() {
+    let site = Site::new().await;
+    site.person("dana", false, &[]).await;
+    let mut said = Vec::new();
+    for name in ["dana", "nobody"] {
+        let page = site.stranger().post("/sign-in", &[("username", name), ("password", "not the right one")]).await;
+        assert_eq!(page.status, 401);
+        assert_eq!(page.attribute("input[name=username]", "value").as_deref(), Some(name));
+        assert!(!page.text.contains("not the right one"));
+        assert_eq!(checks::problems(&page.text), Vec::<String>::new());
+        said.push(page.words("[role=alert]"));
+    }
+    assert_eq!(said[0], "User name or password is wrong.");
+    assert_eq!(said[0], said[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_session_is_a_cookie_that_scripts_and_other_sites_do_not_get() {
+    let site = Site::new().await;
+    site.person("dana", false, &[]).await;
+    let browser = site.stranger();
+    let page = browser.post("/sign-in", &[("username", "dana"), ("password", PASSWORD)]).await;
+    let line = page.headers.get("set-cookie").unwrap().to_str().unwrap();
+    assert!(line.starts_with("airlock="), "{line}");
+    for part in ["; HttpOnly", "; SameSite=Lax", "; Path=/"] {
+        assert!(line.contains(part), "{line}");
+    }
+    let old = browser.cookie("airlock").unwrap();
+    browser.post("/sign-in", &[("username", "dana"), ("password", PASSWORD)]).await;
+    assert_ne!(browser.cookie("airlock").unwrap(), old);
+    let stale = site.stranger();
+    stale.set_cookie("airlock", &old);
+    assert_eq!(stale.get("/").await.status, 303, "signing in again ends the session that it replaces");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_the_cookie_is_bound_to_this_host() {
+    let site = Site::with(|config| config.public_url = Some("https://airlock.example".into())).await;
+    let browser = site.person("dana", false, &[]).await;
+    assert!(browser.cookie("__Host-airlock").is_some());
+    assert_eq!(browser.get("/").await.status, 200);
+    let page = site.stranger().post("/sign-in", &[("username", "dana"), ("password", PASSWORD)]).await;
+    assert!(page.headers.get("set-cookie").unwrap().to_str().unwrap().ends_with("; Secure"));
+    let plain = site.stranger();
+    plain.set_cookie("airlock", &browser.cookie("__Host-airlock").unwrap());
+    assert_eq!(plain.get("/").await.status, 303, "the cookie without the prefix is not believed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signing_out_ends_the_session_on_the_server() {
+    let site = Site::new().await;
+    let browser = site.person("dana", false, &[]).await;
+    let token = browser.cookie("airlock").unwrap();
+    assert_eq!(browser.post("/sign-out", &[]).await.to(), "/sign-in");
+    assert_eq!(browser.cookie("airlock"), None);
+    browser.set_cookie("airlock", &token);
+    assert_eq!(browser.get("/").await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_set_up_link_makes_one_admin_and_is_then_worth_nothing() {
+    let site = Site::new().await;
+    let token = site.app.actions.set_up_token().await.unwrap();
+    let file = site.data().join(SETUP_LINK);
+    std::fs::write(&file, "link").unwrap();
+    let browser = site.stranger();
+    let path = format!("/setup?token={}", token.expose());
+    assert!(browser.get(&path).await.has("input[name=username]"));
+    let slip = [("token", token.expose().as_str()), ("username", "a b"), ("password", PASSWORD), ("repeat", "x")];
+    let page = browser.post("/setup", &slip).await;
+    assert_eq!(page.status, 422);
+    assert_eq!(page.attribute("input[name=username]", "value").as_deref(), Some("a b"));
+    assert_eq!(page.count(".problems li"), 2, "{}", page.words(".problems"));
+    let right = [("token", token.expose().as_str()), ("username", "ada"), ("password", PASSWORD), ("repeat", PASSWORD)];
+    let page = browser.post_and_follow("/setup", &right).await;
+    assert_eq!(page.words(".flash"), "Welcome, ada.");
+    assert!(page.has("a[href='/admin/users']"));
+    assert!(!file.exists());
+    assert_eq!(site.stranger().get(&path).await.status, 404);
+    assert_eq!(site.stranger().post("/setup", &right).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_lets_one_person_choose_a_password() {
+    let site = Site::new().await;
+    let permit = site.permit(Permission::ManageUsers, On::Installation);
+    let new = NewUser { name: UserName::new("dana").unwrap(), admin: false, roles: vec![] };
+    let invited = site.app.actions.invite(&permit, new, None).await.unwrap();
+    let token = invited.token.expose();
+    let browser = site.stranger();
+    let lost = browser.get(&format!("/setup?token={token}")).await;
+    let page = browser.get(&lost.to()).await;
+    assert_eq!(page.words("h1"), "Welcome, dana");
+    let short = browser.post("/invitation", &[("token", token), ("password", "short"), ("repeat", "short")]).await;
+    assert_eq!(short.status, 422);
+    assert!(short.words(".problems").contains("at least 12 characters"));
+    let fields = [("token", token.as_str()), ("password", PASSWORD), ("repeat", PASSWORD)];
+    assert_eq!(browser.post_and_follow("/invitation", &fields).await.words(".flash"), "Welcome, dana.");
+    assert_eq!(browser.post("/invitation", &fields).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_from_another_site_changes_nothing() {
+    let site = Site::new().await;
+    let stack = site.stack(custom("Shop")).await;
+    let browser = site.admin().await;
+    let foreign = browser
+        .bare_request(reqwest::Method::POST, "/stacks/shop")
+        .header("sec-fetch-site", "cross-site")
+        .header("origin", "https://evil.example")
+        .header("content-type", "application/x-www-form-urlencoded");
+    let response = foreign.body("do=lock").send().await.unwrap();
+    assert_eq!(response.status(), 403);
+    assert_eq!(site.app.queries.stack_of(stack.id).unwrap().unwrap().lock, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_may_end_ones_other_sessions_and_change_ones_password() {
+    let site = Site::new().await;
+    let here = site.person("dana", false, &[]).await;
+    let there = site.stranger();
+    there.post("/sign-in", &[("username", "dana"), ("password", PASSWORD)]).await;
+    let page = here.get("/account").await;
+    assert_eq!(page.count("input[name=session]"), 1, "this session is not offered");
+    assert!(page.words("main").contains("Firefox on Linux"));
+    let page = here.post_and_follow("/account", &[("do", "revoke_others")]).await;
+    assert_eq!(page.words(".flash"), "1 other session ended.");
+    assert_eq!(there.get("/").await.status, 303);
+    let new = "another long enough one";
+    let wrong = [("do", "password"), ("current", "no"), ("password", new), ("repeat", new)];
+    let page = here.post("/account", &wrong).await;
+    assert_eq!((page.status, page.count("#current-error")), (422, 1), "{}", page.words(".problems"));
+    let right = [("do", "password"), ("current", PASSWORD), ("password", new), ("repeat", new)];
+    assert!(here.post_and_follow("/account", &right).await.words(".flash").contains("was changed"));
+    assert_eq!(site.stranger().post("/sign-in", &[("username", "dana"), ("password", new)]).await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn theme_and_shortcuts_are_kept_by_the_browser_and_rendered_by_the_server() {
+    let site = Site::new().await;
+    let browser = site.person("dana", false, &[]).await;
+    assert!(browser.get("/").await.has("html[data-theme=system]"));
+    assert!(browser.get("/").await.has("body[data-shortcuts]"));
+    browser.post("/account", &[("do", "theme"), ("theme", "dark")]).await;
+    browser.post("/account", &[("do", "shortcuts")]).await;
+    let page = browser.get("/").await;
+    assert!(page.has("html[data-theme=dark]") && !page.has("body[data-shortcuts]"));
+}

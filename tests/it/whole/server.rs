@@ -1,0 +1,191 @@
+//! A real server process, commanded through its API, that can be killed.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal};
+use serde_json::{Value, json};
+
+use super::rig::tar_gz;
+
+const PATIENCE: Duration = Duration::from_secs(90);
+const PASSWORD: &str = "a long enough password";
+
+pub struct Server {
+    child: Child,
+    url: String,
+    token: String,
+    client: reqwest::Client,
+    data: PathBuf,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Server {
+    /// Starts a server on a data directory below `dir`.
+    pub async fn start(dir: &Path) -> Self {
+        let password = dir.join("password");
+        fs::write(&password, PASSWORD).unwrap();
+        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let data = dir.join("data");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_airlock"))
+            .arg("serve")
+            .args(["--listen".to_owned(), format!("127.0.0.1:{port}"), "--tls".to_owned(), "off".to_owned()])
+            .arg("--data")
+            .arg(&data)
+            .arg("--admin-password-file")
+            .arg(&password)
+            .env("AIRLOCK_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert!(ready.starts_with("airlock ready at "), "{ready}");
+        let mut server =
+            Self { child, url: format!("http://127.0.0.1:{port}"), token: String::new(), client: client(), data };
+        let login = json!({"username": "admin", "password": PASSWORD});
+        server.token = server.post("login", login).await["token"].as_str().unwrap().to_owned();
+        server
+    }
+
+    /// SIGKILL, and nothing else.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// SIGTERM; gives the exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+        self.child.wait().unwrap().code()
+    }
+
+    /// Kills this one and starts another on the same data.
+    pub async fn killed_and_restarted(mut self) -> Self {
+        self.kill();
+        Self::start(self.data.parent().unwrap()).await
+    }
+
+    pub async fn stack(&self, settings: Value, files: &[(&str, &str)]) -> String {
+        let mut settings = settings;
+        settings["source"] = json!({"kind": "upload"});
+        let made = self.post("stacks", settings).await;
+        let slug = made["slug"].as_str().unwrap().to_owned();
+        let url = format!("{}/api/v1/stacks/{slug}/source", self.url);
+        let upload = self.client.put(url).bearer_auth(&self.token).body(tar_gz(files)).send().await.unwrap();
+        assert!(upload.status().is_success(), "{}", upload.text().await.unwrap());
+        slug
+    }
+
+    /// Starts a run of a kind; gives its id.
+    pub async fn trigger(&self, stack: &str, kind: &str) -> String {
+        let made = self.post(&format!("stacks/{stack}/runs"), json!({"kind": kind})).await;
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn task(&self, stack: &str, command: &str) -> String {
+        let task = json!({"command": command, "skip_initialization": true});
+        self.post(&format!("stacks/{stack}/tasks"), task).await["id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn run(&self, run: &str) -> Value {
+        self.get(&format!("runs/{run}")).await
+    }
+
+    /// Waits for a state, listening to the run's events.
+    pub async fn until(&self, run: &str, state: &str) -> Value {
+        let url = format!("{}/api/v1/runs/{run}/events", self.url);
+        let waited = tokio::time::timeout(PATIENCE, async {
+            let mut events = self.client.get(url).bearer_auth(&self.token).send().await.unwrap();
+            loop {
+                let now = self.run(run).await;
+                if now["state"] == state {
+                    return now;
+                }
+                let more = events.chunk().await.unwrap();
+                assert!(more.is_some(), "the run ended as {now:#}");
+            }
+        });
+        match waited.await {
+            Ok(run) => run,
+            Err(_) => panic!("still {:#}\n{}", self.run(run).await, self.log(run).await),
+        }
+    }
+
+    pub async fn log(&self, run: &str) -> String {
+        let url = format!("{}/api/v1/runs/{run}/log", self.url);
+        self.client.get(url).bearer_auth(&self.token).send().await.unwrap().text().await.unwrap()
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let url = format!("{}/api/v1/{path}", self.url);
+        answer(self.client.get(url).bearer_auth(&self.token).send().await.unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        let url = format!("{}/api/v1/{path}", self.url);
+        answer(self.client.post(url).bearer_auth(&self.token).json(&body).send().await.unwrap()).await
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+async fn answer(response: reqwest::Response) -> Value {
+    let status = response.status();
+    let text = response.text().await.unwrap();
+    assert!(status.is_success(), "{status}: {text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The processes that hold a chain's lock below a data directory.
+pub fn runners(data: &Path) -> Vec<i32> {
+    let runs = data.canonicalize().unwrap().join("runs");
+    let holds = |pid: &i32| {
+        let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        fds.filter_map(|fd| fs::read_link(fd.path()).ok())
+            .any(|path| path.starts_with(&runs) && path.file_name().is_some_and(|name| name == "chain.lock"))
+    };
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let own = std::process::id().cast_signed();
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != own)
+        .filter(holds)
+        .collect()
+}
+
+/// Waits until no chain's lock is held below a data directory.
+pub async fn until_runners_are_gone(data: &Path) {
+    let locks = super::rig::files_below(&data.join("runs")).into_iter().filter(|path| path.ends_with("chain.lock"));
+    for lock in locks {
+        let freed = tokio::task::spawn_blocking(move || {
+            let lock = fs::File::open(lock).unwrap();
+            rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        });
+        tokio::time::timeout(PATIENCE, freed).await.expect("the runner ends").unwrap();
+    }
+}
+
+/// SIGKILL to every runner below a data directory, by its id.
+pub fn kill_runners(data: &Path) {
+    for pid in runners(data) {
+        let _ = rustix::process::kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+    }
+}
