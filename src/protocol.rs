@@ -31,8 +31,8 @@
 mod guest;
 
 pub use guest::{
-    Artifact, Caps, Denial, DenialKind, Grants, GuestClock, GuestCode, GuestInput, GuestPhase, GuestRandom, HostUse,
-    Input, PatchSummary, Receipt, WorkspaceGrant, guest_path,
+    Artifact, Caps, Denial, DenialKind, Grants, GuestClock, GuestCode, GuestInput, GuestPhase, GuestRandom,
+    HeaderGrant, HostUse, Input, PatchSummary, Receipt, WorkspaceGrant, guest_path,
 };
 
 use std::{collections::BTreeMap, path::PathBuf};
