@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write,
-    os::{fd::OwnedFd, unix::fs::chown},
+    os::{fd::OwnedFd, unix::fs::lchown},
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -39,6 +39,8 @@ pub struct Guest {
     pub grants: Grants,
     pub variables: Vec<(String, String)>,
     pub phase: Phase,
+    /// What lies in its workspace.
+    files: Vec<(String, String)>,
 }
 
 /// What became of it.
@@ -49,7 +51,8 @@ pub struct Outcome {
     pub produced: Produced,
     pub result: Option<PhaseResult>,
     pub dir: PathBuf,
-    pub errors: String,
+    /// What the runner complained about; shown when a test fails.
+    _errors: String,
 }
 
 impl Guest {
@@ -78,6 +81,7 @@ impl Guest {
             grants: Grants { workspace: WorkspaceGrant::None, ..Grants::default() },
             variables: Vec::new(),
             phase: Phase::Performing,
+            files: Vec::new(),
         }
     }
 
@@ -88,11 +92,8 @@ impl Guest {
 
     pub fn workspace(mut self, grant: WorkspaceGrant, files: &[(&str, &str)]) -> Self {
         self.grants.workspace = grant;
-        for (name, content) in files {
-            let path = self.host.workspace().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        }
+        let own = |(name, content): &(&str, &str)| ((*name).to_owned(), (*content).to_owned());
+        self.files = files.iter().map(own).collect();
         self
     }
 
@@ -107,12 +108,16 @@ impl Guest {
 
     /// Carries the chain out and waits for its end.
     pub fn run(&self) -> Outcome {
+        self.run_with(|_| {})
+    }
+
+    /// The same, after something was done to the guest's file.
+    pub fn run_with(&self, change: impl FnOnce(&Path)) -> Outcome {
         let dir = &self.host.spec.dir;
-        for name in [file::RECORDS, file::CONTROL, file::ERRORS] {
-            let _ = fs::remove_file(dir.join(name));
-        }
+        self.make_again();
         let path = self.host.data.path().join("guest.wasm");
         fs::write(&path, &self.code).unwrap();
+        change(&path);
         let lock = File::create(dir.join(file::LOCK)).unwrap();
         self.give_away();
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
@@ -137,6 +142,23 @@ impl Guest {
         self.outcome(errors)
     }
 
+    /// A chain that ended its run took the workspace away, and left records.
+    fn make_again(&self) {
+        for name in ["workspace", "run"] {
+            fs::create_dir_all(self.host.spec.dir.join("tree").join(name)).unwrap();
+        }
+        for entry in fs::read_dir(&self.host.spec.dir).unwrap().flatten() {
+            if entry.file_name() != "tree" {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+        for (name, content) in &self.files {
+            let path = self.host.workspace().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+    }
+
     /// Everything belongs to the server, the workspace to the run's user.
     fn give_away(&self) {
         if self.host.server == Server::Ordinary && crate::host::is_root() {
@@ -145,7 +167,7 @@ impl Guest {
         } else {
             let uid = Some(self.host.server.jail_uid());
             for entry in walk(&self.host.workspace()) {
-                let _ = chown(entry, uid, uid);
+                let _ = lchown(entry, uid, uid);
             }
         }
     }
@@ -223,7 +245,7 @@ impl Guest {
             serde_json::from_slice(json.expose()).unwrap()
         });
         let log = fs::read(dir.join(file::log(1, self.phase))).unwrap_or_default();
-        Outcome { verdict, log: String::from_utf8(log).unwrap(), produced, result, dir, errors }
+        Outcome { verdict, log: String::from_utf8(log).unwrap(), produced, result, dir, _errors: errors }
     }
 }
 
