@@ -6,7 +6,8 @@ fn module(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-const COMMAND: &str = r#"(module (import "wasi_snapshot_preview1" "sched_yield" (func (result i32))) (func (export "_start")))"#;
+const COMMAND: &str =
+    r#"(module (import "wasi_snapshot_preview1" "sched_yield" (func (result i32))) (func (export "_start")))"#;
 const COMPONENT: &str = r#"(component
   (core module $m (func (export "run") (result i32) (i32.const 0)))
   (core instance $i (instantiate $m))

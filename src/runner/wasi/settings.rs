@@ -154,7 +154,9 @@ mod tests {
     #[test]
     fn what_is_off_does_not_compile() {
         let compiler = engine(Purpose::Compile).unwrap();
-        for text in ["(module (memory 1 1 shared))", "(module (memory i64 1))", "(module (type (struct)))", "(module (tag))"] {
+        for text in
+            ["(module (memory 1 1 shared))", "(module (memory i64 1))", "(module (type (struct)))", "(module (tag))"]
+        {
             assert!(compiler.precompile_module(&wat::parse_str(text).unwrap()).is_err(), "{text}");
         }
     }
