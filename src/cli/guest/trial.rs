@@ -70,7 +70,8 @@ impl Trial {
         DirBuilder::new().mode(0o700).create(&dir).map_err(fault)?;
         let dir = dir.canonicalize().map_err(fault)?;
         let source = dir.join("nothing.tar.gz");
-        let nothing = client::pack_files(&[]).map_err(fault)?;
+        // An archive must hold something; where nothing is granted, nobody sees it.
+        let nothing = client::pack_files(&[("nothing", "")]).map_err(fault)?;
         fs::write(&source, nothing).map_err(fault)?;
         Ok(Self {
             dir,
