@@ -85,6 +85,7 @@ impl Chain {
                 let program = self.guest_program(phase, &module, (code, stdin))?;
                 let attended = self.run_program(program, desk)?;
                 let told: Option<Told> = serde_json::from_slice(&attended.report).ok();
+                let told = told.map(|told| told.bounded(|text| self.tools.masks.mask_text(text)));
                 let written =
                     attended.room.as_ref().map(RoomView::written).transpose().map_err(Fault::io("count files"))?;
                 let verdict = judge(phase, &attended, told.as_ref(), written.is_some_and(|written| written.full));

@@ -46,7 +46,8 @@ impl Chain {
 
     /// What the engine told, and what the gateway saw.
     pub(super) fn note_used(&self, receipt: &mut Receipt, told: Option<Told>, network: &Produced) {
-        let mut denials: Vec<Denial> = network.denials.iter().map(refused).collect();
+        let masked = |text: &str| self.tools.masks.mask_text(text);
+        let mut denials: Vec<Denial> = network.denials.iter().map(|denial| refused(denial, masked)).collect();
         if let Some(told) = told {
             receipt.fuel_used = Some(told.fuel_used);
             receipt.peak_memory_bytes = Some(told.peak_memory_bytes);
@@ -57,9 +58,8 @@ impl Chain {
         }
         receipt.denials_dropped += denials.len().saturating_sub(limits::DENIALS) as u64;
         denials.truncate(limits::DENIALS);
-        denials.iter_mut().for_each(|denial| denial.tried = self.tools.masks.mask_text(&denial.tried));
         receipt.denials = denials;
-        receipt.hosts = network.hosts.iter().map(used).collect();
+        receipt.hosts = network.hosts.iter().map(|reached| used(reached, masked)).collect();
     }
 }
 
@@ -82,12 +82,13 @@ pub(super) fn empty(phase: &GuestPhase, guest_digest: Digest, inputs: Vec<Input>
     }
 }
 
-fn refused(denial: &network::Denial) -> Denial {
-    let tried = format!("{}: {}", denial.tried, denial.reason);
+fn refused(denial: &network::Denial, masked: impl Fn(&str) -> String) -> Denial {
+    let tried = masked(&format!("{}: {}", denial.tried, denial.reason));
     Denial { kind: DenialKind::Http, tried, count: denial.count }
 }
 
-fn used(reached: &Reached) -> HostUse {
-    let host = if reached.port == 0 { reached.host.clone() } else { format!("{}:{}", reached.host, reached.port) };
+fn used(reached: &Reached, masked: impl Fn(&str) -> String) -> HostUse {
+    let host = masked(&reached.host);
+    let host = if reached.port == 0 { host } else { format!("{host}:{}", reached.port) };
     HostUse { host, requests: reached.requests, bytes_sent: reached.bytes_out, bytes_received: reached.bytes_in }
 }
