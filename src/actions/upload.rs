@@ -146,7 +146,7 @@ impl Actions {
             stack.upload = Some(info.digest.clone());
             stack.version += 1;
             tx.put(t::STACK_ID_TO_STACK, id.number(), &stack)?;
-            let detail = format!("{}, {} bytes, {} entries", info.digest, info.size, info.entries);
+            let detail = format!("{}, {} bytes, {} files and directories", info.digest, info.size, info.entries);
             Ok((row, Some(detail)))
         })
         .await

@@ -134,7 +134,7 @@ pub enum Random {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     pub host: String,
-    pub header: String,
+    pub name: String,
     pub secret: EnvName,
 }
 
@@ -157,9 +157,9 @@ fn pair(text: &str) -> Result<(String, String), String> {
 fn header(text: &str) -> Result<Header, String> {
     let form = "write it as HOST=HEADER:SECRET, such as api.example.org=Authorization:API_TOKEN";
     let (host, rest) = text.split_once('=').ok_or(form)?;
-    let (header, secret) = rest.split_once(':').ok_or(form)?;
+    let (name, secret) = rest.split_once(':').ok_or(form)?;
     let secret = EnvName::new(secret).map_err(|error| error.to_string())?;
-    Ok(Header { host: host.to_owned(), header: header.to_owned(), secret })
+    Ok(Header { host: host.to_owned(), name: name.to_owned(), secret })
 }
 
 #[cfg(test)]
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_header_names_host_header_and_secret() {
         let found = header("api.example.org:8443=X-Key:API_TOKEN").unwrap();
-        assert_eq!((found.host.as_str(), found.header.as_str()), ("api.example.org:8443", "X-Key"));
+        assert_eq!((found.host.as_str(), found.name.as_str()), ("api.example.org:8443", "X-Key"));
         for wrong in ["", "api", "api=X-Key", "api=X-Key:not a name"] {
             assert!(header(wrong).is_err(), "{wrong}");
         }

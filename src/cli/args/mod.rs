@@ -25,7 +25,7 @@ pub use client::{
     Trigger, VendorKind, Waiting,
 };
 pub use guest::{Clock, Guest, GuestCaps, GuestGrants, GuestInspect, GuestRun, GuestVerb, Header, Random};
-pub use people::{ApiKey, ApiKeyVerb, NewSecret, Place, Rights, RoleOn, User, UserVerb};
+pub use people::{ApiKey, ApiKeyVerb, MasterKey, MasterKeyVerb, NewSecret, Place, Rights, RoleOn, User, UserVerb};
 pub use server::{Check, Demo, Serve};
 pub use tools::{Audit, AuditVerb, Completions, Man};
 
@@ -67,6 +67,7 @@ pub enum Verb {
     Check(Check),
     User(User),
     ApiKey(ApiKey),
+    MasterKey(MasterKey),
     Audit(Audit),
     Login(Login),
     Stack(Stack),

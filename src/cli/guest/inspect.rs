@@ -19,9 +19,9 @@ pub fn run(args: &GuestInspect) -> Done {
     let facts = inspect(&code)
         .map_err(|why| Failure::refused(format_args!("{} cannot be a guest: {why}", args.file.display())))?;
     if args.shown.json {
-        output::json(&as_json(&facts))?
+        output::json(&as_json(&facts))?;
     } else {
-        output::line(&as_text(&facts))?
+        output::line(&as_text(&facts))?;
     }
     Ok(Outcome::Done)
 }

@@ -85,7 +85,7 @@ fn caps(args: &GuestCaps) -> Caps {
 fn grants(args: &GuestGrants) -> Grants {
     let header = |header: &crate::cli::args::Header| HeaderGrant {
         host: header.host.clone(),
-        header: header.header.clone(),
+        header: header.name.clone(),
         secret: header.secret.clone(),
         plain: false,
     };

@@ -240,10 +240,7 @@ impl Ended {
             fs::create_dir_all(target.parent().unwrap_or(to)).map_err(fault)?;
             fs::copy(self.trial.dir.join(CHAIN).join(file::artifact(NUMBER, n)), target).map_err(fault)?;
         }
-        match &self.patch {
-            Some(patch) => fs::write(to.join("changes.patch"), patch).map_err(fault),
-            None => Ok(()),
-        }
+        self.patch.iter().try_for_each(|patch| fs::write(to.join("changes.patch"), patch).map_err(fault))
     }
 }
 
@@ -276,12 +273,10 @@ impl Follower {
             Err(error) => return Err(Failure::file("read", &self.path, &error)),
         }
         let text = self.decoder.push(&bytes);
-        match &mut self.filter {
-            Some(filter) => output::raw(filter.push(&text).as_bytes()),
-            None => {
-                self.text.push_str(&text);
-                Ok(())
-            }
+        if let Some(filter) = &mut self.filter {
+            return output::raw(filter.push(&text).as_bytes());
         }
+        self.text.push_str(&text);
+        Ok(())
     }
 }
