@@ -33,6 +33,7 @@
 //! | [`workspace`] | the tree that a run works in, open or sealed |
 //! | [`mask`] | the streaming masker: no secret reaches a log |
 //! | [`log`] | log files: written, followed, paged, compressed |
+//! | [`guest`] | what a file of WebAssembly is, and the guests that come with the binary |
 //! | [`egress`] | the one way out: lists, resolution, forward proxy, client |
 //!
 //! | both, and around them | what it owns |
@@ -58,6 +59,7 @@ pub mod crypt;
 pub mod dispatch;
 pub mod domain;
 pub mod egress;
+pub mod guest;
 pub mod http;
 pub mod live;
 pub mod log;

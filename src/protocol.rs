@@ -14,6 +14,7 @@
 //! | `<NN>-<phase>.log`, `.idx` | the masked log of phase number `NN` |
 //! | `<NN>.result` | [`PhaseResult`], encrypted under the chain's key |
 //! | `<NN>-<n>.state` | the n-th state written in phase `NN`, encrypted under the chain's key |
+//! | `<NN>-<n>.artifact` | the n-th artifact of phase `NN`, from 1, as [`Produced::artifacts`] lists them |
 //! | `runner.err` | what the runner itself had to complain about |
 //!
 //! The runner closes the pipe's reading end as soon as it listens on `control.sock` (or is gone): a
@@ -27,6 +28,13 @@
 //!
 //! Every message carries [`VERSION`]; a server reads those of the previous release, too.
 
+mod guest;
+
+pub use guest::{
+    Artifact, Caps, Denial, DenialKind, Grants, GuestClock, GuestCode, GuestInput, GuestPhase, GuestRandom,
+    HeaderGrant, HostUse, Input, PatchSummary, Receipt, WorkspaceGrant, guest_path,
+};
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -36,7 +44,7 @@ use crate::{
     domain::{
         Changes, CommitSha, Delta, Digest, EnvName, Kind, Phase, RelativePath, RunId, Slug, StackId, State, Timestamp,
         Verdict,
-        network::{Denial, Reached},
+        network::{Denial as NetworkDenial, Reached},
         stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
 };
@@ -72,6 +80,10 @@ pub mod file {
 
     pub fn state(number: u32, n: u32) -> String {
         format!("{number:02}-{n}.state")
+    }
+
+    pub fn artifact(number: u32, n: usize) -> String {
+        format!("{number:02}-{n}.artifact")
     }
 }
 
@@ -165,6 +177,7 @@ pub struct RunFacts {
 /// One step of a chain.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "a chain has a handful of steps")]
 pub enum Step {
     /// Phase `preparing`: the workspace is made fresh.
     Prepare(Prepare),
@@ -172,6 +185,8 @@ pub enum Step {
     Open(Open),
     /// A phase that runs commands in the workspace.
     Shell(Shell),
+    /// A phase that runs a WASI guest.
+    Guest(GuestPhase),
     /// Phase `sealing`: nothing but sealing the workspace that an earlier chain kept.
     Seal(Seal),
 }
@@ -182,6 +197,7 @@ impl Step {
             Self::Prepare(_) => Phase::Preparing,
             Self::Open(_) => Phase::PreparingApply,
             Self::Shell(shell) => shell.phase,
+            Self::Guest(guest) => guest.phase,
             Self::Seal(_) => Phase::Sealing,
         }
     }
@@ -307,6 +323,9 @@ pub struct ChainSecrets {
     pub git: Option<GitCredential>,
     /// The managed state that the chain begins with.
     pub state: Option<ManagedState>,
+    /// Authenticates compiled guests (32 bytes); for chains with guests.
+    #[serde(default, with = "base64_optional")]
+    pub guest_key: Option<Secret<Vec<u8>>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -429,6 +448,14 @@ pub struct Produced {
     /// A line of the log that says what went wrong, masked, for people in a hurry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_line: Option<String>,
+    /// What a guest was given and used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Box<Receipt>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
+    /// What a guest changed in its workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch: Option<PatchSummary>,
     /// Things worth knowing that did not end the phase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -437,7 +464,7 @@ pub struct Produced {
     pub hosts: Vec<Reached>,
     /// What it tried and was refused, where the runner could see it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub denials: Vec<Denial>,
+    pub denials: Vec<NetworkDenial>,
 }
 
 /// What came out of a planning phase.
@@ -474,6 +501,9 @@ pub struct PhaseResult {
     pub plan_json: Option<Secret<String>>,
     /// Masks added by `::add-mask`.
     pub masks: Vec<Secret<String>>,
+    /// What a guest changed in its workspace, as a unified diff.
+    #[serde(default)]
+    pub patch: Option<Secret<String>>,
 }
 
 /// Associated data of `<NN>.result`.
@@ -550,6 +580,25 @@ mod base64_bytes {
         let text = Zeroizing::new(String::deserialize(deserializer)?);
         // The decoder's own error would show a part of the secret.
         STANDARD.decode(text.as_bytes()).map(Secret::new).map_err(|_| D::Error::custom("bytes are not base64"))
+    }
+}
+
+/// The same for bytes that may be missing.
+mod base64_optional {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::crypt::Secret;
+
+    #[derive(Serialize, Deserialize)]
+    struct Wrapped(#[serde(with = "super::base64_bytes")] Secret<Vec<u8>>);
+
+    #[allow(clippy::ref_option, reason = "serde calls it so")]
+    pub(super) fn serialize<S: Serializer>(bytes: &Option<Secret<Vec<u8>>>, serializer: S) -> Result<S::Ok, S::Error> {
+        bytes.clone().map(Wrapped).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<Vec<u8>>>, D::Error> {
+        Ok(Option::<Wrapped>::deserialize(deserializer)?.map(|Wrapped(bytes)| bytes))
     }
 }
 

@@ -304,6 +304,7 @@ impl Reading<'_> {
             masks,
             git: self.git_credential()?,
             state: (state != StateAccess::None).then(|| self.managed_state()).transpose()?,
+            guest_key: None,
         })
     }
 

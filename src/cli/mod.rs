@@ -5,6 +5,7 @@
 //! | `serve`, `demo`, `check` | the server, with what the host offers (`host`) |
 //! | `user`, `key`, `master_key`, `audit` | through the server, or on a data directory (`offline`) |
 //! | `client` | `login`, `stack`, `run`, `task`; `stop` without a server |
+//! | `guest` | guests at hand, without a server |
 //! | `tools` | completions, manual pages |
 //!
 //! Exit codes: 0 finished or done, 1 failed, 2 needs confirmation, 3 refused, 4 not found, 5 no
@@ -17,6 +18,7 @@ mod clean;
 mod client;
 mod demo;
 mod failure;
+mod guest;
 mod host;
 mod key;
 mod master_key;
@@ -100,6 +102,7 @@ fn carry_out(verb: &Verb) -> Done {
         Verb::Stack(args) => client::stack(args),
         Verb::Run(args) => client::run(args),
         Verb::Task(args) => client::task(args),
+        Verb::Guest(args) => guest::verb(args),
         Verb::Completions(args) => tools::completions(args),
         Verb::Man(args) => tools::man(args),
     }

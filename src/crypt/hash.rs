@@ -52,6 +52,29 @@ impl std::io::Write for Hasher {
     }
 }
 
+/// HMAC-SHA256 of what comes in pieces.
+pub struct Tagger(hmac::Context);
+
+impl Tagger {
+    pub fn new(key: &Key) -> Self {
+        Self(hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key.expose())))
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn tag(self) -> [u8; 32] {
+        self.0.sign().as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
+    }
+}
+
+impl fmt::Debug for Tagger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tagger(…)")
+    }
+}
+
 /// SHA-256.
 pub fn digest(bytes: &[u8]) -> Digest {
     let mut hasher = Hasher::new();

@@ -173,6 +173,38 @@ pub const SLOTS_MIN: usize = 2;
 /// Slots at most.
 pub const SLOTS_MAX: usize = 512;
 
+// ── Guests ──────────────────────────────────────────────────────────────────────────────────
+/// Fuel of a guest.
+pub const GUEST_FUEL: u64 = 10_000_000_000;
+/// Fuel of a guest that interprets scripts.
+pub const INTERPRETER_FUEL: u64 = 500_000_000_000;
+/// Bytes of a guest's linear memories.
+pub const GUEST_MEMORY_BYTES: u64 = 256 * MIB;
+/// Wall time of a guest that no declaration gives another.
+pub const GUEST_WALL: Duration = Duration::from_mins(5);
+/// Bytes that a guest may print.
+pub const GUEST_OUTPUT_BYTES: u64 = 16 * MIB;
+/// Bytes of files that a guest may write.
+pub const GUEST_FILES_BYTES: u64 = 256 * MIB;
+/// Files that a guest may write.
+pub const GUEST_FILES: u64 = 10_000;
+/// Bytes of a guest's code.
+pub const GUEST_CODE_BYTES: u64 = 128 * MIB;
+/// Bytes of a guest's standard input that is a text.
+pub const GUEST_INPUT_BYTES: usize = MIB as usize;
+/// Time for compiling a guest.
+pub const COMPILE_WALL: Duration = Duration::from_mins(1);
+/// Memory for compiling a guest.
+pub const COMPILE_MEMORY_BYTES: u64 = 2 * GIB;
+/// Different refusals that a receipt lists.
+pub const DENIALS: usize = 100;
+/// Characters of one of them.
+pub const DENIAL_CHARS: usize = 300;
+/// Bytes of a patch's text; what does not fit is listed.
+pub const PATCH_BYTES: usize = 8 * MIB as usize;
+/// Bytes of a file that a patch shows line by line.
+pub const PATCH_FILE_BYTES: u64 = MIB;
+
 // ── Logs ────────────────────────────────────────────────────────────────────────────────────
 /// Bytes of a line before it is split for display.
 pub const LOG_LINE_BYTES: usize = 64 * KIB as usize;

@@ -19,7 +19,7 @@ use crate::{domain::Verdict, log::Stream, vendor::REPORT_BYTES};
 use super::{
     asked::Asked,
     fault::Fault,
-    native::{JailEnd, RunningJail, StopSignal, Usage},
+    native::{JailEnd, RoomView, RunningJail, StopSignal, Usage},
     phase_log::PhaseLog,
     size::Measure,
     watch::{Order, Terms, Watch, Why},
@@ -97,6 +97,8 @@ pub struct Attended {
     pub why: Option<Why>,
     pub usage: Usage,
     pub report: Vec<u8>,
+    /// What a guest wrote; nobody writes to it any more.
+    pub room: Option<RoomView>,
 }
 
 /// Stays until every process of the jail is dead and all its output is written.
@@ -274,8 +276,9 @@ impl Attending<'_> {
         self.note_denials();
         self.size.measure = None;
         while !self.measure(Instant::now(), SIZE_STEP)? {}
+        let room = self.jail.take_room();
         let JailEnd { verdict, usage } = self.jail.wait();
-        Ok(Attended { ended: verdict, why: self.watch.why(), usage, report: self.report })
+        Ok(Attended { ended: verdict, why: self.watch.why(), usage, report: self.report, room })
     }
 }
 

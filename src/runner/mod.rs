@@ -27,6 +27,7 @@ mod start;
 mod state;
 mod talk;
 mod tree;
+mod wasi;
 mod watch;
 mod way_out;
 
@@ -77,7 +78,7 @@ fn run() -> Result<(), Fault> {
     let jail = handed.jail_spec()?;
     let dir = Arc::new(ChainDir::open(&jail.dir)?);
     handed.check_lock(&dir)?;
-    let prepared = Jailer::start(&jail).map_err(Fault::of).and_then(|jailer| {
+    let prepared = Jailer::with_engine(&jail, wasi::engine).map_err(Fault::of).and_then(|jailer| {
         hide_memory()?;
         Ok((jailer, handed.chain_spec()?))
     });

@@ -28,7 +28,7 @@ use super::{
     asked::Asked,
     fault::Fault,
     state::{States, http},
-    way_out,
+    way_out::{self, Door},
 };
 
 /// Time that listeners get for taking the last bell.
@@ -46,7 +46,7 @@ pub struct Talk {
 enum Order {
     ServeState(TcpListener),
     CloseState,
-    ServeProxy(TcpListener, Arc<Proxy>),
+    ServeProxy(Door, Arc<Proxy>),
     /// Answered when nothing goes out any more.
     CloseProxy(SyncSender<()>),
 }
@@ -87,8 +87,8 @@ impl Talk {
     }
 
     /// Serves the jail's way out from now on.
-    pub fn serve_proxy(&self, listener: TcpListener, proxy: Arc<Proxy>) {
-        let _ = self.orders.blocking_send(Order::ServeProxy(listener, proxy));
+    pub fn serve_proxy(&self, door: Door, proxy: Arc<Proxy>) {
+        let _ = self.orders.blocking_send(Order::ServeProxy(door, proxy));
     }
 
     /// Ends it, with every connection; when this returns, nothing of the phase is under way any more.
@@ -173,7 +173,7 @@ impl Served {
                 self.state = states.map(|states| task(http::serve(listener, Arc::clone(states))));
             }
             Order::CloseState => self.state = None,
-            Order::ServeProxy(listener, proxy) => self.proxy = Some(task(way_out::serve(listener, proxy))),
+            Order::ServeProxy(door, proxy) => self.proxy = Some(task(way_out::serve(door, proxy))),
             Order::CloseProxy(done) => {
                 if let Some(proxy) = self.proxy.take() {
                     proxy.abort();

@@ -110,6 +110,16 @@ impl Tree {
         }
     }
 
+    /// Opens a regular file of the workspace; none when there is none of that name.
+    pub fn workspace_file(&self, path: &RelativePath) -> Result<Option<File>, Fault> {
+        regular(&self.workspace, Path::new(path.as_str()), ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// Whom the phases run as, when that is not this process's user.
+    pub const fn owner(&self) -> Option<u32> {
+        self.owner
+    }
+
     /// Puts a file into the workspace, in place of what is there, through no link.
     pub fn place(&self, path: &RelativePath, content: &[u8]) -> Result<(), Fault> {
         let (parents, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));

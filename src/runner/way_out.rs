@@ -5,19 +5,22 @@
 
 use std::{
     net::TcpListener,
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use futures_util::future::Either;
 
 use crate::{
     domain::{
         Clock,
         network::{AllowList, Portless},
     },
-    egress::{Ledger, Policy, Proxy, Role, SystemResolver},
+    egress::{BoundHeader, Gateway, Ledger, Policy, Proxy, Role, SystemResolver, Trust},
     protocol::{Environment, Produced},
 };
 
-use super::{asked::Asked, fault::Fault};
+use super::{asked::Asked, fault::Fault, wasi::line};
 
 /// The proxy's port on the jail's loopback.
 pub const PORT: u16 = 8_202;
@@ -32,9 +35,33 @@ pub struct WayOut {
     told: Arc<Mutex<Vec<String>>>,
 }
 
+/// Where the jail knocks.
+#[derive(Debug)]
+pub enum Door {
+    /// On its loopback.
+    Loopback(TcpListener),
+    /// Over an inherited socket: see [`line`].
+    Line(OwnedFd),
+}
+
 impl WayOut {
-    /// `asked` is roused when something was refused.
+    /// For programs. `asked` is roused when something was refused.
     pub fn open(listed: &[String], asked: Arc<Asked>, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        Self::with_role(listed, Role::Forward, asked, clock)
+    }
+
+    /// For guests, whose requests get these headers on their way.
+    pub fn for_guest(
+        listed: &[String],
+        headers: Vec<BoundHeader>,
+        asked: Arc<Asked>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Fault> {
+        let gateway = Gateway { trust: Trust::of_host().map_err(Fault::of)?, headers };
+        Self::with_role(listed, Role::Gateway(gateway), asked, clock)
+    }
+
+    fn with_role(listed: &[String], role: Role, asked: Arc<Asked>, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
         let list = AllowList::parse(listed, Portless::Https)
             .map_err(|error| Fault::Other(format!("the list of hosts cannot be used: {error}")))?;
         let told = Arc::<Mutex<Vec<String>>>::default();
@@ -44,7 +71,7 @@ impl WayOut {
             locked(&lines).push(format!("refused {}: {}", denial.tried, denial.reason));
             asked.rouse();
         });
-        let proxy = Proxy::new(Policy::run(list), Arc::new(SystemResolver), Arc::new(ledger), Role::Forward);
+        let proxy = Proxy::new(Policy::run(list), Arc::new(SystemResolver), Arc::new(ledger), role);
         Ok(Self { proxy: Arc::new(proxy), told })
     }
 
@@ -74,10 +101,16 @@ pub fn environment() -> Environment {
 }
 
 /// Serves until it is aborted, and every connection with it.
-pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
-    let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
-    match listener {
-        Ok(listener) => proxy.serve(listener).await,
+pub async fn serve(door: Door, proxy: Arc<Proxy>) {
+    let served = match door {
+        Door::Loopback(listener) => {
+            let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
+            listener.map(|listener| Either::Left(proxy.serve(listener)))
+        }
+        Door::Line(end) => line::Asked::new(end).map(|asked| Either::Right(proxy.serve(asked))),
+    };
+    match served {
+        Ok(serving) => serving.await,
         Err(error) => super::start::complain(&format_args!("cannot serve the jail's way out: {error}")),
     }
 }

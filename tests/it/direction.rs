@@ -23,7 +23,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("vendor", &["domain", "protocol"]),
     ("source", &["domain", "workspace"]),
     ("image", &["domain", "workspace"]),
-    ("runner", &["domain", "protocol", "crypt", "mask", "log", "workspace", "source", "image", "vendor", "egress"]),
+    ("guest", &["domain", "crypt"]),
+    (
+        "runner",
+        &["domain", "protocol", "crypt", "mask", "log", "workspace", "source", "image", "vendor", "egress", "guest"],
+    ),
     ("auth", &["domain", "store", "crypt", "policy"]),
     (
         "actions",
@@ -51,8 +55,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that only one module may name.
-const ONLY_IN: &[(&str, &[&str])] =
-    &[("redb", &["store"]), ("axum", &["http", "app"]), ("askama", &["http"]), ("wasmtime", &["runner"])];
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("redb", &["store"]),
+    ("axum", &["http", "app"]),
+    ("askama", &["http"]),
+    ("wasmtime", &["runner"]),
+    ("wasmtime_wasi", &["runner"]),
+];
 
 fn source_files(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {

@@ -14,7 +14,7 @@ use airlock::{
         stack::{Limits, NetworkMode},
     },
     protocol::{Bind, JailSpec},
-    runner::native::{JailError, Jailer, PhaseJail, Question, RunningJail, StopSignal, probe},
+    runner::native::{JailError, Jailer, PhaseJail, Program, Question, RunningJail, StopSignal, probe},
 };
 use rustix::{
     io::{FdFlags, fcntl_setfd},
@@ -125,7 +125,7 @@ fn one(jailer: &Jailer, phase: Phase) -> Result<Report, JailError> {
     let ((stdout, stdout_in), (stderr, stderr_in), (report, report_in)) = (pipe(), pipe(), pipe());
     let started = Instant::now();
     let mut jail = jailer.run(PhaseJail {
-        argv: phase.argv,
+        program: Program::Exec(phase.argv),
         environment: phase.environment.into_iter().collect(),
         cwd: phase.cwd,
         network: phase.network,

@@ -5,9 +5,12 @@
 //! what goes wrong outside breaks the chain off. As long as records can be written there is a last
 //! one, and it tells the truth about the workspace.
 
+mod compile;
 mod desk;
+mod guest;
 mod plan;
 mod prepare;
+mod receipt;
 mod seal;
 mod shell;
 
@@ -131,7 +134,7 @@ impl Chain {
 
     /// A chain that neither prepares nor opens goes on with what an earlier one kept.
     fn find_kept_workspace(&mut self) -> Result<(), Fault> {
-        if matches!(self.spec.steps.first(), Some(Step::Shell(_) | Step::Seal(_))) {
+        if matches!(self.spec.steps.first(), Some(Step::Shell(_) | Step::Guest(_) | Step::Seal(_))) {
             self.use_tree(Tree::find(&self.tools.dir, self.jail.user)?)?;
             self.read_carried()?;
         }
@@ -168,6 +171,10 @@ impl Chain {
             Step::Shell(shell) => {
                 self.initialized = true;
                 self.shell(shell, None, desk)
+            }
+            Step::Guest(guest) => {
+                self.initialized = true;
+                self.guest(guest, desk)
             }
             Step::Seal(kept) => {
                 self.verify_plan(kept.plan_digest.as_ref())?;

@@ -21,7 +21,13 @@ use super::{
     desk::Desk,
     shell::{Program, argv},
 };
-use crate::runner::{dir::ChainDir, fault::Fault, native::StopSignal, tree::Tree, watch::Why};
+use crate::runner::{
+    dir::ChainDir,
+    fault::Fault,
+    native::{self, StopSignal},
+    tree::Tree,
+    watch::Why,
+};
 
 /// Where a jail that fetches sees a repository of the host.
 const LOCAL_REPOSITORY: &str = "/run/airlock-source";
@@ -136,7 +142,11 @@ impl Chain {
         };
         let FetchScript { text, arguments, environment } = git::script(&request).map_err(Fault::of)?;
         let program = Program {
-            argv: argv(["sh", "-c", text, "airlock"].into_iter().chain(arguments.iter().map(String::as_str)).collect()),
+            what: native::Program::Exec(argv(
+                ["sh", "-c", text, "airlock"].into_iter().chain(arguments.iter().map(String::as_str)).collect(),
+            )),
+            limits: self.jail.limits.clone(),
+            inherited: Vec::new(),
             environment: base_environment().into_iter().chain(environment).collect(),
             network: if local.is_some() { NetworkMode::None } else { NetworkMode::Host },
             binds: bind_local(wanted.local.as_ref().filter(|_| confined)),

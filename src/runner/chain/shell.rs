@@ -4,7 +4,10 @@ use std::{net::TcpListener, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Dur
 
 use crate::{
     crypt::Secret,
-    domain::{Phase, State, Verdict, limits, stack::NetworkMode},
+    domain::{
+        Phase, State, Verdict, limits,
+        stack::{Limits, NetworkMode},
+    },
     protocol::{Bind, Command, Environment, Shell, StateAccess, inside},
     vendor::{self, Carried, Outcome, Places, StateEndpoint, Surroundings},
 };
@@ -13,10 +16,10 @@ use super::{Chain, desk::Desk, prepare::name_in_run};
 use crate::runner::{
     attend::{Attendance, Attended, Pipes, attend},
     fault::Fault,
-    native::{Mechanism, PhaseJail, StopSignal},
+    native::{self, Mechanism, PhaseJail, StopSignal},
     state::{States, http},
     watch::{Terms, Why},
-    way_out::{self, WayOut},
+    way_out::{self, Door, WayOut},
 };
 
 /// Port of the managed state in a jail that has a network of its own.
@@ -26,7 +29,10 @@ const SHELL: &str = "/bin/sh";
 
 /// A program for the jail, beside what all have in common.
 pub(super) struct Program {
-    pub argv: Vec<String>,
+    pub what: native::Program,
+    pub limits: Limits,
+    /// Beside the report, which comes first.
+    pub inherited: Vec<OwnedFd>,
     pub environment: Environment,
     pub network: NetworkMode,
     pub binds: Vec<Bind>,
@@ -37,24 +43,28 @@ pub(super) struct Program {
     pub silence: Option<Duration>,
 }
 
-/// Something that the runner answers on a port of the jail's loopback.
+/// Something that the runner answers inside a jail.
 pub(super) enum Service {
     State,
     WayOut(WayOut),
+    /// A guest's way out, with the runner's end of its line.
+    Gateway(WayOut, OwnedFd),
 }
 
 impl Service {
-    const fn port(&self) -> u16 {
+    /// On the jail's loopback.
+    const fn port(&self) -> Option<u16> {
         match self {
-            Self::State => STATE_PORT,
-            Self::WayOut(_) => way_out::PORT,
+            Self::State => Some(STATE_PORT),
+            Self::WayOut(_) => Some(way_out::PORT),
+            Self::Gateway(..) => None,
         }
     }
 
     const fn way_out(&self) -> Option<&WayOut> {
         match self {
             Self::State => None,
-            Self::WayOut(way_out) => Some(way_out),
+            Self::WayOut(way_out) | Self::Gateway(way_out, _) => Some(way_out),
         }
     }
 }
@@ -114,25 +124,20 @@ impl Chain {
             .tools
             .jailer
             .run(PhaseJail {
-                argv: program.argv,
+                program: program.what,
                 environment: program.environment,
                 cwd: PathBuf::from(&self.places.workspace),
                 // Without a jail there is no other network; the stack's page says so in red.
                 network: if self.confined() { program.network } else { NetworkMode::Host },
                 binds: program.binds,
-                limits: self.jail.limits.clone(),
-                listen: program.serves.iter().map(Service::port).collect(),
+                limits: program.limits,
+                listen: program.serves.iter().filter_map(Service::port).collect(),
                 stdout: ends.stdout,
                 stderr: ends.stderr,
-                inherited: vec![ends.report],
+                inherited: std::iter::once(ends.report).chain(program.inherited).collect(),
             })
             .map_err(Fault::of)?;
-        for (service, listener) in program.serves.iter().zip(jail.take_listeners()) {
-            match service {
-                Service::State => self.tools.talk.serve_state(listener),
-                Service::WayOut(way_out) => self.tools.talk.serve_proxy(listener, way_out.proxy()),
-            }
-        }
+        self.serve(&program.serves, jail.take_listeners())?;
         let way_out = program.serves.iter().find_map(Service::way_out);
         let attendance = Attendance {
             log: &mut desk.log,
@@ -159,6 +164,27 @@ impl Chain {
         desk.produced.cpu_ms = attended.usage.cpu_ms;
         desk.produced.limited_by = Some(attended.usage.limited_by.to_string());
         Ok(attended)
+    }
+
+    fn serve(&self, services: &[Service], listeners: Vec<TcpListener>) -> Result<(), Fault> {
+        let mut listeners = listeners.into_iter();
+        for service in services {
+            let (talk, listener) = (&self.tools.talk, service.port().and_then(|_| listeners.next()));
+            match (service, listener) {
+                (Service::State, Some(listener)) => talk.serve_state(listener),
+                (Service::WayOut(way_out), Some(listener)) => {
+                    talk.serve_proxy(Door::Loopback(listener), way_out.proxy());
+                }
+                (Service::Gateway(way_out, end), None) => {
+                    let end = end.try_clone().map_err(Fault::io("serve the guest's way out"))?;
+                    talk.serve_proxy(Door::Line(end), way_out.proxy());
+                }
+                (Service::State | Service::WayOut(_), None) | (Service::Gateway(..), Some(_)) => {
+                    return Err(Fault::Missing("listener that the jail was asked for"));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn measured_tree(&self) -> Result<OwnedFd, Fault> {
@@ -199,7 +225,9 @@ impl Chain {
         }
         let silence = self.jail.limits.silence_seconds;
         Program {
-            argv: argv(script.argv()),
+            what: native::Program::Exec(argv(script.argv())),
+            limits: self.jail.limits.clone(),
+            inherited: Vec::new(),
             environment,
             network: facts.network.clone(),
             binds: if self.confined() { shell.binds.clone() } else { Vec::new() },

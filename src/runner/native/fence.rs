@@ -16,12 +16,12 @@ use crate::protocol::{Bind, inside};
 /// Newest interface whose rights are asked for; an older kernel gives what it has.
 const NEWEST: ABI = ABI::V6;
 
-/// Where a jail may write, beside its writable grants.
-const WRITABLE: [&str; 5] = [inside::WORKSPACE, inside::RUN, "/tmp", "/dev", "/proc"];
+/// Where a phase may write, beside its writable grants.
+pub(super) const WRITABLE: &[&str] = &[inside::WORKSPACE, inside::RUN, "/tmp", "/dev", "/proc"];
 
 /// Fences the calling process in. It already lives in the jail's root. Nothing depends on this fence,
 /// so that a caller may go on after an error.
-pub(super) fn close(binds: &[Bind]) -> Result<(), RulesetError> {
+pub(super) fn close(binds: &[Bind], writable: &[&str]) -> Result<(), RulesetError> {
     let all = AccessFs::from_all(NEWEST);
     let granted = binds.iter().filter(|bind| bind.writable).map(|bind| bind.inside.as_path());
     let mut rules = Ruleset::default()
@@ -30,7 +30,7 @@ pub(super) fn close(binds: &[Bind]) -> Result<(), RulesetError> {
         .scope(Scope::from_all(NEWEST))?
         .create()?;
     rules = allow(rules, Path::new("/"), AccessFs::from_read(NEWEST))?;
-    for path in WRITABLE.iter().map(Path::new).chain(granted) {
+    for path in writable.iter().map(Path::new).chain(granted) {
         rules = allow(rules, path, all)?;
     }
     rules.restrict_self().map(drop)

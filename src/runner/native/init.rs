@@ -19,10 +19,11 @@ use rustix::{
 };
 
 use super::{
-    fence,
+    Program, fence,
     mounts::Owner,
     privileges,
     program::{self, Standard},
+    room::{self, Shown},
     root, supervise, sys,
     wire::{self, Doing, Failure, InitReply, InitRequest},
     zygote::Maker,
@@ -53,16 +54,17 @@ fn live(maker: &Maker, socket: &UnixStream) -> Result<Option<InitReply>, Failure
     };
     let standard = Standard::new(descriptors)?;
     let score = oom_score()?;
-    let listeners = if confined { confine(maker, &request, &standard)? } else { unconfined(&request)? };
-    let attached: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
-    let ready = wire::send(socket, &InitReply::Ready, &attached);
+    let (listeners, shown) =
+        if confined { confine(maker, &request, &standard)? } else { (unconfined(&request)?, Shown::default()) };
+    let attached: Vec<_> = listeners.iter().map(AsFd::as_fd).chain(shown.directories.iter().map(AsFd::as_fd)).collect();
+    let ready = wire::send(socket, &InitReply::Ready { room_files: shown.files }, &attached);
     ready.doing("say that the jail is ready")?;
     // The jail must not accept what is meant for the runner.
-    drop(listeners);
+    drop((listeners, shown));
 
     let children = sys::child_events().doing("listen for the end of processes")?;
     let user = if confined { None } else { maker.spec.user.map(single) };
-    let program = program::start(request, standard, socket, user)?;
+    let program = program::start(request, standard, socket, user, maker.engine)?;
     // Init itself is worth keeping a little longer than what runs in the jail: it tells how it ended.
     // Only a wish.
     let _ = privileges::oom_score(&score, 0);
@@ -70,15 +72,16 @@ fn live(maker: &Maker, socket: &UnixStream) -> Result<Option<InitReply>, Failure
 }
 
 /// Builds the jail around the calling process.
-fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<Vec<TcpListener>, Failure> {
+fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<(Vec<TcpListener>, Shown), Failure> {
     let spec = &maker.spec;
     let user = spec.user.map(single);
 
     // An ordinary user's jail begins in a user namespace, in which init is root over the namespaces
     // that were cloned with it and over nothing else. Its one id is the server's own. (The terminals
     // of the jail need an id 0 to belong to; the programs get another one below.)
+    let process = privileges::own_process()?;
     if user.is_none() {
-        privileges::map_ids(0, maker.server)?;
+        privileges::map_ids(&process, 0, maker.server)?;
     }
 
     // Into the cgroups before anything is used or forked. `tasks`, not `cgroup.procs`: moving the one
@@ -96,22 +99,29 @@ fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<
     let listeners = listen(request)?;
 
     // The root. From here on no path leads to the host's files but those that were granted.
-    root::enter(&root::Plan {
+    let plan = root::Plan {
         root: &spec.root,
         dir: &spec.dir,
         binds: &request.binds,
         private_network: request.private_network,
+        user_namespace: user.is_none(),
         memory_bytes: request.limits.memory_bytes,
         owner: user.unwrap_or(Owner { uid: 0, gid: 0 }),
         uid_inside: user.map_or(privileges::MAPPED_UID, |user| user.uid),
-    })?;
+    };
+    let shown = match &request.program {
+        Program::Exec(_) => root::enter(&plan).map(|()| Shown::default())?,
+        Program::Engine { room, .. } => room::enter(&plan, room)?,
+    };
 
     // A second user namespace, in which the one id is an ordinary one. The mounts belong to the first:
     // even root of this one could not undo them.
     if user.is_none() {
         sys::unshare(libc::CLONE_NEWUSER).doing("enter the inner user namespace")?;
-        privileges::map_ids(privileges::MAPPED_UID, Owner { uid: 0, gid: 0 })?;
+        privileges::map_ids(&process, privileges::MAPPED_UID, Owner { uid: 0, gid: 0 })?;
     }
+    // It is a way to the host's files.
+    drop(process);
 
     // Limits per process, while they may still be set whatever the host's are. After the user
     // namespace, so that only the jail's processes are counted.
@@ -135,7 +145,7 @@ fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<
     privileges::no_new_privileges()?;
 
     // The second fence around files. Best effort: the first one stands, see the root.
-    let _ = fence::close(&request.binds);
+    let _ = fence::close(&request.binds, &room::writable(&request.program));
 
     // Changing the user has cleared this. If the runner died in between, its socket is closed, and
     // that ends init as well.
@@ -147,7 +157,7 @@ fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<
 
     // Last, since it forbids most of the above. Only forking, plumbing and exec are still to come.
     sys::install_filter(&maker.filter).doing("install the system-call filter")?;
-    Ok(listeners)
+    Ok((listeners, shown))
 }
 
 /// No jail: only the limits, and a keeper that finds every process again.

@@ -22,7 +22,7 @@ use rustix::{
 };
 
 use super::{
-    JailError, Mechanism, RunningJail,
+    Engine, JailError, Mechanism, Program, RunningJail,
     cgroup::{Base, Group},
     privileges,
     running::Starting,
@@ -52,8 +52,7 @@ pub struct Jailer {
 
 /// What one phase runs, and with what.
 pub struct PhaseJail {
-    /// The program and its arguments. The program is an absolute path inside, usually `/bin/sh`.
-    pub argv: Vec<String>,
+    pub program: Program,
     /// The whole environment; nothing is inherited.
     pub environment: Environment,
     /// Where it starts; a path inside (unconfined: a path of the host).
@@ -83,12 +82,17 @@ impl Jailer {
     /// Forks the zygote. To be called while the process has one thread, before it has read a secret,
     /// and from the thread that lives as long as the process: all jails die with it.
     pub fn start(spec: &JailSpec) -> Result<Self, JailError> {
+        Self::with_engine(spec, no_engine)
+    }
+
+    /// The same, with a part of this program that jails can hold: [`Program::Engine`].
+    pub fn with_engine(spec: &JailSpec, engine: Engine) -> Result<Self, JailError> {
         check_user(spec)?;
         one_thread()?;
         let (ours, theirs) = UnixStream::pair().doing("make the zygote's socket").map_err(refused)?;
         let runner = rustix::process::getpid();
         match sys::fork().doing("fork the zygote").map_err(refused)? {
-            Fork::Child => zygote::become_zygote(spec.clone(), runner, theirs),
+            Fork::Child => zygote::become_zygote(spec.clone(), runner, theirs, engine),
             Fork::Parent(pid) => Ok(Self {
                 pid: Pid::from_raw(pid).ok_or(JailError::ZygoteGone)?,
                 spec: spec.clone(),
@@ -114,8 +118,9 @@ impl Jailer {
         let (pid, pidfd) = self.clone_init(private_network, &theirs, group.as_ref())?;
         drop(theirs);
 
+        let listeners = phase.listen.len();
         let request = InitRequest {
-            argv: phase.argv,
+            program: phase.program,
             environment: phase.environment.into_iter().collect(),
             cwd: phase.cwd,
             private_network,
@@ -142,8 +147,10 @@ impl Jailer {
         let sent = wire::send(jail.socket(), &request, &passed);
         wait_for_answer(jail.socket().as_fd())?;
         match wire::receive(jail.socket()).doing("hear from init").map_err(refused)? {
-            Some((InitReply::Ready, attached)) => {
-                jail.listen_on(attached);
+            Some((InitReply::Ready { room_files }, attached)) => {
+                let mut attached = attached.into_iter();
+                jail.listen_on(attached.by_ref().take(listeners).collect());
+                jail.show_room(attached, room_files);
                 Ok(jail)
             }
             Some((InitReply::Failed(failure), _)) => Err(refused(failure)),
@@ -156,12 +163,18 @@ impl Jailer {
 
     fn check(&self, phase: &PhaseJail) -> Result<(), JailError> {
         let request = |what: String| Err(JailError::Request { what });
-        match phase.argv.first() {
-            None => return request("a phase without a program".to_owned()),
-            Some(program) if !program.starts_with('/') => {
-                return request(format!("the program `{program}` is not an absolute path"));
+        match &phase.program {
+            Program::Exec(argv) => match argv.first() {
+                None => return request("a phase without a program".to_owned()),
+                Some(program) if !program.starts_with('/') => {
+                    return request(format!("the program `{program}` is not an absolute path"));
+                }
+                Some(_) => {}
+            },
+            Program::Engine { .. } if self.spec.kind == ExecutorKind::Unconfined => {
+                return request("guests run only in a jail: this stack's executor is `unconfined`".to_owned());
             }
-            Some(_) => {}
+            Program::Engine { .. } => {}
         }
         if let Some(bind) = phase.binds.iter().find(|bind| !bind.inside.is_absolute() || !bind.host.is_absolute()) {
             return request(format!("the grant {} is not absolute", bind.inside.display()));
@@ -210,6 +223,11 @@ impl Drop for Jailer {
         let _ = shutdown(&*zygote, Shutdown::Both);
         let _ = waitpid(Some(self.pid), WaitOptions::empty());
     }
+}
+
+/// What a jailer without an engine answers with: as a shell does for a command that is not there.
+fn no_engine(_: super::Inside) -> i32 {
+    127
 }
 
 /// Root needs an unprivileged user for the jail, and nobody else can have one.

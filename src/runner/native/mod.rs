@@ -17,9 +17,10 @@
 //! - The command starts only after the last fence stands; there is no path on which one is skipped
 //!   silently. Only Landlock is best effort, because it is the second fence around files.
 //! - When [`RunningJail::wait`] returns, every process of the jail is dead.
-//! - All `unsafe` code stands in `sys.rs`.
+//! - All `unsafe` code stands in `sys.rs` and, for loading compiled guests, in `code.rs`.
 
 mod cgroup;
+pub(in crate::runner) mod code;
 mod error;
 mod fence;
 mod init;
@@ -29,6 +30,7 @@ mod privileges;
 mod probe;
 mod processes;
 mod program;
+mod room;
 mod root;
 mod running;
 mod seccomp;
@@ -42,4 +44,36 @@ pub use error::JailError;
 pub use fence::landlock_abi;
 pub use jailer::{Jailer, PhaseJail};
 pub use probe::{HostItem, HostReport, HostStatus, Question, probe};
+pub use room::{Room, RoomView, RoomWorkspace, Writable};
 pub use running::{JailEnd, Mechanism, RunningJail, StopSignal, Usage};
+
+use std::os::fd::OwnedFd;
+
+use serde::{Deserialize, Serialize};
+
+/// What a jail holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Program {
+    /// A program and its arguments, in a root of the chain's kind. The program is an absolute path
+    /// inside, usually `/bin/sh`.
+    Exec(Vec<String>),
+    /// The engine, in an empty room: forked, not executed, so that the room needs no file for it.
+    Engine {
+        /// What it is to do, in words of its own. It finds it in memory; nobody sees it in an argv.
+        instructions: String,
+        room: Room,
+    },
+}
+
+/// The part of this program that [`Program::Engine`] stands for. What it returns is its exit code.
+pub type Engine = fn(Inside) -> i32;
+
+/// What the engine finds itself with.
+#[derive(Debug)]
+pub struct Inside {
+    pub instructions: String,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+    /// [`PhaseJail::inherited`], in its order.
+    pub inherited: Vec<OwnedFd>,
+}

@@ -13,8 +13,8 @@ use rustix::{
     fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, fchmod, mkdirat, openat, symlinkat},
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
-        fsmount, fsopen, move_mount, open_tree,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+        fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
     },
 };
 
@@ -29,7 +29,7 @@ pub(super) const WRITABLE: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID.un
 /// For device nodes, one by one.
 pub(super) const DEVICE: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
-/// A file system of its own, not attached yet.
+/// A file system of its own, not attached yet. An option with an empty value is a flag.
 pub(super) fn new_file_system(
     kind: &CStr,
     options: &[(&CStr, &str)],
@@ -38,8 +38,11 @@ pub(super) fn new_file_system(
     let name = kind.to_string_lossy();
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).doing(&format!("open a new {name}"))?;
     for (key, value) in options {
-        fsconfig_set_string(context.as_fd(), *key, *value)
-            .doing(&format!("set {}={value} on a new {name}", key.to_string_lossy()))?;
+        let set = match *value {
+            "" => fsconfig_set_flag(context.as_fd(), *key),
+            value => fsconfig_set_string(context.as_fd(), *key, value),
+        };
+        set.doing(&format!("set {}={value} on a new {name}", key.to_string_lossy()))?;
     }
     fsconfig_create(context.as_fd()).doing(&format!("make a new {name}"))?;
     fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, flags).doing(&format!("mount a new {name}"))

@@ -8,6 +8,7 @@ use std::{
         fd::{AsFd, OwnedFd, RawFd},
         unix::net::UnixStream,
     },
+    path::PathBuf,
 };
 
 use rustix::{
@@ -16,6 +17,7 @@ use rustix::{
 };
 
 use super::{
+    Engine, Inside, Program,
     mounts::Owner,
     privileges,
     sys::{self, Fork},
@@ -76,20 +78,55 @@ pub(super) fn start(
     standard: Standard,
     socket: &UnixStream,
     user: Option<Owner>,
+    engine: Engine,
 ) -> Result<i32, Failure> {
     match sys::fork().doing("fork the program")? {
         // Drops the request and the outputs: the program has its own copies, and the end of file on a
         // pipe must wait for nobody else.
         Fork::Parent(pid) => Ok(pid),
         Fork::Child => {
-            let failure = become_program(request, standard, socket, user);
-            sys::exit_now(failure)
+            let code = match request.program {
+                Program::Exec(argv) => {
+                    let request = Execute { argv, environment: request.environment, cwd: request.cwd };
+                    become_program(request, standard, socket, user)
+                }
+                Program::Engine { instructions, .. } => become_engine(instructions, standard, engine),
+            };
+            sys::exit_now(code)
         }
     }
 }
 
+/// What to replace the process by.
+struct Execute {
+    argv: Vec<String>,
+    environment: Vec<(String, String)>,
+    cwd: PathBuf,
+}
+
+/// Goes on as a part of this very program: its code is in memory already, so that the room needs
+/// to show no file of the host. The exit code.
+fn become_engine(instructions: String, standard: Standard, engine: Engine) -> i32 {
+    const BROKEN: i32 = 126;
+    let prepared = || -> io::Result<Inside> {
+        setsid()?;
+        let inherited = standard.end() - 3;
+        standard.arrange()?;
+        // Whatever init holds, the way to the runner above all, is out of reach from here on.
+        let mut descriptors = sys::own_and_close_others(2 + inherited)?.into_iter();
+        let (Some(stdout), Some(stderr)) = (descriptors.next(), descriptors.next()) else {
+            return Err(io::ErrorKind::InvalidData.into());
+        };
+        sys::reset_signals()?;
+        Ok(Inside { instructions, stdout, stderr, inherited: descriptors.collect() })
+    };
+    // A panic must not come back into init's code.
+    let run = || prepared().map_or(BROKEN, engine);
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(BROKEN)
+}
+
 /// Returns only after telling the runner why the program could not be executed.
-fn become_program(request: InitRequest, standard: Standard, socket: &UnixStream, user: Option<Owner>) -> i32 {
+fn become_program(request: Execute, standard: Standard, socket: &UnixStream, user: Option<Owner>) -> i32 {
     const NOT_EXECUTED: i32 = 127;
     // The way to the runner moves out of the program's numbers, and exec closes it.
     let Ok(socket) = sys::duplicate_from(socket.as_fd(), standard.end()) else { return NOT_EXECUTED };
@@ -99,7 +136,7 @@ fn become_program(request: InitRequest, standard: Standard, socket: &UnixStream,
     NOT_EXECUTED
 }
 
-fn execute(request: InitRequest, standard: Standard, user: Option<Owner>) -> Result<std::convert::Infallible, Failure> {
+fn execute(request: Execute, standard: Standard, user: Option<Owner>) -> Result<std::convert::Infallible, Failure> {
     // A session of its own: no terminal, and a process group that is not init's.
     setsid().doing("start a session")?;
     if let Some(user) = user {

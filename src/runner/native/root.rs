@@ -82,6 +82,8 @@ pub(super) struct Plan<'a> {
     pub dir: &'a Path,
     pub binds: &'a [Bind],
     pub private_network: bool,
+    /// Whether init is root of a user namespace only.
+    pub user_namespace: bool,
     /// What the jail may use at all: a larger /tmp would promise too much.
     pub memory_bytes: u64,
     /// Of what is made for the jail, as the namespace that builds the root counts.
@@ -92,12 +94,7 @@ pub(super) struct Plan<'a> {
 
 /// Builds the root and makes it the calling process's, the host's being gone.
 pub(super) fn enter(plan: &Plan<'_>) -> Result<(), Failure> {
-    // Nothing that is mounted from here on may reach the host, and pivot_root wants it so.
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).doing("make mounts private")?;
-
-    // The scaffold lies on top of "/": paths of the host are still found, because a process's root is
-    // the mount below. Attached first, since older kernels attach nothing to what is not.
-    let scaffold = on_top_of_everything(memory(&bounded(SCAFFOLD_BYTES, SCAFFOLD_FILES, 0o755))?)?;
+    let scaffold = scaffold()?;
     skeleton(&scaffold, plan).doing("make the directories of the jail's root")?;
 
     let root = match plan.root {
@@ -113,6 +110,21 @@ pub(super) fn enter(plan: &Plan<'_>) -> Result<(), Failure> {
     temporary(&root, plan)?;
     granted(&root, plan)?;
 
+    take_place(&root)
+}
+
+/// What every root begins with.
+pub(super) fn scaffold() -> Result<Tree, Failure> {
+    // Nothing that is mounted from here on may reach the host, and pivot_root wants it so.
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).doing("make mounts private")?;
+
+    // The scaffold lies on top of "/": paths of the host are still found, because a process's root is
+    // the mount below. Attached first, since older kernels attach nothing to what is not.
+    on_top_of_everything(memory(&bounded(SCAFFOLD_BYTES, SCAFFOLD_FILES, 0o755))?)
+}
+
+/// Makes a finished root the calling process's, the host's being gone.
+pub(super) fn take_place(root: &Tree) -> Result<(), Failure> {
     // All mount points exist: the root itself needs no more writing. What is mounted on it keeps its
     // own attributes.
     sys::mount_setattr(root.root().as_fd(), READ_ONLY, false).doing("make the root read-only")?;
@@ -240,7 +252,12 @@ fn granted(tree: &Tree, plan: &Plan<'_>) -> Result<(), Failure> {
         let host = own.join(name);
         tree.bind(&host, Path::new(inside), WRITABLE, Links::Refuse).doing(&format!("show {}", host.display()))?;
     }
-    for Bind { host, inside, writable } in plan.binds {
+    grants(tree, plan.binds)
+}
+
+/// What of the host was granted by name.
+pub(super) fn grants(tree: &Tree, binds: &[Bind]) -> Result<(), Failure> {
+    for Bind { host, inside, writable } in binds {
         let attributes = if *writable { WRITABLE } else { READ_ONLY };
         let doing = || format!("show {} as {}", host.display(), inside.display());
         tree.bind(host, inside, attributes, Links::Follow).doing(&doing())?;

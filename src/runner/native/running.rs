@@ -13,6 +13,7 @@ use std::{
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::{
+    RoomView,
     cgroup::{Group, Readings},
     processes,
     sys::{self, Reaped},
@@ -25,6 +26,7 @@ use crate::domain::{Verdict, stack::Limits};
 pub struct RunningJail {
     jail: Starting,
     listeners: Vec<TcpListener>,
+    room: Option<RoomView>,
     /// As polled; where a cgroup counts, that knows better.
     peak_memory_bytes: u64,
     over_memory: bool,
@@ -98,7 +100,8 @@ pub enum StopSignal {
 
 impl RunningJail {
     pub(super) fn new(jail: Starting) -> Self {
-        Self { jail, listeners: Vec::new(), peak_memory_bytes: 0, over_memory: false, reaped: false }
+        let (listeners, room) = (Vec::new(), None);
+        Self { jail, listeners, room, peak_memory_bytes: 0, over_memory: false, reaped: false }
     }
 
     pub(super) fn socket(&self) -> &UnixStream {
@@ -107,6 +110,16 @@ impl RunningJail {
 
     pub(super) fn listen_on(&mut self, listeners: Vec<OwnedFd>) {
         self.listeners = listeners.into_iter().map(TcpListener::from).collect();
+    }
+
+    pub(super) fn show_room(&mut self, mut directories: impl Iterator<Item = OwnedFd>, files: u64) {
+        let (output, upper, workspace) = (directories.next(), directories.next(), directories.next());
+        self.room = output.map(|output| RoomView { output, changes: upper.zip(workspace), files });
+    }
+
+    /// What a writable room shows, once. It outlives the jail.
+    pub fn take_room(&mut self) -> Option<RoomView> {
+        self.room.take()
     }
 
     /// The listeners that [`super::PhaseJail::listen`] asked for, in that order, once.
@@ -239,7 +252,7 @@ fn verdict(told: Option<InitReply>, readings: &Readings, limits: &Limits) -> Ver
         Some(InitReply::Exited(code)) => Verdict::Exited { code },
         Some(InitReply::Signalled(signal)) => Verdict::Signalled { signal },
         // Init was killed, by the runner or by somebody outside, and everything with it.
-        Some(InitReply::Ready) | None => Verdict::Signalled { signal: libc::SIGKILL },
+        Some(InitReply::Ready { .. }) | None => Verdict::Signalled { signal: libc::SIGKILL },
     }
 }
 

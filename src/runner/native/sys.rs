@@ -150,6 +150,19 @@ pub(super) fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     checked(unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, flags) }).map(drop)
 }
 
+/// Takes the descriptors 1 to `count` over and closes all above them.
+///
+/// Only for a forked process that goes on as the engine: it never returns to code that owned one of
+/// the others.
+pub(super) fn own_and_close_others(count: RawFd) -> io::Result<Vec<OwnedFd>> {
+    // SAFETY: the numbers were filled by `duplicate_to` a moment ago and have no other owner; the
+    // owners of what is closed are on the stack of init's code, to which this process never returns.
+    unsafe {
+        checked(libc::syscall(libc::SYS_close_range, count + 1, libc::c_uint::MAX, 0))?;
+        Ok((1..=count).map(|number| OwnedFd::from_raw_fd(number)).collect())
+    }
+}
+
 /// Copies a descriptor to the lowest free number from `least` on, closed by exec.
 pub(super) fn duplicate_from(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: F_DUPFD_CLOEXEC returns a new descriptor that nobody else owns.

@@ -21,6 +21,7 @@ use rustix::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
+use super::Program;
 use crate::{domain::stack::Limits, protocol::Bind};
 
 /// Descriptors that one frame can carry.
@@ -44,7 +45,7 @@ pub(super) enum CloneReply {
 /// To init, with standard output, standard error and the inherited descriptors.
 #[derive(Serialize, Deserialize)]
 pub(super) struct InitRequest {
-    pub argv: Vec<String>,
+    pub program: Program,
     pub environment: Vec<(String, String)>,
     pub cwd: PathBuf,
     pub private_network: bool,
@@ -60,8 +61,10 @@ pub(super) struct InitRequest {
 /// From init.
 #[derive(Serialize, Deserialize)]
 pub(super) enum InitReply {
-    /// The jail is complete; with the listeners.
-    Ready,
+    /// The jail is complete; with the listeners, then with what the room shows the runner.
+    Ready {
+        room_files: u64,
+    },
     /// It is not, or its program cannot be executed.
     Failed(Failure),
     Exited(i32),

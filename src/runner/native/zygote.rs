@@ -17,7 +17,7 @@ use rustix::process::{
 };
 
 use super::{
-    init,
+    Engine, init,
     mounts::Owner,
     privileges, seccomp, sys,
     wire::{self, CloneReply, CloneRequest, Doing, Failure},
@@ -30,10 +30,11 @@ pub(super) struct Maker {
     /// Who the server is. Init cannot ask any more when its user namespace maps nobody yet.
     pub server: Owner,
     pub filter: Vec<libc::sock_filter>,
+    pub engine: Engine,
 }
 
 /// Turns the calling process, just forked from `runner`, into the zygote.
-pub(super) fn become_zygote(spec: JailSpec, runner: Pid, socket: UnixStream) -> ! {
+pub(super) fn become_zygote(spec: JailSpec, runner: Pid, socket: UnixStream, engine: Engine) -> ! {
     if let Err(failure) = prepare(runner) {
         // The answer to the first request. If nobody listens, nobody needs it.
         let _ = wire::send(&socket, &CloneReply::Failed(failure), &[]);
@@ -41,7 +42,7 @@ pub(super) fn become_zygote(spec: JailSpec, runner: Pid, socket: UnixStream) -> 
     }
     // No descriptor of the runner survives here or in anything cloned from here.
     let Ok(socket) = sys::keep_only(socket.into()) else { sys::exit_now(1) };
-    let maker = Maker { spec, server: privileges::own(), filter: seccomp::compile() };
+    let maker = Maker { spec, server: privileges::own(), filter: seccomp::compile(), engine };
     sys::exit_now(serve(&maker, UnixStream::from(socket)))
 }
 

@@ -210,6 +210,7 @@ impl Trial {
                     current: Secret::new(state.clone()),
                     password: Secret::new("state-password".to_owned()),
                 }),
+                guest_key: Some(Secret::new(vec![9; 32])),
             },
         }
     }

@@ -19,7 +19,7 @@ use std::{
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::{JailError, Jailer, PhaseJail, find_cgroups, privileges};
+use super::{JailError, Jailer, PhaseJail, Program, find_cgroups, privileges};
 use crate::{
     domain::{
         Verdict,
@@ -124,7 +124,7 @@ fn trial(data: &Path, user: Option<u32>, cgroup: Option<&Path>, network: Network
     };
     let (output, jailer) = (pipe()?, Jailer::start(&spec)?);
     let jail = jailer.run(PhaseJail {
-        argv: ["/bin/sh", "-c", ": > /workspace/file"].map(str::to_owned).to_vec(),
+        program: Program::Exec(["/bin/sh", "-c", ": > /workspace/file"].map(str::to_owned).to_vec()),
         environment: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
         cwd: inside::WORKSPACE.into(),
         network,

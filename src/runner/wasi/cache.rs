@@ -1,0 +1,182 @@
+//! Compiled guests on disk, authenticated.
+//!
+//! A file is its content and, at its end, a tag under the installation's key over its name and its
+//! content. Loading machine code that somebody else wrote is running it, so that a file without the
+//! right tag counts as none. It is checked on the descriptor that is then loaded, and a file is never
+//! written to again once it has its name.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    crypt::{Key, Tagger, random_bytes, same},
+    domain::{Digest, Timestamp},
+};
+
+const LABEL: &[u8] = b"airlock compiled guest 1";
+const TAG_BYTES: u64 = 32;
+const PIECE: usize = 256 << 10;
+
+/// The directory of compiled guests, and the key that authenticates them.
+#[derive(Debug)]
+pub struct Cache {
+    dir: PathBuf,
+    key: Key,
+}
+
+/// One guest under one set of engine settings.
+#[derive(Clone, Debug)]
+pub struct Name(String);
+
+impl Name {
+    pub fn new(guest: &Digest, fingerprint: &str) -> Self {
+        Self(format!("{}-{fingerprint}", guest.digits()))
+    }
+}
+
+/// What the cache has.
+#[derive(Debug)]
+pub enum Found {
+    Code(File),
+    /// It cannot be compiled, and why.
+    Refused(String),
+    /// Something was there that nobody here wrote, or that was changed since.
+    Tampered,
+    Nothing,
+}
+
+/// A refusal that is remembered.
+#[derive(Serialize, Deserialize)]
+struct Refusal {
+    reason: String,
+    /// Time may bring a better machine; none: never.
+    until: Option<Timestamp>,
+}
+
+/// An empty file that becomes a compiled guest; removed unless it is kept.
+#[derive(Debug)]
+pub struct Draft {
+    path: PathBuf,
+    pub file: File,
+}
+
+impl Cache {
+    /// Opens the directory, made where it is missing.
+    pub fn open(dir: &Path, key: Key) -> io::Result<Self> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        Ok(Self { dir: dir.to_owned(), key })
+    }
+
+    pub fn look(&self, name: &Name, now: Timestamp) -> io::Result<Found> {
+        match self.authentic(&self.code_path(name))? {
+            Authentic::Yes(file, _) => return Ok(Found::Code(file)),
+            Authentic::No => return Ok(Found::Tampered),
+            Authentic::Missing => {}
+        }
+        let Authentic::Yes(file, bytes) = self.authentic(&self.refusal_path(name))? else {
+            return Ok(Found::Nothing);
+        };
+        let mut json = Vec::new();
+        file.take(bytes).read_to_end(&mut json)?;
+        match serde_json::from_slice::<Refusal>(&json) {
+            Ok(Refusal { reason, until }) if until.is_none_or(|until| now < until) => Ok(Found::Refused(reason)),
+            Ok(_) | Err(_) => Ok(Found::Nothing),
+        }
+    }
+
+    /// A new file for a compiler to write to.
+    pub fn draft(&self) -> io::Result<Draft> {
+        let path = self.dir.join(format!(".draft-{}", hex::encode(random_bytes::<16>())));
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        Ok(Draft { path, file })
+    }
+
+    /// Authenticates what a compiler wrote, which nobody writes to any more.
+    pub fn keep(&self, name: &Name, mut draft: Draft) -> io::Result<()> {
+        let to = self.code_path(name);
+        self.finish(&mut draft.file, &to)?;
+        fs::rename(&draft.path, to)
+    }
+
+    /// Remembers that a guest cannot be compiled.
+    pub fn refuse(&self, name: &Name, reason: &str, until: Option<Timestamp>) -> io::Result<()> {
+        let mut draft = self.draft()?;
+        let to = self.refusal_path(name);
+        draft.file.write_all(&serde_json::to_vec(&Refusal { reason: reason.to_owned(), until })?)?;
+        self.finish(&mut draft.file, &to)?;
+        fs::rename(&draft.path, to)
+    }
+
+    fn finish(&self, file: &mut File, named: &Path) -> io::Result<()> {
+        file.rewind()?;
+        let bytes = file.metadata()?.len();
+        let tag = self.tag(file, named, bytes)?;
+        file.write_all(&tag)
+    }
+
+    /// Opens a file and says how many bytes are before its tag, if that is right. Its position is the
+    /// beginning.
+    fn authentic(&self, path: &Path) -> io::Result<Authentic> {
+        let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+        let mut file = match OpenOptions::new().read(true).custom_flags(no_follow).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Authentic::Missing),
+            Err(error) => return Err(error),
+        };
+        let Some(bytes) = file.metadata()?.len().checked_sub(TAG_BYTES) else { return Ok(Authentic::No) };
+        let expected = self.tag(&mut file, path, bytes)?;
+        let mut tag = [0; TAG_BYTES as usize];
+        file.read_exact(&mut tag)?;
+        file.rewind()?;
+        Ok(if same(&tag, &expected) { Authentic::Yes(file, bytes) } else { Authentic::No })
+    }
+
+    fn tag(&self, file: &mut File, named: &Path, bytes: u64) -> io::Result<[u8; 32]> {
+        let mut tagger = Tagger::new(&self.key);
+        let name = named.file_name().unwrap_or_default().as_encoded_bytes();
+        for part in [LABEL, name, &bytes.to_be_bytes()] {
+            tagger.update(&(part.len() as u64).to_be_bytes());
+            tagger.update(part);
+        }
+        let mut piece = vec![0; PIECE];
+        let mut left = file.take(bytes);
+        loop {
+            match left.read(&mut piece)? {
+                0 => return Ok(tagger.tag()),
+                read => tagger.update(&piece[..read]),
+            }
+        }
+    }
+
+    fn code_path(&self, name: &Name) -> PathBuf {
+        self.dir.join(format!("{}.cwasm", name.0))
+    }
+
+    fn refusal_path(&self, name: &Name) -> PathBuf {
+        self.dir.join(format!("{}.refused", name.0))
+    }
+}
+
+enum Authentic {
+    /// With the bytes of its content.
+    Yes(File, u64),
+    No,
+    Missing,
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Under its last name it is there no more.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests;

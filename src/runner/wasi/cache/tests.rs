@@ -1,0 +1,64 @@
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+fn cache(dir: &Path) -> Cache {
+    Cache::open(dir, Key::new([1; 32])).unwrap()
+}
+
+fn name(n: u8) -> Name {
+    Name::new(&Digest::from_bytes([n; 32]), "settings")
+}
+
+fn keep(cache: &Cache, name: &Name, code: &[u8]) {
+    let mut draft = cache.draft().unwrap();
+    draft.file.write_all(code).unwrap();
+    cache.keep(name, draft).unwrap();
+}
+
+#[test]
+fn what_was_kept_is_found_and_nothing_else_lies_around() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    keep(&cache, &name(1), b"machine code");
+    drop(cache.draft().unwrap());
+    let Found::Code(mut file) = cache.look(&name(1), NOW).unwrap() else { panic!("it was kept") };
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).unwrap();
+    assert!(content.starts_with(b"machine code"));
+    assert!(matches!(cache.look(&name(2), NOW).unwrap(), Found::Nothing));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn one_changed_bit_a_shorter_file_another_name_or_another_key_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    keep(&cache, &name(1), b"machine code");
+    let (good, path) = (fs::read(cache.code_path(&name(1))).unwrap(), cache.code_path(&name(1)));
+    let noticed = |name: &Name| matches!(cache.look(name, NOW).unwrap(), Found::Tampered);
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&path, bad).unwrap();
+        assert!(noticed(&name(1)), "bit at {at}");
+    }
+    for len in 0..good.len() {
+        fs::write(&path, &good[..len]).unwrap();
+        assert!(noticed(&name(1)), "{len} bytes");
+    }
+    fs::write(cache.code_path(&name(2)), &good).unwrap();
+    assert!(noticed(&name(2)));
+    fs::write(&path, &good).unwrap();
+    let other = Cache::open(dir.path(), Key::new([2; 32])).unwrap();
+    assert!(matches!(other.look(&name(1), NOW).unwrap(), Found::Tampered));
+}
+
+#[test]
+fn a_refusal_is_remembered_as_long_as_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    cache.refuse(&name(1), "it is a bomb", Some(Timestamp::from_millis(1_000_001))).unwrap();
+    assert!(matches!(cache.look(&name(1), NOW).unwrap(), Found::Refused(reason) if reason == "it is a bomb"));
+    assert!(matches!(cache.look(&name(1), Timestamp::from_millis(1_000_001)).unwrap(), Found::Nothing));
+}
