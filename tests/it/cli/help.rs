@@ -41,6 +41,9 @@ const VERBS: &[&[&str]] = &[
     &["task"],
     &["task", "perform"],
     &["task", "list"],
+    &["guest"],
+    &["guest", "run"],
+    &["guest", "inspect"],
     &["completions"],
     &["man"],
 ];
