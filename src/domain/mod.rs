@@ -6,6 +6,7 @@
 
 pub mod actor;
 pub mod change;
+pub mod guest;
 pub mod id;
 pub mod limits;
 pub mod name;
@@ -13,6 +14,7 @@ pub mod network;
 pub mod phase;
 pub mod refused;
 pub mod run;
+pub mod size;
 pub mod stack;
 pub mod time;
 pub mod verdict;

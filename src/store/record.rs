@@ -17,6 +17,10 @@ use crate::domain::{
     stack::{Lock, StackSettings},
 };
 
+mod guest;
+
+pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
+
 /// The version of all present records.
 const VERSION: u8 = 1;
 
@@ -250,6 +254,12 @@ pub struct Run {
     pub logs_expired: bool,
     /// The uid that its phases run as.
     pub uid: Option<u32>,
+    /// The guest that it runs, as it would be typed; the rest is in its own row.
+    #[serde(default)]
+    pub guest: Option<String>,
+    /// The changes of another run that its source is patched with.
+    #[serde(default)]
+    pub patched: Option<Patched>,
 }
 
 /// What a run has from its first moment on.
@@ -304,6 +314,8 @@ impl Run {
             sealed: None,
             logs_expired: false,
             uid: None,
+            guest: None,
+            patched: None,
         }
     }
 }

@@ -80,6 +80,15 @@ pub const SLOT_RUN: Index<Seq> = TableDefinition::new("SLOT_RUN");
 /// Uids that are leased to runs.
 pub const UID_TO_RUN: Numbers<u32, Seq> = TableDefinition::new("UID_TO_RUN");
 pub const UNACKNOWLEDGED_RUN: Index<Seq> = TableDefinition::new("UNACKNOWLEDGED_RUN");
+/// What each phase that ran a guest left.
+pub const RUN_N_TO_LEFT: Table<(Seq, u32), r::Left> = table("RUN_N_TO_LEFT");
+/// The guests that a run is pinned to.
+pub const RUN_TO_GUESTS: Table<Seq, r::RunGuests> = table("RUN_TO_GUESTS");
+
+// Guests.
+pub const NAME_TO_GUEST: Table<&str, r::Guest> = table("NAME_TO_GUEST");
+/// Guests that are being compiled, and what became of them while somebody waits for the answer.
+pub const IMPORT_TO_DRAFT: Table<Id, r::GuestDraft> = table("IMPORT_TO_DRAFT");
 
 // People and machines.
 pub const USER_ID_TO_USER: Table<Id, r::User> = table("USER_ID_TO_USER");
