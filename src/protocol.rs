@@ -44,6 +44,9 @@ use crate::{
 /// Version of everything in this module.
 pub const VERSION: u32 = 1;
 
+/// The header by which a runner shows at the server's socket which run is its own.
+pub const WORKLOAD_HEADER: &str = "x-airlock-workload";
+
 /// File names inside a chain's directory.
 pub mod file {
     pub const LOCK: &str = "chain.lock";
@@ -141,7 +144,39 @@ pub struct ChainSpec {
     pub ending: Option<Shell>,
     /// Seconds between asking a phase to stop and killing it.
     pub stop_grace_seconds: u64,
+    /// What a declared task is given beside.
+    #[serde(default)]
+    pub demand: Option<Demand>,
     pub secrets: ChainSecrets,
+}
+
+/// What a declared task finds in its jail.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Demand {
+    /// Directories of the workspace that are made where they are missing.
+    pub directories: Vec<RelativePath>,
+    /// Ports of the jail's loopback behind which services are.
+    pub relays: Vec<Relay>,
+    /// `host:port` that the operator vouches for, wherever their names lead.
+    pub vouched: Vec<String>,
+    /// Where tokens of this run come from; none for one that is authorized to nothing.
+    pub workload: Option<Workload>,
+}
+
+/// A way to one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// On the jail's loopback.
+    pub port: u16,
+    /// `host:port`
+    pub to: String,
+}
+
+/// The door of the server for running tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// The server's socket, absolute.
+    pub socket: PathBuf,
 }
 
 /// What phases are told about their run.
@@ -193,6 +228,9 @@ pub struct Prepare {
     pub source: Fetch,
     /// The file system's free bytes below which nothing is prepared.
     pub disk_floor_bytes: u64,
+    /// Files of the source that the server wants to see, as [`PhaseResult::files`].
+    #[serde(default)]
+    pub shows: Vec<RelativePath>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -307,6 +345,9 @@ pub struct ChainSecrets {
     pub git: Option<GitCredential>,
     /// The managed state that the chain begins with.
     pub state: Option<ManagedState>,
+    /// What the runner shows at [`Workload::socket`].
+    #[serde(default)]
+    pub workload: Option<Secret<String>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -474,6 +515,18 @@ pub struct PhaseResult {
     pub plan_json: Option<Secret<String>>,
     /// Masks added by `::add-mask`.
     pub masks: Vec<Secret<String>>,
+    /// What [`Prepare::shows`] asked for, as far as it is there; cut off after
+    /// [`crate::domain::limits::MANIFEST_BYTES`] + 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ShownFile>,
+}
+
+/// A file of the source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownFile {
+    pub path: RelativePath,
+    #[serde(with = "base64_plain")]
+    pub content: Vec<u8>,
 }
 
 /// Associated data of `<NN>.result`.
@@ -550,6 +603,20 @@ mod base64_bytes {
         let text = Zeroizing::new(String::deserialize(deserializer)?);
         // The decoder's own error would show a part of the secret.
         STANDARD.decode(text.as_bytes()).map(Secret::new).map_err(|_| D::Error::custom("bytes are not base64"))
+    }
+}
+
+/// The same for bytes that are no secret.
+mod base64_plain {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

@@ -29,6 +29,7 @@ mod talk;
 mod tree;
 mod watch;
 mod way_out;
+mod workload;
 
 use std::{
     os::{fd::OwnedFd, unix::net::UnixListener},
