@@ -112,6 +112,8 @@ impl App {
 fn setup_of(config: &Config, data: &Path) -> Setup {
     let root = rustix::process::geteuid().is_root();
     Setup {
+        declared_task_cap: config.declared_task_cap.max(1),
+        runtime_images: config.runtime_images.clone(),
         data: data.to_owned(),
         public_url: public_url(config, config.listen),
         slots: config.slots,

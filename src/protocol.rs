@@ -52,6 +52,9 @@ use crate::{
 /// Version of everything in this module.
 pub const VERSION: u32 = 1;
 
+/// The header by which a runner shows at the server's socket which run is its own.
+pub const WORKLOAD_HEADER: &str = "x-airlock-workload";
+
 /// File names inside a chain's directory.
 pub mod file {
     pub const LOCK: &str = "chain.lock";
@@ -153,7 +156,39 @@ pub struct ChainSpec {
     pub ending: Option<Shell>,
     /// Seconds between asking a phase to stop and killing it.
     pub stop_grace_seconds: u64,
+    /// What a declared task is given beside.
+    #[serde(default)]
+    pub demand: Option<Demand>,
     pub secrets: ChainSecrets,
+}
+
+/// What a declared task finds in its jail.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Demand {
+    /// Directories of the workspace that are made where they are missing.
+    pub directories: Vec<RelativePath>,
+    /// Ports of the jail's loopback behind which services are.
+    pub relays: Vec<Relay>,
+    /// `host:port` that the operator vouches for, wherever their names lead.
+    pub vouched: Vec<String>,
+    /// Where tokens of this run come from; none for one that is authorized to nothing.
+    pub workload: Option<Workload>,
+}
+
+/// A way to one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// On the jail's loopback.
+    pub port: u16,
+    /// `host:port`
+    pub to: String,
+}
+
+/// The door of the server for running tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// The server's socket, absolute.
+    pub socket: PathBuf,
 }
 
 /// What phases are told about their run.
@@ -208,6 +243,9 @@ pub struct Prepare {
     pub source: Fetch,
     /// The file system's free bytes below which nothing is prepared.
     pub disk_floor_bytes: u64,
+    /// Files of the source that the server wants to see, as [`PhaseResult::files`].
+    #[serde(default)]
+    pub shows: Vec<RelativePath>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -325,6 +363,9 @@ pub struct ChainSecrets {
     /// Authenticates compiled guests (32 bytes); for chains with guests.
     #[serde(default, with = "base64_optional")]
     pub guest_key: Option<Secret<Vec<u8>>>,
+    /// What the runner shows at [`Workload::socket`].
+    #[serde(default)]
+    pub workload: Option<Secret<String>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -503,6 +544,18 @@ pub struct PhaseResult {
     /// What a guest changed in its workspace, as a unified diff.
     #[serde(default)]
     pub patch: Option<Secret<String>>,
+    /// What [`Prepare::shows`] asked for, as far as it is there; cut off after
+    /// [`crate::domain::limits::MANIFEST_BYTES`] + 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ShownFile>,
+}
+
+/// A file of the source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownFile {
+    pub path: RelativePath,
+    #[serde(with = "base64_plain")]
+    pub content: Vec<u8>,
 }
 
 /// Associated data of `<NN>.result`.
@@ -597,6 +650,20 @@ mod base64_optional {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<Vec<u8>>>, D::Error> {
         Ok(Option::<Wrapped>::deserialize(deserializer)?.map(|Wrapped(bytes)| bytes))
+    }
+}
+
+/// The same for bytes that are no secret.
+mod base64_plain {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

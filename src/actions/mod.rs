@@ -9,6 +9,8 @@
 //! | --- | --- |
 //! | `life` | the one door through which a run changes state; who waits for what; who gets a slot |
 //! | `trigger` | runs, tasks, retry, promote |
+//! | `declared`, `declaration` | runs of declared tasks; what sources declare |
+//! | `service`, `setting` | what declared tasks are connected to, and their own variables |
 //! | `decide` | confirm, discard, replan, stop, cancel, comment, prioritize, acknowledge, force stop |
 //! | `claim` | the finished spec of a chain that is to be started |
 //! | `progress` | what runners report |
@@ -45,6 +47,8 @@ mod chores;
 mod claim;
 mod credential;
 mod decide;
+pub mod declaration;
+mod declared;
 mod environment;
 mod key;
 mod life;
@@ -52,6 +56,8 @@ mod lock;
 mod once;
 mod progress;
 mod rotate;
+mod service;
+mod setting;
 mod sign_in;
 mod source_test;
 mod stack;
@@ -66,11 +72,14 @@ pub use chores::{Chores, LiveChain};
 pub use claim::{ToStart, chain_dir};
 pub use credential::NewCredential;
 pub use decide::Decision;
+pub use declared::NewDemand;
 pub use environment::NewVariable;
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
 pub use progress::Report;
 pub use rotate::Rotated;
+pub use service::NewService;
+pub use setting::NewSetting;
 pub use sign_in::{InvitationFor, SignIn, SignedIn};
 pub use stack::NewStack;
 pub use state::LOCKED;
@@ -91,6 +100,10 @@ pub struct Setup {
     pub data: PathBuf,
     pub public_url: String,
     pub slots: usize,
+    /// Declared tasks that run at once on one stack.
+    pub declared_task_cap: usize,
+    /// Which image one of Upsun's runtimes is.
+    pub runtime_images: BTreeMap<String, String>,
     pub stop_grace: Duration,
     pub local_sources: Vec<PathBuf>,
     pub provider_mirror: Option<PathBuf>,
@@ -107,6 +120,9 @@ pub struct Setup {
     pub upload_versions: u32,
     pub allow_unconfined: bool,
 }
+
+/// The door for running tasks, below the data directory.
+pub const WORKLOAD_SOCKET: &str = "workload.sock";
 
 /// Everything that actions work with. Cheap to clone.
 #[derive(Clone, Debug)]

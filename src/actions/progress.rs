@@ -21,6 +21,7 @@ use crate::{
 use super::{
     Actions, Moment,
     claim::chain_dir,
+    declaration, declared,
     life::{self, Why},
     missing,
     state::{self, StoredState},
@@ -301,12 +302,31 @@ impl Taking<'_> {
             self.run.delta = Some(plan.delta);
             self.run.plan_digest = Some(plan.digest.clone());
         }
-        if let Some((_, result)) = self.beside.results.iter().find(|(of, _)| *of == number) {
+        let result = self.beside.results.iter().find(|(of, _)| *of == number).map(|(_, result)| result);
+        if let Some(result) = result {
             self.take_result(result)?;
         }
         self.tx.put_run(Some(&before), &self.run)?;
+        if phase == Phase::Preparing && verdict.is_success() && self.begins() {
+            declaration::take(self.tx, self.moment, &self.run, result.map_or(&[], |result| &result.files))?;
+        }
         life::ring(self.tx, self.moment, &self.run);
         Ok(())
+    }
+
+    /// Whether this chain is the one that fetched the source.
+    fn begins(&self) -> bool {
+        self.chain.kind != life::word(machine::Chain::GoOn)
+    }
+
+    /// Why a source that was fetched is of no use to the declared task.
+    fn undeclared(&self) -> Result<Option<String>, Error> {
+        if self.chain.kind != life::word(machine::Chain::Prepare) {
+            return Ok(None);
+        }
+        let demand = declared::demand_of(self.tx, &self.run)?;
+        let unread = || "the source was not read".to_owned();
+        Ok(if demand.declared.is_some() { None } else { Some(demand.fault.unwrap_or_else(unread)) })
     }
 
     /// A branch stands for one commit from the first time it was fetched.
@@ -344,6 +364,7 @@ impl Taking<'_> {
     fn ended(mut self, left: WorkspaceLeft, stopped: bool, fault: Option<String>) -> Result<Run, Error> {
         let stack = self.tx.stack(self.run.stack)?.ok_or_else(|| missing("the stack of the run"))?;
         let last = self.chain.last_phase;
+        let fault = if fault.is_none() && !stopped { self.undeclared()? } else { fault };
         let verdict = match &fault {
             Some(fault) => Some(Verdict::Refused { reason: fault.clone() }),
             None => self.chain.last_verdict.clone(),

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-use super::{Actions, Deed, Moment, life, missing, once::Once};
+use super::{Actions, Deed, Moment, NewDemand, declared, life, missing, once::Once};
 
 /// A run that somebody asks for.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct NewTask {
 
 /// What a new run is made of.
 #[derive(Clone, Debug)]
-struct Blank {
+pub(super) struct Blank {
     id: RunId,
     kind: Kind,
     commit: Option<CommitSha>,
@@ -48,6 +48,7 @@ struct Blank {
     triggered_by: Option<ActorName>,
     /// What exactly a retry works on again.
     source: Option<SourceVersion>,
+    demand: Option<NewDemand>,
 }
 
 impl Blank {
@@ -62,7 +63,13 @@ impl Blank {
             retry_of: None,
             triggered_by: None,
             source: None,
+            demand: None,
         }
+    }
+
+    /// A run of a declared task.
+    pub(super) fn of_demand(demand: NewDemand) -> Self {
+        Self { demand: Some(demand), ..Self::new(new_run_id(), Kind::OnDemand) }
     }
 }
 
@@ -107,12 +114,14 @@ impl Actions {
     /// The same again: a new run that links back.
     pub async fn retry(&self, permit: &Permit, run: RunId, once: Option<Once>) -> Result<Run, Error> {
         let old = self.ended_run(run, "retried")?;
+        let demand = declared::again(self, &old)?;
         let blank = Blank {
             message: old.message.clone(),
             command: old.command.clone(),
             skip_initialization: old.skip_initialization,
             retry_of: Some(old.id),
             source: Some(old.source.clone()),
+            demand,
             ..Blank::new(new_run_id(), old.kind)
         };
         self.make_run(permit, "run.retry", old.stack, blank, once).await
@@ -147,7 +156,7 @@ impl Actions {
         Ok(old)
     }
 
-    async fn make_run(
+    pub(super) async fn make_run(
         &self,
         permit: &Permit,
         verb: &'static str,
@@ -169,7 +178,10 @@ impl Actions {
             let mut stack = tx.stack(stack)?.ok_or_else(|| missing("the stack"))?;
             check_stack(&stack, allow_unconfined)?;
             let source = source_of(&stack, &blank)?;
-            let run = fresh(tx, moment, &mut stack, &blank, source)?;
+            let mut run = fresh(tx, moment, &mut stack, &blank, source)?;
+            if let Some(demand) = &blank.demand {
+                declared::remember(tx, moment, &stack, &mut run, demand)?;
+            }
             if let Some(once) = &once {
                 once.remember(tx, &run.id.to_string(), moment.now)?;
             }

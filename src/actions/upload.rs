@@ -11,12 +11,12 @@ use ulid::Ulid;
 
 use crate::{
     auth::Permit,
-    domain::{Digest, Refused, RefusedKind, StackId, limits, stack::Source, verdict},
+    domain::{Digest, Refused, RefusedKind, StackId, limits, run::SourceVersion, stack::Source, verdict},
     source::upload,
     store::{Error, Fault, Find, Rows, record::Upload, tables as t},
 };
 
-use super::{Actions, missing};
+use super::{Actions, declaration, missing};
 
 /// Bytes between two looks at the free space while an upload comes in.
 const LOOK_EVERY: u64 = 64 * limits::MIB;
@@ -129,7 +129,7 @@ impl Actions {
     pub async fn upload(&self, permit: &Permit, id: StackId, scratch: impl Into<Scratch>) -> Result<Upload, Error> {
         let scratch = scratch.into();
         permit.covers(id)?;
-        let info = self.keep_upload(id, &scratch.0).await?;
+        let (info, files) = self.keep_upload(id, &scratch.0).await?;
         let deed = self.on_stack("source.upload", id)?;
         self.change(permit, deed, move |tx, moment| {
             let mut stack = tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
@@ -146,28 +146,37 @@ impl Actions {
             stack.upload = Some(info.digest.clone());
             stack.version += 1;
             tx.put(t::STACK_ID_TO_STACK, id.number(), &stack)?;
+            let source = SourceVersion::Upload { digest: info.digest.clone() };
+            declaration::keep_upload(tx, moment, &stack, source, &files)?;
             let detail = format!("{}, {} bytes, {} entries", info.digest, info.size, info.entries);
             Ok((row, Some(detail)))
         })
         .await
     }
 
-    async fn keep_upload(&self, id: StackId, scratch: &Path) -> Result<upload::UploadInfo, Error> {
+    /// Walks an upload and puts it into its place; gives its configuration files, too.
+    async fn keep_upload(
+        &self,
+        id: StackId,
+        scratch: &Path,
+    ) -> Result<(upload::UploadInfo, Vec<(String, Vec<u8>)>), Error> {
         let stack = self.store.read()?.stack(id)?.ok_or_else(|| missing("the stack"))?;
         check_kind(stack.settings.source.as_ref())?;
         let path = scratch.to_owned();
         let walked = tokio::task::spawn_blocking(move || {
             let file = std::fs::File::open(&path).map_err(|error| Fault::Io(error.to_string()))?;
-            let info = upload::inspect(&file).map_err(|error| Refused::invalid(error.to_string()))?;
+            let wanted: Vec<&str> = declaration::files().collect();
+            let found = upload::inspect_and_read(&file, &wanted, limits::MANIFEST_BYTES + 1);
+            let found = found.map_err(|error| Refused::invalid(error.to_string()))?;
             file.sync_all().map_err(|error| Fault::Io(error.to_string()))?;
-            Ok::<_, Error>(info)
+            Ok::<_, Error>(found)
         });
-        let info = walked.await.map_err(|error| Fault::Panicked(error.to_string()))??;
+        let (info, files) = walked.await.map_err(|error| Fault::Panicked(error.to_string()))??;
         let place = self.upload_path(&info.digest);
         fs::rename(scratch, &place).map_err(|error| fault(&place, &error))?;
         let dir = self.setup.data.join("uploads");
         fs::File::open(&dir).and_then(|dir| dir.sync_all()).map_err(|error| fault(&dir, &error))?;
-        Ok(info)
+        Ok((info, files))
     }
 
     /// Removes uploads that neither a stack's newest versions nor an active run need. Says how many.
@@ -187,7 +196,6 @@ impl Actions {
     }
 
     fn needed_uploads(&self) -> Result<Vec<Digest>, Error> {
-        use crate::domain::run::SourceVersion;
         let view = self.store.read()?;
         let mut needed = Vec::new();
         for stack in view.all(t::STACK_ID_TO_STACK, 0..=u128::MAX)? {

@@ -5,6 +5,7 @@
 //! checked: parse at the door, then trust.
 
 pub mod actor;
+pub mod authorization;
 pub mod change;
 pub mod guest;
 pub mod id;

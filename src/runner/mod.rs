@@ -30,6 +30,7 @@ mod tree;
 mod wasi;
 mod watch;
 mod way_out;
+mod workload;
 
 use std::{
     os::{fd::OwnedFd, unix::net::UnixListener},

@@ -162,6 +162,17 @@ impl Tree {
         File::from(fd).write_all(content).map_err(Fault::io(doing()))
     }
 
+    /// The first bytes of a file of the source; none when there is none. Links are not followed: they
+    /// are no part of what an archive's walk sees either.
+    pub fn beginning(&self, path: &RelativePath, most: u64) -> Result<Option<Vec<u8>>, Fault> {
+        let Some(file) = regular(&self.workspace, Path::new(path.as_str()), ResolveFlags::NO_SYMLINKS)? else {
+            return Ok(None);
+        };
+        let mut content = Vec::new();
+        file.take(most).read_to_end(&mut content).map_err(Fault::io(format!("read `{path}`")))?;
+        Ok(Some(content))
+    }
+
     /// Names and contents of the files of a directory of the workspace that `wanted` names. Links
     /// are followed as far as they stay in the workspace.
     pub fn configuration(

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     domain::{
         Clock,
-        network::{AllowList, Portless},
+        network::{AllowList, Destination, Portless},
     },
     egress::{Ledger, Policy, Proxy, Role, SystemResolver},
     protocol::{Environment, Produced},
@@ -33,10 +33,19 @@ pub struct WayOut {
 }
 
 impl WayOut {
-    /// `asked` is roused when something was refused.
-    pub fn open(listed: &[String], asked: Arc<Asked>, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
-        let list = AllowList::parse(listed, Portless::Https)
-            .map_err(|error| Fault::Other(format!("the list of hosts cannot be used: {error}")))?;
+    /// `asked` is roused when something was refused. Where `vouched` destinations lead is the
+    /// operator's affair.
+    pub fn open(
+        listed: &[String],
+        vouched: &[String],
+        asked: Arc<Asked>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Fault> {
+        let read = |texts: &[String]| {
+            AllowList::parse(texts, Portless::Https)
+                .map_err(|error| Fault::Other(format!("the list of hosts cannot be used: {error}")))
+        };
+        let policy = Policy::run(read(listed)?).vouching(read(vouched)?);
         let told = Arc::<Mutex<Vec<String>>>::default();
         let lines = Arc::clone(&told);
         // The ledger tells each refusal once, and only so many.
@@ -44,7 +53,7 @@ impl WayOut {
             locked(&lines).push(format!("refused {}: {}", denial.tried, denial.reason));
             asked.rouse();
         });
-        let proxy = Proxy::new(Policy::run(list), Arc::new(SystemResolver), Arc::new(ledger), Role::Forward);
+        let proxy = Proxy::new(policy, Arc::new(SystemResolver), Arc::new(ledger), Role::Forward);
         Ok(Self { proxy: Arc::new(proxy), told })
     }
 
@@ -82,6 +91,17 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
     }
 }
 
+/// Connects whoever comes to one service, by the proxy's rules and into its records, until it is
+/// aborted.
+pub async fn relay(listener: TcpListener, proxy: Arc<Proxy>, to: String) {
+    let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
+    match (listener, Destination::parse(&to, None)) {
+        (Ok(listener), Ok(to)) => proxy.serve_tunnels(listener, to).await,
+        (Err(error), _) => super::start::complain(&format_args!("cannot serve a relationship: {error}")),
+        (_, Err(error)) => super::start::complain(&format_args!("cannot serve a relationship: {error}")),
+    }
+}
+
 fn locked(lines: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
     lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -104,7 +124,7 @@ mod tests {
     #[test]
     fn a_list_that_cannot_be_read_opens_nothing() {
         let asked = Arc::new(Asked::new().unwrap());
-        let error = WayOut::open(&["*".to_owned()], asked, Arc::new(crate::runner::WallClock)).unwrap_err();
+        let error = WayOut::open(&["*".to_owned()], &[], asked, Arc::new(crate::runner::WallClock)).unwrap_err();
         assert!(error.to_string().contains("`*` is not a host"), "{error}");
     }
 }

@@ -2,6 +2,7 @@
 //! real server process and its API.
 
 mod crash;
+mod declared;
 mod faults;
 mod gate;
 mod jail;

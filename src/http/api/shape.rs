@@ -203,7 +203,7 @@ impl From<BlockedBy> for BlockedShape {
             BlockedBy::Lock { by } | BlockedBy::State { by } => ("lock", None, Some((&by).into())),
             BlockedBy::Disabled => ("lock", None, Some((&ActorName::system()).into())),
             BlockedBy::Approval => ("approval", None, None),
-            BlockedBy::Slot => ("slot", None, None),
+            BlockedBy::Slot | BlockedBy::Pool { .. } => ("slot", None, None),
             BlockedBy::Upstream { run } => ("upstream", Some(run), None),
             BlockedBy::Disk => ("disk", None, None),
         };
@@ -311,7 +311,7 @@ impl RunShape {
             prioritized: run.prioritized,
             targets: run.targets,
             retry_of: run.retry_of,
-            declared_task: None,
+            declared_task: run.declared_task.as_ref().map(ToString::to_string),
             runtime_config: None,
             warnings: run.warnings,
             policies: [],
@@ -369,6 +369,7 @@ mod tests {
             (BlockedBy::Disabled, "lock"),
             (BlockedBy::Approval, "approval"),
             (BlockedBy::Slot, "slot"),
+            (BlockedBy::Pool { most: 3 }, "slot"),
             (BlockedBy::Upstream { run: RunId::from_number(1) }, "upstream"),
             (BlockedBy::Disk, "disk"),
         ];

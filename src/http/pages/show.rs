@@ -140,7 +140,7 @@ fn blocked_why(blocked: &BlockedBy, slug: &Slug) -> Why {
             Why::linked(text, format!("/stacks/{slug}"))
         }
         BlockedBy::Slot => Why::linked(text, "/queue"),
-        BlockedBy::Approval | BlockedBy::Disk => Why::new(text),
+        BlockedBy::Approval | BlockedBy::Disk | BlockedBy::Pool { .. } => Why::new(text),
     }
 }
 

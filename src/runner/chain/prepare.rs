@@ -4,11 +4,11 @@ use std::{fs::File, path::PathBuf};
 
 use crate::{
     domain::{
-        BranchName, CommitSha, Verdict, limits,
+        BranchName, CommitSha, RelativePath, Verdict, limits,
         stack::{ExecutorKind, NetworkMode},
         verdict::bytes,
     },
-    protocol::{Bind, Environment, Fetch, GitCredential, Prepare, RunFacts, file, inside},
+    protocol::{Bind, Environment, Fetch, GitCredential, Prepare, RunFacts, ShownFile, file, inside},
     source::{
         git::{self, Address, Credential, FetchScript},
         upload,
@@ -75,9 +75,20 @@ impl Chain {
             }
         };
         if verdict.is_success() {
+            self.show_files(&prepare.shows, desk)?;
             self.place_files(desk)?;
         }
         Ok(verdict)
+    }
+
+    /// Hands the server what it asked to see of the source.
+    fn show_files(&self, shows: &[RelativePath], desk: &mut Desk) -> Result<(), Fault> {
+        for path in shows {
+            if let Some(content) = self.tree()?.beginning(path, limits::MANIFEST_BYTES as u64 + 1)? {
+                desk.result.files.push(ShownFile { path: path.clone(), content });
+            }
+        }
+        Ok(())
     }
 
     /// For hooks that run although nothing could be opened.

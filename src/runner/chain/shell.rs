@@ -8,7 +8,7 @@ use crate::{
         Phase, State, Verdict, limits,
         stack::{Limits, NetworkMode},
     },
-    protocol::{Bind, Command, Environment, Shell, StateAccess, inside},
+    protocol::{Bind, Command, Environment, Relay, Shell, StateAccess, Workload, inside},
     vendor::{self, Carried, Outcome, Places, StateEndpoint, Surroundings},
 };
 
@@ -20,6 +20,7 @@ use crate::runner::{
     state::{States, http},
     watch::{Terms, Why},
     way_out::{self, WayOut},
+    workload,
 };
 
 /// Port of the managed state in a jail that has a network of its own.
@@ -47,6 +48,10 @@ pub(super) struct Program {
 pub(super) enum Service {
     State,
     WayOut(WayOut),
+    /// A service behind a port of the jail.
+    Relay(Relay),
+    /// Tokens and the compatible API.
+    Workload(Workload),
 }
 
 impl Service {
@@ -54,13 +59,15 @@ impl Service {
         match self {
             Self::State => STATE_PORT,
             Self::WayOut(_) => way_out::PORT,
+            Self::Relay(relay) => relay.port,
+            Self::Workload(_) => workload::PORT,
         }
     }
 
     const fn way_out(&self) -> Option<&WayOut> {
         match self {
-            Self::State => None,
             Self::WayOut(way_out) => Some(way_out),
+            Self::State | Self::Relay(_) | Self::Workload(_) => None,
         }
     }
 }
@@ -82,6 +89,9 @@ impl Chain {
         if shell.skip {
             desk.log.note("skipped, because the stack's environment says AIRLOCK_SKIP_APPLYING=true");
             return Ok(Verdict::SUCCESS);
+        }
+        for path in self.spec.demand.iter().flat_map(|demand| &demand.directories) {
+            self.tree()?.directories(path.as_str())?;
         }
         let cli_config = self.write_cli_config(shell)?;
         if shell.phase == Phase::Planning {
@@ -133,10 +143,22 @@ impl Chain {
                 inherited: std::iter::once(ends.report).chain(program.inherited).collect(),
             })
             .map_err(Fault::of)?;
+        let proxy = program.serves.iter().find_map(Service::way_out).map(WayOut::proxy);
         for (service, listener) in program.serves.iter().zip(jail.take_listeners()) {
             match service {
                 Service::State => self.tools.talk.serve_state(listener),
                 Service::WayOut(way_out) => self.tools.talk.serve_proxy(listener, way_out.proxy()),
+                Service::Relay(relay) => {
+                    if let Some(proxy) = &proxy {
+                        self.tools.talk.serve_relay(listener, Arc::clone(proxy), relay.to.clone());
+                    }
+                }
+                Service::Workload(workload) => {
+                    if let Some(secret) = &self.spec.secrets.workload {
+                        let door = workload::Door::new(workload.socket.clone(), secret.clone());
+                        self.tools.talk.serve_workload(listener, door);
+                    }
+                }
             }
         }
         let way_out = program.serves.iter().find_map(Service::way_out);
@@ -203,6 +225,8 @@ impl Chain {
             // No other proxy can be reached, so these win over the stack's own.
             environment.extend(way_out::environment());
         }
+        let demand = self.spec.demand.clone().filter(|_| self.has_own_network()).unwrap_or_default();
+        let inside = demand.relays.into_iter().map(Service::Relay).chain(demand.workload.map(Service::Workload));
         let silence = self.jail.limits.silence_seconds;
         Program {
             what: native::Program::Exec(argv(script.argv())),
@@ -211,7 +235,7 @@ impl Chain {
             environment,
             network: facts.network.clone(),
             binds: if self.confined() { shell.binds.clone() } else { Vec::new() },
-            serves: state_inside.into_iter().chain(way_out.map(Service::WayOut)).collect(),
+            serves: state_inside.into_iter().chain(way_out.map(Service::WayOut)).chain(inside).collect(),
             signal: stop_signal(&facts.vendor),
             wall: Duration::from_secs(shell.wall_seconds),
             silence: (silence > 0).then(|| Duration::from_secs(silence)),
@@ -248,7 +272,8 @@ impl Chain {
         match &self.spec.run.network {
             NetworkMode::Allow(listed) if self.confined() => {
                 let (asked, clock) = (Arc::clone(&self.tools.asked), Arc::clone(&self.tools.clock));
-                WayOut::open(listed, asked, clock).map(Some)
+                let vouched = self.spec.demand.as_ref().map_or(&[][..], |demand| &demand.vouched);
+                WayOut::open(listed, vouched, asked, clock).map(Some)
             }
             NetworkMode::Allow(_) | NetworkMode::Host | NetworkMode::None => Ok(None),
         }
