@@ -31,8 +31,8 @@
 mod guest;
 
 pub use guest::{
-    Artifact, Caps, Denial, DenialKind, Grants, GuestClock, GuestCode, GuestInput, GuestPhase, GuestRandom, HostUse,
-    Input, PatchSummary, Receipt, WorkspaceGrant, guest_path,
+    Artifact, Caps, Denial, DenialKind, Grants, GuestClock, GuestCode, GuestCompile, GuestInput, GuestPhase,
+    GuestRandom, HostUse, Input, PatchSummary, Receipt, WorkspaceGrant, guest_path,
 };
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -221,6 +221,8 @@ pub enum Step {
     Shell(Shell),
     /// A phase that runs a WASI guest.
     Guest(GuestPhase),
+    /// Phase `preparing` of no run: a guest is compiled, so that one that cannot be is refused early.
+    Compile(GuestCompile),
     /// Phase `sealing`: nothing but sealing the workspace that an earlier chain kept.
     Seal(Seal),
 }
@@ -232,6 +234,7 @@ impl Step {
             Self::Open(_) => Phase::PreparingApply,
             Self::Shell(shell) => shell.phase,
             Self::Guest(guest) => guest.phase,
+            Self::Compile(_) => Phase::Preparing,
             Self::Seal(_) => Phase::Sealing,
         }
     }

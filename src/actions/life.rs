@@ -466,7 +466,7 @@ enum User {
 
 /// The lowest uid that no run has.
 fn free_user(tx: &Tx<'_>, moment: &Moment) -> Result<User, Fault> {
-    let Some((first, last)) = moment.setup.uids else { return Ok(User::Own) };
+    let Some((first, last)) = moment.setup.run_uids() else { return Ok(User::Own) };
     let mut next = first;
     tx.walk_numbers(t::UID_TO_RUN, first..=last, Order::Up, |uid, _| {
         if uid == next {

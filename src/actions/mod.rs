@@ -16,6 +16,7 @@
 //! | `progress` | what runners report |
 //! | `chores` | what must be done outside the store |
 //! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
+//! | `guest` | guests: imported, removed, pinned to runs; what they leave |
 //! | `sign_in`, `user`, `key` | people and machines |
 //! | `rotate` | a new master key |
 //! | `audit` | the chained log |
@@ -50,6 +51,7 @@ mod decide;
 pub mod declaration;
 mod declared;
 mod environment;
+mod guest;
 mod key;
 mod life;
 mod lock;
@@ -74,6 +76,7 @@ pub use credential::NewCredential;
 pub use decide::Decision;
 pub use declared::NewDemand;
 pub use environment::NewVariable;
+pub use guest::{NewGuest, ToCompile};
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
 pub use progress::Report;
@@ -124,6 +127,18 @@ pub struct Setup {
 /// The door for running tasks, below the data directory.
 pub const WORKLOAD_SOCKET: &str = "workload.sock";
 
+impl Setup {
+    /// Whom guests are compiled as, one after the other: the last uid of the range.
+    pub(crate) fn compiler_uid(&self) -> Option<u32> {
+        self.uids.map(|(_, last)| last)
+    }
+
+    /// The uids that are left to runs.
+    pub(crate) fn run_uids(&self) -> Option<(u32, u32)> {
+        self.uids.map(|(first, last)| (first, last.saturating_sub(1).max(first)))
+    }
+}
+
 /// Everything that actions work with. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Actions {
@@ -143,6 +158,8 @@ pub(crate) struct Access {
     strangers: Mutex<HashMap<(String, &'static str), u64>>,
     /// Held by whoever rotates the master key.
     rotation: Arc<tokio::sync::Mutex<()>>,
+    /// Held by whoever imports or removes a guest.
+    imports: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// When something happens, and who does it.
@@ -181,6 +198,7 @@ impl Actions {
             throttle: Throttle::default(),
             strangers: Mutex::default(),
             rotation: Arc::default(),
+            imports: Arc::default(),
         };
         Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access) })
     }

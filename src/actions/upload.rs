@@ -25,6 +25,12 @@ const LOOK_EVERY: u64 = 64 * limits::MIB;
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
+impl Scratch {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
 impl From<PathBuf> for Scratch {
     fn from(path: PathBuf) -> Self {
         Self(path)
@@ -41,12 +47,32 @@ impl Drop for Scratch {
     }
 }
 
+/// How much may come in, and what it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    pub what: &'static str,
+    pub bytes: u64,
+}
+
+impl Most {
+    fn check(self, bytes: u64) -> Result<(), Refused> {
+        if bytes <= self.bytes {
+            return Ok(());
+        }
+        let why = format!("a {} has at most {}", self.what, verdict::bytes(self.bytes));
+        Err(Refused::new(RefusedKind::TooLarge, why))
+    }
+}
+
+const SOURCE: Most = Most { what: "source", bytes: limits::SOURCE_BYTES };
+
 /// An upload that is coming in. One that is cut off leaves nothing.
 #[derive(Debug)]
 pub struct Incoming {
     actions: Actions,
     scratch: Scratch,
     file: tokio::fs::File,
+    most: Most,
     bytes: u64,
     /// Bytes at which the free space is looked at next.
     look_at: u64,
@@ -56,7 +82,7 @@ impl Incoming {
     /// Takes the next bytes.
     pub async fn write(&mut self, chunk: &[u8]) -> Result<(), Error> {
         self.bytes += chunk.len() as u64;
-        check_size(self.bytes)?;
+        self.most.check(self.bytes)?;
         if self.bytes >= self.look_at {
             self.look_at = self.bytes + LOOK_EVERY;
             check_room(&self.actions)?;
@@ -70,14 +96,6 @@ impl Incoming {
         self.file.sync_all().await.map_err(|error| fault(&self.scratch.0, &error))?;
         Ok(self.scratch)
     }
-}
-
-fn check_size(bytes: u64) -> Result<(), Refused> {
-    if bytes <= limits::SOURCE_BYTES {
-        return Ok(());
-    }
-    let why = format!("a source has at most {}", verdict::bytes(limits::SOURCE_BYTES));
-    Err(Refused::new(RefusedKind::TooLarge, why))
 }
 
 fn check_room(actions: &Actions) -> Result<(), Fault> {
@@ -99,17 +117,22 @@ impl Actions {
     /// Makes ready for an upload of a size that the sender may have declared.
     pub async fn receive_upload(&self, permit: &Permit, id: StackId, declared: Option<u64>) -> Result<Incoming, Error> {
         permit.covers(id)?;
-        check_size(declared.unwrap_or_default())?;
-        check_room(self)?;
         let stack = self.store.read()?.stack(id)?.ok_or_else(|| missing("the stack"))?;
         check_kind(stack.settings.source.as_ref())?;
+        self.receive(SOURCE, declared).await
+    }
+
+    /// Makes ready for something of a size that the sender may have declared.
+    pub(super) async fn receive(&self, most: Most, declared: Option<u64>) -> Result<Incoming, Error> {
+        most.check(declared.unwrap_or_default())?;
+        check_room(self)?;
         let dir = self.upload_scratch();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|error| fault(&dir, &error))?;
         let path = dir.join(Ulid::generate().to_string());
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         let file = tokio::fs::OpenOptions::from(options).open(&path).await.map_err(|error| fault(&path, &error))?;
-        Ok(Incoming { actions: self.clone(), scratch: Scratch(path), file, bytes: 0, look_at: LOOK_EVERY })
+        Ok(Incoming { actions: self.clone(), scratch: Scratch(path), file, most, bytes: 0, look_at: LOOK_EVERY })
     }
 
     /// Removes what uploads left behind that a crash cut off. For the start.

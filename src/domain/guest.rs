@@ -105,7 +105,8 @@ impl GuestCall {
     }
 
     /// What is wrong with it, each by the name of its field below `at`.
-    pub fn check(&self, at: &str, errors: &mut Vec<FieldError>) {
+    pub fn check(&self, at: &str) -> Vec<FieldError> {
+        let mut errors = self.may.check(at);
         let bytes: usize = self.args.iter().map(String::len).sum();
         if self.args.len() > limits::GUEST_ARGUMENTS || bytes > limits::COMMAND_BYTES {
             let (count, most) = (limits::GUEST_ARGUMENTS, limits::COMMAND_BYTES);
@@ -117,13 +118,14 @@ impl GuestCall {
         if matches!(&self.stdin, Some(Stdin::Text(text)) if text.len() > limits::GUEST_INPUT_BYTES) {
             errors.push(wrong(at, "stdin", format!("at most {} bytes are allowed", limits::GUEST_INPUT_BYTES)));
         }
-        self.may.check(at, errors);
+        errors
     }
 }
 
 impl May {
     /// What is wrong with it, each by the name of its field below `at`.
-    pub fn check(&self, at: &str, errors: &mut Vec<FieldError>) {
+    pub fn check(&self, at: &str) -> Vec<FieldError> {
+        let mut errors = Vec::new();
         let mut within = |name: &str, value: Option<u64>, least: u64, most: u64| {
             if let Some(value) = value.filter(|value| !(least..=most).contains(value)) {
                 errors.push(wrong(at, name, format!("is {value}; {least} to {most} are allowed")));
@@ -151,6 +153,7 @@ impl May {
         for name in names.filter(|name| name.is_empty() || !name.bytes().all(is_token)) {
             errors.push(wrong(at, "headers", format!("`{}` is not the name of a header", name.escape_default())));
         }
+        errors
     }
 
     /// What it comes to, with what stands for the rest.

@@ -52,6 +52,15 @@ pub struct GuestPhase {
     pub skip: bool,
 }
 
+/// A guest that is compiled and not run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GuestCompile {
+    pub name: String,
+    pub code: GuestCode,
+    /// Where compiled guests are kept.
+    pub cache: PathBuf,
+}
+
 /// Where the guest's code is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -22,14 +22,17 @@ use crate::{
     source::git::{self, Address},
     store::{
         Error, Fault, Find, Order, Rows, Snapshot,
-        record::{Chain, Credential, CredentialKind, Run, Stack, StateVersion, VariableValue},
+        record::{Chain, Credential, CredentialKind, GuestTask, Run, Stack, StateVersion, VariableValue},
         tables as t,
     },
 };
 
-use super::{Actions, declaration, life, missing, vault};
+use super::{Actions, declaration, guest::code, life, missing, vault};
 
 mod declared;
+mod guest;
+
+pub(super) use guest::compiling;
 
 /// A chain to be started.
 #[derive(Debug)]
@@ -97,6 +100,7 @@ impl Reading<'_> {
         let goes_on = matches!(self.kind, ChainKind::GoOn | ChainKind::Seal);
         let shape = self.kind.shape(self.run.kind, self.run.skip_initialization, self.stack.settings.autodeploy);
         let Content { facts, steps, limits, state, ending, demand, given } = self.content(&shape)?;
+        let guest_key = steps.iter().any(|step| matches!(step, Step::Guest(_))).then(|| code::key(&self.keys));
         let spec = ChainSpec {
             version: VERSION,
             run: facts,
@@ -107,7 +111,7 @@ impl Reading<'_> {
             ending,
             stop_grace_seconds: setup.stop_grace.as_secs(),
             demand,
-            secrets: self.secrets(shape.at_end, state, given)?,
+            secrets: ChainSecrets { guest_key, ..self.secrets(shape.at_end, state, given)? },
         };
         let jail = JailSpec {
             version: VERSION,
@@ -149,10 +153,11 @@ impl Reading<'_> {
 
     fn content_on_demand(&self, shape: &Shape) -> Result<Content, Error> {
         let limits = self.stack.settings.executor.limits.clone();
-        if self.kind != ChainKind::GoOn {
+        let guest = self.guest_task()?;
+        if self.kind != ChainKind::GoOn || guest.is_some() {
             let facts = self.facts(self.stack.settings.vendor.clone());
-            let steps = self.steps(shape)?;
-            let (state, given) = (StateAccess::None, Given::default());
+            let (state, steps) = (StateAccess::None, self.steps(shape)?);
+            let given = guest.map(|task| self.given_to_guest(&task)).transpose()?.unwrap_or_default();
             return Ok(Content { facts, steps, limits, state, ending: None, demand: None, given });
         }
         let told = self.told()?;
@@ -168,6 +173,13 @@ impl Reading<'_> {
             demand: Some(self.demand_of(&told)?),
             given: Given { variables: self.variables_of(&told)?, files: Vec::new(), workload: workload.transpose()? },
         })
+    }
+
+    /// A guest gets those of the stack's variables that it names, and finds the mounted files.
+    fn given_to_guest(&self, task: &GuestTask) -> Result<Given, Error> {
+        let mut files = self.files()?;
+        files.extend(Self::script(task));
+        Ok(Given { variables: self.variables()?, files, workload: None })
     }
 
     fn steps(&self, shape: &Shape) -> Result<Vec<Step>, Error> {
@@ -225,6 +237,9 @@ impl Reading<'_> {
     }
 
     fn step(&self, phase: Phase) -> Result<Step, Error> {
+        if let Some(step) = self.vendor_guest(phase)? {
+            return Ok(step);
+        }
         Ok(match phase {
             Phase::Preparing => {
                 let shows = declaration::files().map(|path| RelativePath::new(path).expect("it is relative")).collect();
@@ -241,6 +256,9 @@ impl Reading<'_> {
             Phase::Applying => Step::Shell(self.shell(phase, Command::Apply)),
             Phase::Destroying => Step::Shell(self.shell(phase, Command::Destroy)),
             Phase::Performing => {
+                if let Some(task) = self.guest_task()? {
+                    return self.perform_guest(&task);
+                }
                 let command = self.run.command.clone().unwrap_or_default();
                 Step::Shell(self.shell(phase, Command::Perform { command }))
             }

@@ -332,7 +332,7 @@ mod tests {
             settings.hooks.after_run = vec!["true".to_owned()];
             assert!(matches!(
                 settings.vendor,
-                Vendor::Terraform { .. } | Vendor::OpenTofu { .. } | Vendor::Custom { .. }
+                Vendor::Terraform { .. } | Vendor::OpenTofu { .. } | Vendor::Custom { .. } | Vendor::Wasi { .. }
             ));
             covers(&json_of(&stack(2, Vec::new())), &serde_json::to_value(&settings).unwrap(), "stack");
         }

@@ -68,7 +68,7 @@ impl Chain {
         if phase.phase == Phase::Planning {
             self.forget_old_plans()?;
         }
-        let module = self.module(phase)?;
+        let module = self.module(&phase.name, &phase.code)?;
         let code = match self.compiled(&module, phase.cache.as_deref(), desk)? {
             Ok(code) => code,
             Err(verdict) => return Ok(verdict),
@@ -90,10 +90,10 @@ impl Chain {
         }
     }
 
-    fn module(&self, phase: &GuestPhase) -> Result<Module, Fault> {
-        let name = phase.name.clone();
+    pub(super) fn module(&self, name: &str, code: &GuestCode) -> Result<Module, Fault> {
+        let name = name.to_owned();
         let doing = || format!("open the guest `{name}`");
-        match &phase.code {
+        match code {
             GuestCode::Registered { path, digest } => {
                 let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, 0.into());
                 let mut file = File::from(opened.map_err(Fault::io(doing()))?);
