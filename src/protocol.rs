@@ -32,7 +32,7 @@ mod guest;
 
 pub use guest::{
     Artifact, Caps, Denial, DenialKind, Grants, GuestClock, GuestCode, GuestCompile, GuestInput, GuestPhase,
-    GuestRandom, HostUse, Input, PatchSummary, Receipt, WorkspaceGrant, guest_path,
+    GuestRandom, HeaderGrant, HostUse, Input, PatchSummary, Receipt, WorkspaceGrant, guest_path,
 };
 
 use std::{collections::BTreeMap, path::PathBuf};

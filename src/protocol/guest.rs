@@ -97,6 +97,21 @@ pub struct Grants {
     pub mounts: Vec<Bind>,
     /// Hosts (`host` or `host:port`) that it may send HTTP requests to.
     pub network: Vec<String>,
+    /// Headers that the runner adds to requests, so that the guest uses a secret without holding it.
+    pub headers: Vec<HeaderGrant>,
     pub clock: GuestClock,
     pub random: GuestRandom,
+}
+
+/// A header whose value is one of the chain's variables, for requests to one host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderGrant {
+    /// `host` (port 443) or `host:port`; it must be in [`Grants::network`], too.
+    pub host: String,
+    /// Its name, such as `Authorization`.
+    pub header: String,
+    pub secret: EnvName,
+    /// Also over `http`, where the operator lists the host for it.
+    #[serde(default)]
+    pub plain: bool,
 }

@@ -28,8 +28,8 @@ use super::{
     asked::Asked,
     fault::Fault,
     state::{States, http},
-    way_out,
-    workload::Door,
+    way_out::{self, Door},
+    workload,
 };
 
 /// Time that listeners get for taking the last bell.
@@ -47,9 +47,9 @@ pub struct Talk {
 enum Order {
     ServeState(TcpListener),
     CloseState,
-    ServeProxy(TcpListener, Arc<Proxy>),
+    ServeProxy(Door, Arc<Proxy>),
     ServeRelay(TcpListener, Arc<Proxy>, String),
-    ServeWorkload(TcpListener, Door),
+    ServeWorkload(TcpListener, workload::Door),
     /// Answered when nothing goes out any more.
     CloseProxy(SyncSender<()>),
 }
@@ -90,8 +90,8 @@ impl Talk {
     }
 
     /// Serves the jail's way out from now on.
-    pub fn serve_proxy(&self, listener: TcpListener, proxy: Arc<Proxy>) {
-        let _ = self.orders.blocking_send(Order::ServeProxy(listener, proxy));
+    pub fn serve_proxy(&self, door: Door, proxy: Arc<Proxy>) {
+        let _ = self.orders.blocking_send(Order::ServeProxy(door, proxy));
     }
 
     /// Serves a service on this listener, too, until the way out is closed.
@@ -100,7 +100,7 @@ impl Talk {
     }
 
     /// Serves the door for running tasks on this listener, until the way out is closed.
-    pub fn serve_workload(&self, listener: TcpListener, door: Door) {
+    pub fn serve_workload(&self, listener: TcpListener, door: workload::Door) {
         let _ = self.orders.blocking_send(Order::ServeWorkload(listener, door));
     }
 
@@ -188,7 +188,7 @@ impl Served {
                 self.state = states.map(|states| task(http::serve(listener, Arc::clone(states))));
             }
             Order::CloseState => self.state = None,
-            Order::ServeProxy(listener, proxy) => self.proxy = Some(task(way_out::serve(listener, proxy))),
+            Order::ServeProxy(door, proxy) => self.proxy = Some(task(way_out::serve(door, proxy))),
             Order::ServeRelay(listener, proxy, to) => {
                 self.doors.push(task(way_out::relay(listener, proxy, to)));
             }

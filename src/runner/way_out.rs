@@ -5,19 +5,22 @@
 
 use std::{
     net::TcpListener,
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use futures_util::future::Either;
 
 use crate::{
     domain::{
         Clock,
         network::{AllowList, Destination, Portless},
     },
-    egress::{Ledger, Policy, Proxy, Role, SystemResolver},
+    egress::{BoundHeader, Gateway, Ledger, Policy, Proxy, Role, SystemResolver, Trust},
     protocol::{Environment, Produced},
 };
 
-use super::{asked::Asked, fault::Fault};
+use super::{asked::Asked, fault::Fault, wasi::line};
 
 /// The proxy's port on the jail's loopback.
 pub const PORT: u16 = 8_202;
@@ -32,20 +35,40 @@ pub struct WayOut {
     told: Arc<Mutex<Vec<String>>>,
 }
 
+/// Where the jail knocks.
+#[derive(Debug)]
+pub enum Door {
+    /// On its loopback.
+    Loopback(TcpListener),
+    /// Over an inherited socket: see [`line`].
+    Line(OwnedFd),
+}
+
 impl WayOut {
-    /// `asked` is roused when something was refused. Where `vouched` destinations lead is the
-    /// operator's affair.
+    /// For programs. `asked` is roused when something was refused. Where `vouched` destinations lead is
+    /// the operator's affair.
     pub fn open(
         listed: &[String],
         vouched: &[String],
         asked: Arc<Asked>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Fault> {
-        let read = |texts: &[String]| {
-            AllowList::parse(texts, Portless::Https)
-                .map_err(|error| Fault::Other(format!("the list of hosts cannot be used: {error}")))
-        };
-        let policy = Policy::run(read(listed)?).vouching(read(vouched)?);
+        let policy = Policy::run(list(listed)?).vouching(list(vouched)?);
+        Ok(Self::with_role(policy, Role::Forward, asked, clock))
+    }
+
+    /// For guests, whose requests get these headers on their way.
+    pub fn for_guest(
+        listed: &[String],
+        headers: Vec<BoundHeader>,
+        asked: Arc<Asked>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Fault> {
+        let gateway = Gateway { trust: Trust::of_host().map_err(Fault::of)?, headers };
+        Ok(Self::with_role(Policy::run(list(listed)?), Role::Gateway(gateway), asked, clock))
+    }
+
+    fn with_role(policy: Policy, role: Role, asked: Arc<Asked>, clock: Arc<dyn Clock>) -> Self {
         let told = Arc::<Mutex<Vec<String>>>::default();
         let lines = Arc::clone(&told);
         // The ledger tells each refusal once, and only so many.
@@ -53,8 +76,8 @@ impl WayOut {
             locked(&lines).push(format!("refused {}: {}", denial.tried, denial.reason));
             asked.rouse();
         });
-        let proxy = Proxy::new(policy, Arc::new(SystemResolver), Arc::new(ledger), Role::Forward);
-        Ok(Self { proxy: Arc::new(proxy), told })
+        let proxy = Proxy::new(policy, Arc::new(SystemResolver), Arc::new(ledger), role);
+        Self { proxy: Arc::new(proxy), told }
     }
 
     pub fn proxy(&self) -> Arc<Proxy> {
@@ -73,6 +96,11 @@ impl WayOut {
     }
 }
 
+fn list(texts: &[String]) -> Result<AllowList, Fault> {
+    AllowList::parse(texts, Portless::Https)
+        .map_err(|error| Fault::Other(format!("the list of hosts cannot be used: {error}")))
+}
+
 /// The variables by which programs find the proxy; some know the one case, some the other.
 pub fn environment() -> Environment {
     let proxy = format!("http://127.0.0.1:{PORT}");
@@ -83,10 +111,16 @@ pub fn environment() -> Environment {
 }
 
 /// Serves until it is aborted, and every connection with it.
-pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>) {
-    let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
-    match listener {
-        Ok(listener) => proxy.serve(listener).await,
+pub async fn serve(door: Door, proxy: Arc<Proxy>) {
+    let served = match door {
+        Door::Loopback(listener) => {
+            let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
+            listener.map(|listener| Either::Left(proxy.serve(listener)))
+        }
+        Door::Line(end) => line::Asked::new(end).map(|asked| Either::Right(proxy.serve(asked))),
+    };
+    match served {
+        Ok(serving) => serving.await,
         Err(error) => super::start::complain(&format_args!("cannot serve the jail's way out: {error}")),
     }
 }

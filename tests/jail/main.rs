@@ -10,6 +10,7 @@
 
 mod attacks;
 mod ending;
+mod guests;
 mod host;
 mod life;
 mod limits;
@@ -39,10 +40,16 @@ fn main() -> ExitCode {
         let data = std::env::args_os().nth(2).expect("the data directory");
         return runner::probe_main(data.as_ref());
     }
+    if std::env::args().nth(1).as_deref() == Some(guests::ARGUMENT) {
+        return airlock::runner::main();
+    }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let all = [life::TESTS, attacks::TESTS, network::TESTS, limits::TESTS, ending::TESTS];
-    let chosen =
-        all.into_iter().flatten().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| name.contains(w)));
+    let chosen = all
+        .into_iter()
+        .chain(guests::TESTS.iter().copied())
+        .flatten()
+        .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| name.contains(w)));
     let (mut passed, mut failed) = (0, Vec::new());
     for (name, test) in chosen {
         match catch_unwind(AssertUnwindSafe(test)) {

@@ -8,8 +8,8 @@ use crate::{
         stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
     protocol::{
-        AtEnd, ChainSecrets, ChainSpec, Grants, GuestCompile, GuestInput, GuestPhase, JailSpec, MountedFile, Root,
-        RunFacts, Step, VERSION,
+        AtEnd, ChainSecrets, ChainSpec, Grants, GuestCompile, GuestInput, GuestPhase, HeaderGrant, JailSpec,
+        MountedFile, Root, RunFacts, Step, VERSION,
     },
     store::{
         Error, Rows,
@@ -96,7 +96,8 @@ impl Reading<'_> {
                 network: call.may.network.clone(),
                 clock: call.may.clock.unwrap_or_default(),
                 random: call.may.random.unwrap_or_default(),
-                ..Grants::default()
+                headers: headers(call),
+                mounts: Vec::new(),
             },
             cache: Some(code::cache(data)),
             skip: false,
@@ -137,6 +138,19 @@ impl Reading<'_> {
         ];
         facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
+}
+
+/// What the runner adds to the guest's requests.
+fn headers(call: &GuestCall) -> Vec<HeaderGrant> {
+    let bound = call.may.headers.iter().flat_map(|(host, bound)| bound.iter().map(move |one| (host, one)));
+    bound
+        .map(|(host, (header, bound))| HeaderGrant {
+            host: host.clone(),
+            header: header.clone(),
+            secret: bound.secret.clone(),
+            plain: false,
+        })
+        .collect()
 }
 
 /// What a runner gets that compiles a guest and runs nothing.

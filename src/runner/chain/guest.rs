@@ -6,23 +6,30 @@ use std::{
     io::{self, Read, Seek},
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
 use rustix::fs::{MemfdFlags, OFlags};
 
-use super::{Chain, desk::Desk, shell::Program};
+use super::{
+    Chain,
+    desk::Desk,
+    shell::{Program, Service},
+};
 use crate::{
     crypt::{Hasher, Secret, digest},
     domain::{
         Digest, Phase, Verdict, limits,
+        network::{self, Reached},
         stack::{Limits, NetworkMode},
         verdict::bytes,
     },
+    egress::BoundHeader,
     guest::{Form, bundled},
     protocol::{
-        Environment, GuestClock, GuestCode, GuestInput, GuestPhase, GuestRandom, Input, Receipt, WorkspaceGrant, file,
-        guest_path, inside,
+        Denial, DenialKind, Environment, Grants, GuestClock, GuestCode, GuestInput, GuestPhase, GuestRandom,
+        HeaderGrant, HostUse, Input, Produced, Receipt, WorkspaceGrant, file, guest_path, inside,
     },
     runner::{
         attend::Attended,
@@ -31,9 +38,10 @@ use crate::{
         wasi::{
             changes::{Change, Views},
             job::{Directory, End, Job, Run, Told},
-            leave, patch,
+            leave, line, patch,
         },
         watch::Why,
+        way_out::WayOut,
     },
 };
 
@@ -69,25 +77,30 @@ impl Chain {
             self.forget_old_plans()?;
         }
         let module = self.module(&phase.name, &phase.code)?;
-        let code = match self.compiled(&module, phase.cache.as_deref(), desk)? {
-            Ok(code) => code,
-            Err(verdict) => return Ok(verdict),
-        };
         let (stdin, mut inputs) = self.stdin(&phase.stdin)?;
         inputs.extend(self.inputs(phase));
-        let program = self.guest_program(phase, &module, [code, stdin].into_iter().flatten().collect())?;
-        let attended = self.run_program(program, desk)?;
-        let told: Option<Told> = serde_json::from_slice(&attended.report).ok();
-        let written = attended.room.as_ref().map(RoomView::written).transpose().map_err(Fault::io("count files"))?;
-        let full = written.is_some_and(|written| written.full) || told.as_ref().is_some_and(|told| told.files_refused);
-        let verdict = judge(phase, &attended, told.as_ref(), full);
-        let mut receipt = self.receipt(phase, &module, inputs, &attended, told, &verdict);
-        receipt.files_written = written.map_or(0, |written| written.files);
+        let mut receipt = empty_receipt(phase, module.digest.clone(), inputs);
+        let verdict = match self.compiled(&module, phase.cache.as_deref(), desk)? {
+            Ok(code) => {
+                let program = self.guest_program(phase, &module, (code, stdin))?;
+                let attended = self.run_program(program, desk)?;
+                let told: Option<Told> = serde_json::from_slice(&attended.report).ok();
+                let written =
+                    attended.room.as_ref().map(RoomView::written).transpose().map_err(Fault::io("count files"))?;
+                let verdict = judge(phase, &attended, told.as_ref(), written.is_some_and(|written| written.full));
+                receipt.cpu_ms = attended.usage.cpu_ms;
+                receipt.files_written = written.map_or(0, |written| written.files);
+                self.note_used(&mut receipt, told, &desk.produced);
+                match &attended.room {
+                    Some(room) => self.collect(phase, room, verdict, desk)?,
+                    None => verdict,
+                }
+            }
+            Err(verdict) => verdict,
+        };
+        receipt.verdict = verdict.clone();
         desk.produced.receipt = Some(Box::new(receipt));
-        match &attended.room {
-            Some(room) => self.collect(phase, room, verdict, desk),
-            None => Ok(verdict),
-        }
+        Ok(verdict)
     }
 
     pub(super) fn module(&self, name: &str, code: &GuestCode) -> Result<Module, Fault> {
@@ -137,8 +150,14 @@ impl Chain {
         Ok((Some(file.into()), vec![Input { kind: "stdin".to_owned(), name, detail }]))
     }
 
-    fn guest_program(&self, phase: &GuestPhase, module: &Module, inherited: Vec<OwnedFd>) -> Result<Program, Fault> {
+    fn guest_program(
+        &self,
+        phase: &GuestPhase,
+        module: &Module,
+        (code, stdin): (Option<OwnedFd>, Option<OwnedFd>),
+    ) -> Result<Program, Fault> {
         let caps = phase.caps;
+        let (gateway, line) = self.gateway(phase)?.unzip();
         let run = Run {
             form: module.form,
             args: std::iter::once(&phase.name).chain(&phase.args).cloned().collect(),
@@ -147,6 +166,8 @@ impl Chain {
             directories: directories(phase),
             clock: phase.grants.clock,
             random: phase.grants.random,
+            stdin: stdin.is_some(),
+            http: line.is_some(),
         };
         let instructions = serde_json::to_string(&Job::Run(Box::new(run))).map_err(Fault::of)?;
         let room = Room {
@@ -167,15 +188,38 @@ impl Chain {
                 file_bytes: caps.files_bytes.max(limits::MIB),
                 ..self.jail.limits.clone()
             },
-            inherited,
+            inherited: [code, stdin, line].into_iter().flatten().collect(),
             environment: Environment::new(),
             network: NetworkMode::None,
             binds: phase.grants.mounts.clone(),
-            serves: Vec::new(),
+            serves: gateway.into_iter().collect(),
             signal: StopSignal::Terminate,
             wall: Duration::from_secs(caps.wall_seconds).saturating_add(SPARE_TIME),
             silence: None,
         })
+    }
+
+    /// The guest's way to the hosts that it was granted, and the engine's end of its line.
+    fn gateway(&self, phase: &GuestPhase) -> Result<Option<(Service, OwnedFd)>, Fault> {
+        let Grants { network, headers, .. } = &phase.grants;
+        if network.is_empty() {
+            return Ok(None);
+        }
+        let headers = headers.iter().map(|header| self.bound(header)).collect::<Result<_, _>>()?;
+        let (asked, clock) = (Arc::clone(&self.tools.asked), Arc::clone(&self.tools.clock));
+        let way_out = WayOut::for_guest(network, headers, asked, clock)?;
+        let (engines, ours) = line::pair().map_err(Fault::io("make the guest's line to its hosts"))?;
+        Ok(Some((Service::Gateway(way_out, ours), engines)))
+    }
+
+    fn bound(&self, grant: &HeaderGrant) -> Result<BoundHeader, Fault> {
+        let HeaderGrant { host, header, secret, plain } = grant;
+        let variable = self.spec.secrets.variables.iter().find(|variable| variable.name == *secret);
+        let missing =
+            || Fault::Other(format!("the header `{header}` for {host} needs the variable {secret}, and there is none"));
+        let value = variable.ok_or_else(missing)?.value.expose();
+        let bound = BoundHeader::new(host, header, value).map_err(Fault::of)?;
+        Ok(if *plain { bound.allow_plain() } else { bound })
     }
 
     fn guest_environment(&self, phase: &GuestPhase) -> Vec<(String, String)> {
@@ -210,36 +254,28 @@ impl Chain {
         let rest =
             [("clock", clock), ("random", random)].map(|(kind, name)| input(kind, name.to_owned(), String::new()));
         let hosts = phase.grants.network.iter().map(|host| input("host", host.clone(), "http".to_owned()));
-        arguments.chain(plain).chain(named).chain(shown).chain(rest).chain(hosts).collect()
+        let headers = phase.grants.headers.iter();
+        let headers =
+            headers.map(|grant| input("header", grant.host.clone(), format!("{}: {}", grant.header, grant.secret)));
+        arguments.chain(plain).chain(named).chain(shown).chain(rest).chain(hosts).chain(headers).collect()
     }
 
-    fn receipt(
-        &self,
-        phase: &GuestPhase,
-        module: &Module,
-        inputs: Vec<Input>,
-        attended: &Attended,
-        told: Option<Told>,
-        verdict: &Verdict,
-    ) -> Receipt {
-        let mut denials = told.as_ref().map(|told| told.denials.clone()).unwrap_or_default();
+    /// What the engine told, and what the gateway saw.
+    fn note_used(&self, receipt: &mut Receipt, told: Option<Told>, network: &Produced) {
+        let mut denials: Vec<Denial> = network.denials.iter().map(refused).collect();
+        if let Some(told) = told {
+            receipt.fuel_used = Some(told.fuel_used);
+            receipt.peak_memory_bytes = Some(told.peak_memory_bytes);
+            receipt.wall_ms = told.wall_ms;
+            receipt.output_bytes = told.output_bytes;
+            receipt.denials_dropped = told.denials_dropped;
+            denials.extend(told.denials);
+        }
+        receipt.denials_dropped += denials.len().saturating_sub(limits::DENIALS) as u64;
         denials.truncate(limits::DENIALS);
         denials.iter_mut().for_each(|denial| denial.tried = self.tools.masks.mask_text(&denial.tried));
-        Receipt {
-            guest_digest: module.digest.clone(),
-            inputs,
-            caps: phase.caps,
-            fuel_used: told.as_ref().map(|told| told.fuel_used),
-            peak_memory_bytes: told.as_ref().map(|told| told.peak_memory_bytes),
-            wall_ms: told.as_ref().map_or(0, |told| told.wall_ms),
-            cpu_ms: attended.usage.cpu_ms,
-            output_bytes: told.as_ref().map_or(0, |told| told.output_bytes),
-            files_written: 0,
-            hosts: Vec::new(),
-            denials,
-            denials_dropped: told.as_ref().map_or(0, |told| told.denials_dropped),
-            verdict: verdict.clone(),
-        }
+        receipt.denials = denials;
+        receipt.hosts = network.hosts.iter().map(used).collect();
     }
 
     /// Takes out of the room what the phase leaves.
@@ -323,6 +359,35 @@ impl Module {
     }
 }
 
+/// Of a guest that was not started.
+fn empty_receipt(phase: &GuestPhase, guest_digest: Digest, inputs: Vec<Input>) -> Receipt {
+    Receipt {
+        guest_digest,
+        inputs,
+        caps: phase.caps,
+        fuel_used: None,
+        peak_memory_bytes: None,
+        wall_ms: 0,
+        cpu_ms: None,
+        output_bytes: 0,
+        files_written: 0,
+        hosts: Vec::new(),
+        denials: Vec::new(),
+        denials_dropped: 0,
+        verdict: Verdict::Stopped,
+    }
+}
+
+fn refused(denial: &network::Denial) -> Denial {
+    let tried = format!("{}: {}", denial.tried, denial.reason);
+    Denial { kind: DenialKind::Http, tried, count: denial.count }
+}
+
+fn used(reached: &Reached) -> HostUse {
+    let host = if reached.port == 0 { reached.host.clone() } else { format!("{}:{}", reached.host, reached.port) };
+    HostUse { host, requests: reached.requests, bytes_sent: reached.bytes_out, bytes_received: reached.bytes_in }
+}
+
 /// A planning guest may say with exit code 2 that there are changes.
 fn is_good(phase: &GuestPhase, verdict: &Verdict) -> bool {
     verdict.is_success() || (phase.phase == Phase::Planning && *verdict == Verdict::Exited { code: 2 })
@@ -331,6 +396,7 @@ fn is_good(phase: &GuestPhase, verdict: &Verdict) -> bool {
 /// What made the guest end, else what the engine saw, else how the jail ended.
 fn judge(phase: &GuestPhase, attended: &Attended, told: Option<&Told>, full: bool) -> Verdict {
     let caps = phase.caps;
+    let full = full || told.is_some_and(|told| told.files_refused);
     let out_of_memory = Verdict::OutOfMemory { limit_bytes: caps.memory_bytes };
     match attended.why {
         Some(Why::Wall { .. }) => return Verdict::TimedOut { seconds: caps.wall_seconds },

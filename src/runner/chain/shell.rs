@@ -19,7 +19,7 @@ use crate::runner::{
     native::{self, Mechanism, PhaseJail, StopSignal},
     state::{States, http},
     watch::{Terms, Why},
-    way_out::{self, WayOut},
+    way_out::{self, Door, WayOut},
     workload,
 };
 
@@ -44,10 +44,12 @@ pub(super) struct Program {
     pub silence: Option<Duration>,
 }
 
-/// Something that the runner answers on a port of the jail's loopback.
+/// Something that the runner answers inside a jail.
 pub(super) enum Service {
     State,
     WayOut(WayOut),
+    /// A guest's way out, with the runner's end of its line.
+    Gateway(WayOut, OwnedFd),
     /// A service behind a port of the jail.
     Relay(Relay),
     /// Tokens and the compatible API.
@@ -55,18 +57,20 @@ pub(super) enum Service {
 }
 
 impl Service {
-    const fn port(&self) -> u16 {
+    /// On the jail's loopback.
+    const fn port(&self) -> Option<u16> {
         match self {
-            Self::State => STATE_PORT,
-            Self::WayOut(_) => way_out::PORT,
-            Self::Relay(relay) => relay.port,
-            Self::Workload(_) => workload::PORT,
+            Self::State => Some(STATE_PORT),
+            Self::WayOut(_) => Some(way_out::PORT),
+            Self::Relay(relay) => Some(relay.port),
+            Self::Workload(_) => Some(workload::PORT),
+            Self::Gateway(..) => None,
         }
     }
 
     const fn way_out(&self) -> Option<&WayOut> {
         match self {
-            Self::WayOut(way_out) => Some(way_out),
+            Self::WayOut(way_out) | Self::Gateway(way_out, _) => Some(way_out),
             Self::State | Self::Relay(_) | Self::Workload(_) => None,
         }
     }
@@ -137,30 +141,13 @@ impl Chain {
                 network: if self.confined() { program.network } else { NetworkMode::Host },
                 binds: program.binds,
                 limits: program.limits,
-                listen: program.serves.iter().map(Service::port).collect(),
+                listen: program.serves.iter().filter_map(Service::port).collect(),
                 stdout: ends.stdout,
                 stderr: ends.stderr,
                 inherited: std::iter::once(ends.report).chain(program.inherited).collect(),
             })
             .map_err(Fault::of)?;
-        let proxy = program.serves.iter().find_map(Service::way_out).map(WayOut::proxy);
-        for (service, listener) in program.serves.iter().zip(jail.take_listeners()) {
-            match service {
-                Service::State => self.tools.talk.serve_state(listener),
-                Service::WayOut(way_out) => self.tools.talk.serve_proxy(listener, way_out.proxy()),
-                Service::Relay(relay) => {
-                    if let Some(proxy) = &proxy {
-                        self.tools.talk.serve_relay(listener, Arc::clone(proxy), relay.to.clone());
-                    }
-                }
-                Service::Workload(workload) => {
-                    if let Some(secret) = &self.spec.secrets.workload {
-                        let door = workload::Door::new(workload.socket.clone(), secret.clone());
-                        self.tools.talk.serve_workload(listener, door);
-                    }
-                }
-            }
-        }
+        self.serve(&program.serves, jail.take_listeners())?;
         let way_out = program.serves.iter().find_map(Service::way_out);
         let attendance = Attendance {
             log: &mut desk.log,
@@ -187,6 +174,39 @@ impl Chain {
         desk.produced.cpu_ms = attended.usage.cpu_ms;
         desk.produced.limited_by = Some(attended.usage.limited_by.to_string());
         Ok(attended)
+    }
+
+    fn serve(&self, services: &[Service], listeners: Vec<TcpListener>) -> Result<(), Fault> {
+        let mut listeners = listeners.into_iter();
+        let proxy = services.iter().find_map(Service::way_out).map(WayOut::proxy);
+        for service in services {
+            let (talk, listener) = (&self.tools.talk, service.port().and_then(|_| listeners.next()));
+            match (service, listener) {
+                (Service::State, Some(listener)) => talk.serve_state(listener),
+                (Service::WayOut(way_out), Some(listener)) => {
+                    talk.serve_proxy(Door::Loopback(listener), way_out.proxy());
+                }
+                (Service::Gateway(way_out, end), None) => {
+                    let end = end.try_clone().map_err(Fault::io("serve the guest's way out"))?;
+                    talk.serve_proxy(Door::Line(end), way_out.proxy());
+                }
+                (Service::Relay(relay), Some(listener)) => {
+                    if let Some(proxy) = &proxy {
+                        talk.serve_relay(listener, Arc::clone(proxy), relay.to.clone());
+                    }
+                }
+                (Service::Workload(workload), Some(listener)) => {
+                    if let Some(secret) = &self.spec.secrets.workload {
+                        talk.serve_workload(listener, workload::Door::new(workload.socket.clone(), secret.clone()));
+                    }
+                }
+                (Service::State | Service::WayOut(_) | Service::Relay(_) | Service::Workload(_), None)
+                | (Service::Gateway(..), Some(_)) => {
+                    return Err(Fault::Missing("listener that the jail was asked for"));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn measured_tree(&self) -> Result<OwnedFd, Fault> {

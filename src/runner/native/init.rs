@@ -79,8 +79,9 @@ fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<
     // An ordinary user's jail begins in a user namespace, in which init is root over the namespaces
     // that were cloned with it and over nothing else. Its one id is the server's own. (The terminals
     // of the jail need an id 0 to belong to; the programs get another one below.)
+    let process = privileges::own_process()?;
     if user.is_none() {
-        privileges::map_ids(0, maker.server)?;
+        privileges::map_ids(&process, 0, maker.server)?;
     }
 
     // Into the cgroups before anything is used or forked. `tasks`, not `cgroup.procs`: moving the one
@@ -117,8 +118,10 @@ fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<
     // even root of this one could not undo them.
     if user.is_none() {
         sys::unshare(libc::CLONE_NEWUSER).doing("enter the inner user namespace")?;
-        privileges::map_ids(privileges::MAPPED_UID, Owner { uid: 0, gid: 0 })?;
+        privileges::map_ids(&process, privileges::MAPPED_UID, Owner { uid: 0, gid: 0 })?;
     }
+    // It is a way to the host's files.
+    drop(process);
 
     // Limits per process, while they may still be set whatever the host's are. After the user
     // namespace, so that only the jail's processes are counted.

@@ -1,9 +1,13 @@
 //! Who a jail is, and what it may not become.
 
-use std::{fs, io};
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::fd::OwnedFd,
+};
 
 use rustix::{
-    fs::Mode,
+    fs::{Mode, OFlags, openat},
     process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask},
     thread::{
         CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities, set_no_new_privs,
@@ -33,15 +37,25 @@ pub(super) fn own() -> Owner {
     Owner { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() }
 }
 
+/// The calling process in `/proc`, for when there is no path to it any more.
+pub(super) fn own_process() -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open("/proc/self", flags, Mode::empty()).doing("open /proc/self")
+}
+
 /// Maps `inside` to the one id `outside`, both as uid and as gid, in a user namespace just entered.
-pub(super) fn map_ids(inside: u32, outside: Owner) -> Result<(), Failure> {
+pub(super) fn map_ids(process: &OwnedFd, inside: u32, outside: Owner) -> Result<(), Failure> {
     // Entering a user namespace may take this away; files in /proc of a process that cannot be dumped
     // belong to root, and the maps could not be opened.
     set_dumpable_behavior(DumpableBehavior::Dumpable).doing("let the id maps be written")?;
     // The kernel wants the group list frozen before an ordinary user may map a gid.
-    fs::write("/proc/self/setgroups", "deny").doing("freeze the group list of the user namespace")?;
-    fs::write("/proc/self/uid_map", format!("{inside} {} 1", outside.uid)).doing("map the user id")?;
-    fs::write("/proc/self/gid_map", format!("{inside} {} 1", outside.gid)).doing("map the group id")
+    let write = |name: &str, text: &str| -> io::Result<()> {
+        let file = openat(process, name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        File::from(file).write_all(text.as_bytes())
+    };
+    write("setgroups", "deny").doing("freeze the group list of the user namespace")?;
+    write("uid_map", &format!("{inside} {} 1", outside.uid)).doing("map the user id")?;
+    write("gid_map", &format!("{inside} {} 1", outside.gid)).doing("map the group id")
 }
 
 /// Limits per process. `counted`: whether a cgroup counts the processes.
@@ -110,7 +124,7 @@ pub(super) fn not_dumpable() -> Result<(), Failure> {
 
 /// How readily the kernel ends the calling process when memory is short; children inherit it. Under
 /// pressure jails go first.
-pub(super) fn oom_score(score: &fs::File, adjustment: i32) -> io::Result<()> {
+pub(super) fn oom_score(score: &File, adjustment: i32) -> io::Result<()> {
     use std::os::unix::fs::FileExt;
     score.write_all_at(adjustment.to_string().as_bytes(), 0)
 }

@@ -1,13 +1,13 @@
 //! Components: WASI preview 2, the world `wasi:cli/command`, with `wasi:http/outgoing-handler`.
 
-use std::{fs::File, os::fd::OwnedFd};
+use std::fs::File;
 
 use wasmtime::{
     Engine,
     component::{HasData, Linker, ResourceTable},
 };
 use wasmtime_wasi::{
-    WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
+    WasiCtx, WasiCtxView, WasiView,
     filesystem::{WasiFilesystemCtxView, WasiFilesystemView as _},
     p2::bindings::{CommandPre, filesystem::types},
 };
@@ -16,10 +16,9 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use super::{
     denials::Watch,
     http::Outgoing,
-    job::Run,
     limiter::Limiter,
     preview2::WatchedFiles,
-    run::{Gauge, Limited, Metered, Ran},
+    run::{Gauge, Limited, Metered, Ran, Start},
     settings::{COMPONENT, HANDLES, HEADER_BYTES, RESOURCES},
 };
 use crate::runner::native::code;
@@ -65,14 +64,8 @@ fn files(state: &mut State) -> WatchedFiles<'_> {
 }
 
 /// Instantiates the component and calls its `run`. It knows only success and failure, and `exit`.
-pub async fn run(
-    engine: &Engine,
-    builder: &mut WasiCtxBuilder,
-    code: OwnedFd,
-    run: &Run,
-    watch: &Watch,
-    gauge: &mut Gauge,
-) -> Ran {
+pub async fn run(start: Start<'_>, gauge: &mut Gauge) -> Ran {
+    let Start { engine, mut surroundings, code, caps, line, watch } = start;
     let prepared = || -> wasmtime::Result<(CommandPre<State>, Metered<'_, State>)> {
         let component = code::component(engine, File::from(code))?;
         let prepared = CommandPre::new(linker(engine)?.instantiate_pre(&component)?)?;
@@ -80,14 +73,14 @@ pub async fn run(
         table.set_max_capacity(RESOURCES);
         http.set_field_size_limit(HEADER_BYTES);
         let state = State {
-            wasi: builder.build(),
+            wasi: surroundings.build(),
             table,
             http,
-            outgoing: Outgoing::new(watch.clone()),
-            limiter: Limiter::new(run.caps.memory_bytes, COMPONENT, watch.clone()),
+            outgoing: Outgoing::new(line, watch.clone()),
+            limiter: Limiter::new(caps.memory_bytes, COMPONENT, watch.clone()),
             watch: watch.clone(),
         };
-        let mut metered = Metered::new(engine, state, run.caps.fuel, gauge)?;
+        let mut metered = Metered::new(engine, state, caps.fuel, gauge)?;
         metered.store.set_max_component_handles(HANDLES);
         Ok((prepared, metered))
     };

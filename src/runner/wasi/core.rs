@@ -1,16 +1,14 @@
 //! Core modules: WASI preview 1.
 
-use std::{fs::File, os::fd::OwnedFd};
+use std::fs::File;
 
-use wasmtime::{Engine, InstancePre, Linker};
-use wasmtime_wasi::{WasiCtxBuilder, p1::wasi_snapshot_preview1::add_to_linker};
+use wasmtime::{InstancePre, Linker};
+use wasmtime_wasi::p1::wasi_snapshot_preview1::add_to_linker;
 
 use super::{
-    denials::Watch,
-    job::Run,
     limiter::Limiter,
     preview1::Watched,
-    run::{Gauge, Limited, Metered, Ran},
+    run::{Gauge, Limited, Metered, Ran, Start},
     settings::{CORE, RESOURCES},
 };
 use crate::runner::native::code;
@@ -27,23 +25,18 @@ impl Limited for State {
 }
 
 /// Instantiates the module and calls `_start`.
-pub async fn run(
-    engine: &Engine,
-    builder: &mut WasiCtxBuilder,
-    code: OwnedFd,
-    run: &Run,
-    watch: &Watch,
-    gauge: &mut Gauge,
-) -> Ran {
+pub async fn run(start: Start<'_>, gauge: &mut Gauge) -> Ran {
+    // The old interface has no HTTP.
+    let Start { engine, mut surroundings, code, caps, line: _, watch } = start;
     let prepared = || -> wasmtime::Result<(InstancePre<State>, Metered<'_, State>)> {
         let module = code::module(engine, File::from(code))?;
         let mut linker = Linker::new(engine);
         add_to_linker(&mut linker, |state: &mut State| &mut state.wasi)?;
         let prepared = linker.instantiate_pre(&module)?;
-        let mut wasi = Watched::new(builder.build_p1(), watch.clone());
+        let mut wasi = Watched::new(surroundings.build_p1(), watch.clone());
         wasi.ctx().table.set_max_capacity(RESOURCES);
-        let limiter = Limiter::new(run.caps.memory_bytes, CORE, watch.clone());
-        let metered = Metered::new(engine, State { wasi, limiter }, run.caps.fuel, gauge)?;
+        let limiter = Limiter::new(caps.memory_bytes, CORE, watch.clone());
+        let metered = Metered::new(engine, State { wasi, limiter }, caps.fuel, gauge)?;
         Ok((prepared, metered))
     };
     let (prepared, mut metered) = match prepared() {

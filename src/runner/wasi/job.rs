@@ -16,7 +16,8 @@ use crate::{
 pub enum Job {
     /// Descriptors: the report, the guest, an empty file for its code.
     Compile { form: Form },
-    /// Descriptors: the report, the code, standard input.
+    /// Descriptors: the report, the code, standard input and the line to the gateway where there are
+    /// such.
     Run(Box<Run>),
 }
 
@@ -32,6 +33,9 @@ pub struct Run {
     pub directories: Vec<Directory>,
     pub clock: GuestClock,
     pub random: GuestRandom,
+    /// Whether it has a standard input, and a line to the gateway.
+    pub stdin: bool,
+    pub http: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

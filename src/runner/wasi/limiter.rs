@@ -7,6 +7,7 @@ use super::{
     denials::Watch,
     settings::{Numbers, REFUSED_GROWTHS},
 };
+use crate::protocol::DenialKind;
 
 /// Counts all memories of a store together.
 #[derive(Debug)]
@@ -48,7 +49,11 @@ impl ResourceLimiter for Limiter {
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= self.numbers.table_elements && maximum.is_none_or(|maximum| desired <= maximum))
+        if desired > self.numbers.table_elements {
+            self.watch.deny(DenialKind::Cap, &format!("table: more than {} elements", self.numbers.table_elements));
+            return Ok(false);
+        }
+        Ok(maximum.is_none_or(|maximum| desired <= maximum))
     }
 
     fn instances(&self) -> usize {

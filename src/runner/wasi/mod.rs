@@ -9,12 +9,13 @@
 //! cache: verified code ── fd ─────> engine ── Wasmtime ── guest
 //! log, masks, clock    <─ pipes ──┘   │
 //! receipt              <─ report ─────┘
+//! gateway: hosts, TLS, bound headers <─ line ──  outgoing HTTP
 //! artifacts, patch     <─ directories of the room, read when everybody in it is dead
 //! ```
 //!
 //! Two walls: a guest that breaks out of Wasmtime stands in a room with nothing but its own files.
-//! So this module has two halves. [`engine`] and what it calls run inside; [`cache`], [`tree`] and
-//! [`patch`] outside. Between them goes only [`job`].
+//! So this module has two halves. [`engine`] and what it calls run inside; [`cache`], [`changes`],
+//! [`leave`] and [`patch`] outside. Between them go only [`job`] and [`line`].
 //!
 //! Invariants: no guest is compiled outside a jail; no code is loaded that the runner has not
 //! authenticated on the very descriptor that is loaded; nothing is granted that was not asked for;
@@ -33,6 +34,7 @@ mod http;
 pub mod job;
 pub mod leave;
 mod limiter;
+pub mod line;
 pub mod patch;
 mod preview1;
 mod preview2;
@@ -79,7 +81,9 @@ fn act(inside: Inside) -> Result<(), String> {
     match job {
         Job::Compile { form } => tell(report, &compile::compile(form, code, next()?)),
         Job::Run(run) => {
-            let given = run::Given { run: *run, code, stdin: next().ok(), stdout, stderr };
+            let stdin = run.stdin.then(&mut next).transpose()?;
+            let line = run.http.then(&mut next).transpose()?;
+            let given = run::Given { run: *run, code, stdin, line, stdout, stderr };
             tell(report, &run::run(given)?)
         }
     }

@@ -7,6 +7,7 @@
 use std::{
     fs::File,
     os::fd::OwnedFd,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,10 +21,11 @@ use super::{
     denials::Watch,
     job::{End, Run, Told},
     limiter::Limiter,
+    line::Line,
     settings::{self, HOST_CALL_BYTES, Purpose, YIELD_EVERY},
     sink::{Meter, Sink},
 };
-use crate::guest::Form;
+use crate::{guest::Form, protocol::Caps};
 
 /// Time for the last output to be taken.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
@@ -33,8 +35,20 @@ pub struct Given {
     pub run: Run,
     pub code: OwnedFd,
     pub stdin: Option<OwnedFd>,
+    /// See [`super::line`].
+    pub line: Option<OwnedFd>,
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
+}
+
+/// What either form of guest is started with.
+pub struct Start<'a> {
+    pub engine: &'a Engine,
+    pub surroundings: WasiCtxBuilder,
+    pub code: OwnedFd,
+    pub caps: Caps,
+    pub line: Option<Arc<Line>>,
+    pub watch: &'a Watch,
 }
 
 /// State that a store holds, whatever the guest's form.
@@ -68,15 +82,22 @@ async fn attend(engine: &Engine, given: Given) -> Result<Told, String> {
     let meter = Meter::new(given.run.caps.output_bytes, watch.clone());
     let stdout = Sink::new(given.stdout, meter.clone()).map_err(said)?;
     let stderr = Sink::new(given.stderr, meter.clone()).map_err(said)?;
-    let mut builder = surroundings(&given.run, given.stdin, (&stdout, &stderr))?;
+    let start = Start {
+        engine,
+        surroundings: surroundings(&given.run, given.stdin, (&stdout, &stderr))?,
+        code: given.code,
+        caps: given.run.caps,
+        line: given.line.map(Line::new).transpose().map_err(said)?.map(Arc::new),
+        watch: &watch,
+    };
     let mut stop = signal(SignalKind::terminate()).map_err(said)?;
     let (began, wall) = (Instant::now(), Duration::from_secs(given.run.caps.wall_seconds));
 
     let mut gauge = Gauge::default();
     let work = async {
         match given.run.form {
-            Form::Core => core::run(engine, &mut builder, given.code, &given.run, &watch, &mut gauge).await,
-            Form::Component => component::run(engine, &mut builder, given.code, &given.run, &watch, &mut gauge).await,
+            Form::Core => core::run(start, &mut gauge).await,
+            Form::Component => component::run(start, &mut gauge).await,
         }
     };
     let ran = tokio::select! {
@@ -142,6 +163,8 @@ impl<T: Limited + 'static> Drop for Metered<'_, T> {
 
 fn surroundings(run: &Run, stdin: Option<OwnedFd>, out: (&Sink, &Sink)) -> Result<WasiCtxBuilder, String> {
     let mut builder = WasiCtxBuilder::new();
+    // No sockets, ever; the jail has no network for them either.
+    builder.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
     builder.args(&run.args).envs(&run.environment).stdout(out.0.clone()).stderr(out.1.clone());
     if let Some(stdin) = stdin {
         builder.stdin(AsyncStdinStream::new(tokio::fs::File::from_std(File::from(stdin))));
