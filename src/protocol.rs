@@ -246,9 +246,22 @@ pub struct Prepare {
     pub source: Fetch,
     /// The file system's free bytes below which nothing is prepared.
     pub disk_floor_bytes: u64,
+    /// Changes that are made in the source before anybody sees it.
+    #[serde(default)]
+    pub patch: Option<PatchFile>,
     /// Files of the source that the server wants to see, as [`PhaseResult::files`].
     #[serde(default)]
     pub shows: Vec<RelativePath>,
+}
+
+/// The changes of another run's guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatchFile {
+    pub path: PathBuf,
+    /// What the person saw who proposed it.
+    pub digest: Digest,
+    /// The number of the run that left it.
+    pub run: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -76,7 +76,7 @@ pub use credential::NewCredential;
 pub use decide::Decision;
 pub use declared::NewDemand;
 pub use environment::NewVariable;
-pub use guest::{NewGuest, ToCompile};
+pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
 pub use progress::Report;
@@ -120,6 +120,7 @@ pub struct Setup {
     pub cgroup: Option<PathBuf>,
     pub state_versions: u32,
     pub log_retention_days: u32,
+    pub artifact_retention_days: u32,
     pub upload_versions: u32,
     pub allow_unconfined: bool,
 }

@@ -13,7 +13,7 @@ use crate::{
     protocol::{self, PhaseResult, Produced, Record, WorkspaceLeft},
     store::{
         Error, Fault, Find, Rows, Tx,
-        record::{Chain, Changes, PhaseRow, Run, RunSecrets, SealedFacts},
+        record::{Chain, Changes, Left, PhaseRow, Run, RunSecrets, SealedFacts},
         tables as t,
     },
 };
@@ -44,6 +44,7 @@ pub struct Report {
 struct Beside {
     results: Vec<(u32, PhaseResult)>,
     states: Vec<StoredState>,
+    left: Vec<Left>,
 }
 
 impl Actions {
@@ -132,13 +133,12 @@ impl Actions {
         }
         let dir = chain_dir(&self.setup.data, run.id, chain.number);
         let key = vault::chain_key(run.id, chain.number).open_key(&self.keys.get(), &chain.key)?;
-        let mut beside = Beside { results: Vec::new(), states: self.import_states(&run, &dir, &key)? };
+        let mut beside = Beside { states: self.import_states(&run, &dir, &key)?, ..Beside::default() };
         for record in &report.records {
-            if let Record::PhaseEnded { number, produced, .. } = record
-                && produced.result
-            {
-                beside.results.push((*number, read_result(&dir, run.id, *number, &key)?));
-            }
+            let Record::PhaseEnded { number, phase, produced, .. } = record else { continue };
+            let result = produced.result.then(|| read_result(&dir, run.id, *number, &key)).transpose()?;
+            beside.left.extend(self.keep_left(run.id, &dir, (*number, *phase), produced, result.as_ref())?);
+            beside.results.extend(result.map(|result| (*number, result)));
         }
         Ok(beside)
     }
@@ -302,6 +302,9 @@ impl Taking<'_> {
             self.run.delta = Some(plan.delta);
             self.run.plan_digest = Some(plan.digest.clone());
         }
+        if let Some(left) = self.beside.left.iter().find(|left| left.number == number) {
+            self.tx.put(t::RUN_N_TO_LEFT, (self.run.seq, number), left)?;
+        }
         let result = self.beside.results.iter().find(|(of, _)| *of == number).map(|(_, result)| result);
         if let Some(result) = result {
             self.take_result(result)?;
@@ -321,7 +324,7 @@ impl Taking<'_> {
 
     /// Why a source that was fetched is of no use to the declared task.
     fn undeclared(&self) -> Result<Option<String>, Error> {
-        if self.chain.kind != life::word(machine::Chain::Prepare) {
+        if self.chain.kind != life::word(machine::Chain::Prepare) || self.run.guest.is_some() {
             return Ok(None);
         }
         let demand = declared::demand_of(self.tx, &self.run)?;

@@ -12,12 +12,12 @@ use crate::{
     },
     store::{
         Error, Find, Tx,
-        record::{Birth, Run, Stack},
+        record::{Birth, GuestTask, Patched, Run, Stack},
         tables as t,
     },
 };
 
-use super::{Actions, Deed, Moment, NewDemand, declared, life, missing, once::Once};
+use super::{Actions, Deed, Moment, NewDemand, declared, guest, life, missing, once::Once};
 
 /// A run that somebody asks for.
 #[derive(Clone, Debug)]
@@ -49,6 +49,8 @@ pub(super) struct Blank {
     /// What exactly a retry works on again.
     source: Option<SourceVersion>,
     demand: Option<NewDemand>,
+    guest: Option<GuestTask>,
+    patched: Option<Patched>,
 }
 
 impl Blank {
@@ -64,6 +66,23 @@ impl Blank {
             triggered_by: None,
             source: None,
             demand: None,
+            guest: None,
+            patched: None,
+        }
+    }
+
+    /// A task that runs a guest.
+    pub(super) fn of_guest(task: GuestTask) -> Self {
+        Self { guest: Some(task), skip_initialization: true, ..Self::new(new_run_id(), Kind::OnDemand) }
+    }
+
+    /// A proposed run of another run's source, with a patch.
+    pub(super) fn of_patch(base: &Run, patched: Patched, message: Option<Note>) -> Self {
+        Self {
+            message,
+            source: Some(base.source.clone()),
+            patched: Some(patched),
+            ..Self::new(new_run_id(), Kind::Proposed)
         }
     }
 
@@ -122,6 +141,8 @@ impl Actions {
             retry_of: Some(old.id),
             source: Some(old.source.clone()),
             demand,
+            guest: guest::task_of(&self.store.read()?, &old)?,
+            patched: old.patched.clone(),
             ..Blank::new(new_run_id(), old.kind)
         };
         self.make_run(permit, "run.retry", old.stack, blank, once).await
@@ -142,12 +163,13 @@ impl Actions {
             message: old.message.clone(),
             retry_of: Some(old.id),
             source: Some(old.source.clone()),
+            patched: old.patched.clone(),
             ..Blank::new(new_run_id(), Kind::Tracked)
         };
         self.make_run(permit, "run.promote", old.stack, blank, once).await
     }
 
-    fn ended_run(&self, run: RunId, verb: &str) -> Result<Run, Error> {
+    pub(super) fn ended_run(&self, run: RunId, verb: &str) -> Result<Run, Error> {
         let old = self.store.read()?.run(run)?.ok_or_else(|| missing(run))?;
         if !old.state.is_terminal() {
             let why = format!("a run that is {} cannot be {verb} yet", old.state);
@@ -182,6 +204,7 @@ impl Actions {
             if let Some(demand) = &blank.demand {
                 declared::remember(tx, moment, &stack, &mut run, demand)?;
             }
+            guest::pin(tx, &stack, &mut run, blank.guest.as_ref())?;
             if let Some(once) = &once {
                 once.remember(tx, &run.id.to_string(), moment.now)?;
             }
@@ -253,6 +276,7 @@ fn fresh(tx: &Tx<'_>, moment: &Moment, stack: &mut Stack, blank: &Blank, source:
         command: blank.command.clone(),
         skip_initialization: blank.skip_initialization,
         retry_of: blank.retry_of,
+        patched: blank.patched.clone(),
         ..Run::new(stack, birth)
     };
     Ok(run)

@@ -39,6 +39,7 @@ pub enum Permission {
     SeeKeys,
     ManageKeys,
     ManageCredentials,
+    ManageGuests,
     ManageServices,
     SeeAudit,
     SeeSystem,
@@ -77,6 +78,7 @@ impl Permission {
             | Self::SeeKeys
             | Self::ManageKeys
             | Self::ManageCredentials
+            | Self::ManageGuests
             | Self::ManageServices
             | Self::SeeAudit
             | Self::SeeSystem
@@ -114,6 +116,7 @@ impl Permission {
             Self::SeeKeys => "see API keys",
             Self::ManageKeys => "manage API keys",
             Self::ManageCredentials => "manage credentials",
+            Self::ManageGuests => "manage guests",
             Self::ManageServices => "manage services",
             Self::SeeAudit => "see the audit log",
             Self::SeeSystem => "see the system page",
@@ -151,6 +154,7 @@ impl Permission {
             Self::SeeKeys => "api_key.see",
             Self::ManageKeys => "api_key.manage",
             Self::ManageCredentials => "credential.manage",
+            Self::ManageGuests => "guest.manage",
             Self::ManageServices => "service.manage",
             Self::SeeAudit => "audit.see",
             Self::SeeSystem => "system.see",

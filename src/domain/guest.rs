@@ -351,6 +351,9 @@ pub struct PatchSummary {
     pub deleted: u32,
     /// Of these, how many are listed only: binary, or too large to be shown.
     pub unshown: u32,
+    /// It holds secrets, which are masked: it cannot be applied.
+    #[serde(default)]
+    pub masked: bool,
 }
 
 impl PatchSummary {

@@ -103,6 +103,17 @@ impl Vendor {
         }
     }
 
+    /// The guests that its phases run, each by the name of its field.
+    pub fn guests(&self) -> Vec<(&'static str, &GuestCall)> {
+        match self {
+            Self::Wasi { init, plan, apply, destroy } => {
+                let calls = [("init", init), ("plan", plan), ("apply", apply), ("destroy", destroy)];
+                calls.into_iter().filter_map(|(name, call)| Some((name, call.as_ref()?))).collect()
+            }
+            Self::Terraform { .. } | Self::OpenTofu { .. } | Self::Custom { .. } => Vec::new(),
+        }
+    }
+
     /// Whether the vendor keeps a Terraform state.
     pub const fn has_state(&self) -> bool {
         matches!(self, Self::Terraform { .. } | Self::OpenTofu { .. })

@@ -21,6 +21,7 @@ mod dir;
 mod fault;
 mod journal;
 pub mod native;
+mod patching;
 mod phase_log;
 mod size;
 mod start;

@@ -16,8 +16,8 @@ use crate::{
     machine::{Chain as ChainKind, Shape},
     protocol::{
         AtEnd, Bind, ChainSecrets, ChainSpec, Command, Demand, Fetch, GitCredential, JailSpec, ManagedState,
-        MountedFile, Open, Prepare, Root, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION, Variable,
-        inside,
+        MountedFile, Open, PatchFile, Prepare, Root, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION,
+        Variable, inside,
     },
     source::git::{self, Address},
     store::{
@@ -243,7 +243,8 @@ impl Reading<'_> {
         Ok(match phase {
             Phase::Preparing => {
                 let shows = declaration::files().map(|path| RelativePath::new(path).expect("it is relative")).collect();
-                Step::Prepare(Prepare { source: self.fetch()?, disk_floor_bytes: limits::DISK_FLOOR_BYTES, shows })
+                let (source, patch) = (self.fetch()?, self.patch());
+                Step::Prepare(Prepare { source, patch, disk_floor_bytes: limits::DISK_FLOOR_BYTES, shows })
             }
             Phase::PreparingApply => Step::Open(Open { plan_digest: self.run.plan_digest.clone() }),
             Phase::Sealing => Step::Seal(Seal { plan_digest: self.run.plan_digest.clone() }),
@@ -333,6 +334,13 @@ impl Reading<'_> {
             let row = self.view.get(t::STACK_NAME_TO_VARIABLE, (self.stack.id.number(), *name));
             matches!(row, Ok(Some(row)) if row.value == VariableValue::Plain("true".to_owned()))
         })
+    }
+
+    /// The changes that a proposal is about.
+    fn patch(&self) -> Option<PatchFile> {
+        let patched = self.run.patched.as_ref()?;
+        let path = self.actions.patch_path(patched.run, patched.phase);
+        Some(PatchFile { path, digest: patched.digest.clone(), run: patched.run_number })
     }
 
     fn fetch(&self) -> Result<Fetch, Error> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{
     crypt::{self, Keyring, Purpose, Secret},
-    domain::{Digest, GuestName, Refused, guest::GuestCall, stack::Vendor},
+    domain::{Digest, GuestName, Refused},
     guest,
     protocol::GuestCode,
     store::{Error, Fault, Rows, record::PinnedGuest, tables as t},
@@ -44,17 +44,6 @@ pub(crate) fn code(data: &Path, pinned: &PinnedGuest) -> Result<GuestCode, Refus
         Some(_) | None => Err(Refused::conflict(format!(
             "the guest `{name}` is not the one that this run began with; start a new run"
         ))),
-    }
-}
-
-/// The guests that a vendor's phases run, each by the name of its field.
-pub(crate) fn of_vendor(vendor: &Vendor) -> Vec<(&'static str, &GuestCall)> {
-    match vendor {
-        Vendor::Wasi { init, plan, apply, destroy } => {
-            let calls = [("init", init), ("plan", plan), ("apply", apply), ("destroy", destroy)];
-            calls.into_iter().filter_map(|(name, call)| Some((name, call.as_ref()?))).collect()
-        }
-        Vendor::Terraform { .. } | Vendor::OpenTofu { .. } | Vendor::Custom { .. } => Vec::new(),
     }
 }
 

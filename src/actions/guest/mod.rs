@@ -23,6 +23,11 @@ use crate::{
 use super::{Actions, Deed, Incoming, Scratch, audit, missing, ring, upload::Most};
 
 pub(crate) mod code;
+mod left;
+mod pin;
+
+pub use pin::NewGuestTask;
+pub(crate) use pin::{pin, task_of};
 
 /// How long an import waits for the compiler, which has less time than that.
 const WAIT: Duration = Duration::from_secs(90);
@@ -275,7 +280,7 @@ fn file_name(digest: &Digest) -> String {
 fn refuse_used(tx: &Tx<'_>, name: &GuestName) -> Result<(), Error> {
     let mut users: Vec<String> = Vec::new();
     for stack in tx.all(t::STACK_ID_TO_STACK, 0..=u128::MAX)? {
-        if code::of_vendor(&stack.settings.vendor).iter().any(|(_, call)| call.guest == *name) {
+        if stack.settings.vendor.guests().iter().any(|(_, call)| call.guest == *name) {
             users.push(stack.slug.to_string());
         }
     }

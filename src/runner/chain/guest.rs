@@ -304,7 +304,7 @@ impl Chain {
                 leave::keep(views, &changes, before, tree.owner())
                     .map_err(Fault::io("keep what the guest changed in the workspace"))?;
             } else if !keeps {
-                Self::offer(views, &changes, desk)?;
+                self.offer(views, &changes, desk)?;
             }
         }
         match phase.phase {
@@ -313,11 +313,13 @@ impl Chain {
         }
     }
 
-    fn offer(views: Views<'_>, changes: &[Change], desk: &mut Desk) -> Result<(), Fault> {
-        let (text, summary) = patch::write(views, changes).map_err(Fault::io("write the patch"))?;
+    fn offer(&self, views: Views<'_>, changes: &[Change], desk: &mut Desk) -> Result<(), Fault> {
+        let (text, mut summary) = patch::write(views, changes).map_err(Fault::io("write the patch"))?;
         if !summary.is_empty() {
+            let masked = self.tools.masks.mask_text(&text);
+            summary.masked = masked != text;
             desk.produced.patch = Some(summary);
-            desk.result.patch = Some(Secret::new(text));
+            desk.result.patch = Some(Secret::new(masked));
         }
         Ok(())
     }
