@@ -5,6 +5,7 @@ mod crash;
 mod declared;
 mod faults;
 mod gate;
+mod guests;
 mod jail;
 mod logs;
 mod masks;

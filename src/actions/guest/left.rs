@@ -10,7 +10,7 @@ use crate::{
     domain::{Phase, RunId},
     protocol::{self, PhaseResult, Produced},
     store::{
-        Error, Fault, Find, Order, Rows, Tx,
+        Error, Fault, Find, Rows, Tx,
         record::{Left, Run},
         tables as t,
     },

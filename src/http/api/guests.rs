@@ -201,6 +201,7 @@ pub fn download(artifact: &Artifact, file: std::fs::File) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_LENGTH, artifact.bytes.to_string()),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox".to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename*=UTF-8''{encoded}")),
     ];
     (headers, RawBody::from_stream(stream)).into_response()

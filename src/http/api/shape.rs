@@ -6,7 +6,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::words;
+use super::{guests::ReceiptShape, words};
 use crate::{
     domain::{
         BlockedBy, Delta, Digest, Kind, Note, Phase, Role, RunId, Slug, State, Timestamp, Verdict,
@@ -179,6 +179,14 @@ pub(super) struct RunShape {
     history: Vec<HistoryShape>,
     #[schema(value_type = Vec<Object>)]
     run_tasks: [(); 0],
+    /// The guest that it runs, as it would be typed.
+    guest: Option<String>,
+    /// The run whose guest made the changes that this one is about.
+    #[schema(value_type = Option<String>)]
+    patched_by: Option<RunId>,
+    /// Of its last guest.
+    #[schema(schema_with = words::maybe_receipt)]
+    receipt: Option<ReceiptShape>,
     links: Links,
 }
 
@@ -278,6 +286,9 @@ struct Links {
     changes: String,
     log: String,
     events: String,
+    artifacts: String,
+    receipt: String,
+    patch: String,
     /// For people.
     page: String,
 }
@@ -320,6 +331,9 @@ impl RunShape {
             phases,
             history: detail.history.into_iter().map(HistoryShape::from).collect(),
             run_tasks: [],
+            guest: run.guest,
+            patched_by: run.patched.map(|patched| patched.run),
+            receipt: ReceiptShape::last(detail.left),
             links,
         }
     }
@@ -345,6 +359,9 @@ impl Links {
             changes: format!("{this}/changes"),
             log: format!("{this}/log"),
             events: format!("{this}/events"),
+            artifacts: format!("{this}/artifacts"),
+            receipt: format!("{this}/receipt"),
+            patch: format!("{this}/patch"),
             page: format!("{}/runs/{}", web.actions.setup().public_url, run.id),
             this,
         }

@@ -145,7 +145,12 @@ impl Trial {
         let digest = sha256(&bytes);
         let path = self.root.path().join(digest.digits());
         fs::write(&path, bytes).unwrap();
-        Step::Prepare(Prepare { source: Fetch::Upload { path, digest }, disk_floor_bytes: 1, shows: Vec::new() })
+        Step::Prepare(Prepare {
+            source: Fetch::Upload { path, digest },
+            disk_floor_bytes: 1,
+            patch: None,
+            shows: Vec::new(),
+        })
     }
 
     pub fn sealed_file(&self) -> PathBuf {
