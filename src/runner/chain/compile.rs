@@ -40,7 +40,9 @@ const FORGIVEN_AFTER: Duration = Duration::from_hours(1);
 
 impl Chain {
     /// Sees that a guest can be compiled; the code is kept for whoever runs it.
-    pub(super) fn compile_only(&self, wanted: &GuestCompile, desk: &mut Desk) -> Result<Verdict, Fault> {
+    pub(super) fn compile_only(&mut self, wanted: &GuestCompile, desk: &mut Desk) -> Result<Verdict, Fault> {
+        // What a jail fills is measured there, though nothing comes of it.
+        self.make_empty_workspace()?;
         let module = self.module(&wanted.name, &wanted.code)?;
         Ok(self.compiled(&module, Some(&wanted.cache), desk)?.map_or_else(|verdict| verdict, |_| Verdict::SUCCESS))
     }
