@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark says by failing, and prints")]
 
 mod figures {
+    pub mod guests;
     pub mod idle;
     pub mod pages;
     pub mod seal;
@@ -23,6 +24,7 @@ const ROWS: &[Row] = &[
     (1, figures::tasks::latency),
     (2, figures::tasks::many),
     (3, figures::tasks::output),
+    (6, figures::guests::metering),
     (8, figures::seal::seal_and_open),
     (9, figures::pages::pages),
     (10, figures::idle::idle),

@@ -207,8 +207,8 @@ pub async fn serve(app: App, ready: impl FnOnce(&App)) -> Result<(), AppError> {
     tasks.spawn(dispatch.clone().run());
     tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));
     let web = http::Web::new(app.actions.clone(), app.queries.clone(), Arc::clone(&app.config), stop.child_token());
-    ready(&app);
     tell_set_up(&app).await?;
+    ready(&app);
     let mut serving = std::pin::pin!(http::serve(listener, web, stop.child_token()));
     let served = tokio::select! {
         served = &mut serving => Some(served),

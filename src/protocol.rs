@@ -212,6 +212,7 @@ pub struct RunFacts {
 /// One step of a chain.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "a chain has a handful of steps")]
 pub enum Step {
     /// Phase `preparing`: the workspace is made fresh.
     Prepare(Prepare),
@@ -660,6 +661,7 @@ mod base64_optional {
     #[derive(Serialize, Deserialize)]
     struct Wrapped(#[serde(with = "super::base64_bytes")] Secret<Vec<u8>>);
 
+    #[allow(clippy::ref_option, reason = "serde calls it so")]
     pub(super) fn serialize<S: Serializer>(bytes: &Option<Secret<Vec<u8>>>, serializer: S) -> Result<S::Ok, S::Error> {
         bytes.clone().map(Wrapped).serialize(serializer)
     }

@@ -33,13 +33,15 @@ pub struct Times(Vec<Duration>);
 
 impl Times {
     pub fn of(rounds: usize, mut once: impl FnMut()) -> Self {
-        let mut times: Vec<Duration> = (0..rounds)
-            .map(|_| {
-                let start = Instant::now();
-                once();
-                start.elapsed()
-            })
-            .collect();
+        let one = |_| {
+            let start = Instant::now();
+            once();
+            start.elapsed()
+        };
+        Self::sorted((0..rounds).map(one).collect())
+    }
+
+    pub fn sorted(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
         Self(times)
     }

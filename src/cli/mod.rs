@@ -3,8 +3,9 @@
 //! | file | verbs |
 //! | --- | --- |
 //! | `serve`, `demo`, `check` | the server, with what the host offers (`host`) |
-//! | `user`, `key`, `audit` | through the server, or on a data directory (`offline`) |
+//! | `user`, `key`, `master_key`, `audit` | through the server, or on a data directory (`offline`) |
 //! | `client` | `login`, `stack`, `run`, `task`; `stop` without a server |
+//! | `guest` | guests at hand, without a server |
 //! | `tools` | completions, manual pages |
 //!
 //! Exit codes: 0 finished or done, 1 failed, 2 needs confirmation, 3 refused, 4 not found, 5 no
@@ -17,8 +18,10 @@ mod clean;
 mod client;
 mod demo;
 mod failure;
+mod guest;
 mod host;
 mod key;
+mod master_key;
 mod offline;
 mod output;
 mod secret;
@@ -93,11 +96,13 @@ fn carry_out(verb: &Verb) -> Done {
         Verb::Check(args) => check::run(args),
         Verb::User(args) => user::run(args),
         Verb::ApiKey(args) => key::run(args),
+        Verb::MasterKey(args) => master_key::run(args),
         Verb::Audit(args) => audit::run(args),
         Verb::Login(args) => client::login(args),
         Verb::Stack(args) => client::stack(args),
         Verb::Run(args) => client::run(args),
         Verb::Task(args) => client::task(args),
+        Verb::Guest(args) => guest::verb(args),
         Verb::Completions(args) => tools::completions(args),
         Verb::Man(args) => tools::man(args),
     }

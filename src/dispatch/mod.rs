@@ -13,6 +13,7 @@
 //!
 //! Knows what a chain is; knows nothing of what it does. Executes nothing itself.
 
+mod alone;
 mod attend;
 mod chores;
 mod compile;
@@ -29,6 +30,7 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use alone::{Alone, start_alone};
 pub use offline::{living, stop};
 
 use crate::{

@@ -84,6 +84,7 @@ fn table() -> Vec<(&'static str, Need, Value)> {
         ("GET /api/v1/credentials", Admin, none.clone()),
         ("PUT /api/v1/credentials/{name}", Admin, json!({"kind": "ssh"})),
         ("DELETE /api/v1/credentials/{name}", Admin, none.clone()),
+        ("POST /api/v1/master-key/rotate", Admin, none.clone()),
         ("GET /api/v1/audit", Admin, none.clone()),
         // Last, because it keeps the others out.
         ("PUT /api/v1/stacks/{stack}/lock", WRITER, json!({})),

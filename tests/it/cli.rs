@@ -3,6 +3,7 @@
 mod client;
 mod demo;
 mod follow;
+mod guest;
 mod help;
 mod login;
 mod offline;

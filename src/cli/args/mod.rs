@@ -5,9 +5,11 @@
 //! | `server` | serve, demo, check |
 //! | `people` | user, api-key |
 //! | `client` | login, stack, run, task |
+//! | `guest` | guest |
 //! | `tools` | audit, completions, man |
 
 mod client;
+mod guest;
 mod people;
 mod server;
 #[cfg(test)]
@@ -22,7 +24,8 @@ pub use client::{
     Confirm, Decide, How, Login, Logs, NewStack, Perform, Reach, Run, RunVerb, Stack, StackVerb, Task, TaskVerb,
     Trigger, VendorKind, Waiting,
 };
-pub use people::{ApiKey, ApiKeyVerb, NewSecret, Place, Rights, RoleOn, User, UserVerb};
+pub use guest::{Clock, Guest, GuestCaps, GuestGrants, GuestInspect, GuestRun, GuestVerb, Header, Random};
+pub use people::{ApiKey, ApiKeyVerb, MasterKey, MasterKeyVerb, NewSecret, Place, Rights, RoleOn, User, UserVerb};
 pub use server::{Check, Demo, Serve};
 pub use tools::{Audit, AuditVerb, Completions, Man};
 
@@ -64,11 +67,13 @@ pub enum Verb {
     Check(Check),
     User(User),
     ApiKey(ApiKey),
+    MasterKey(MasterKey),
     Audit(Audit),
     Login(Login),
     Stack(Stack),
     Run(Run),
     Task(Task),
+    Guest(Guest),
     Completions(Completions),
     Man(Man),
 }

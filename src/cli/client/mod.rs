@@ -35,7 +35,7 @@ use answer::{lost, refused};
 
 pub(super) use address::is_known;
 pub(super) use login::run as login;
-pub(super) use pack::files as pack_files;
+pub(super) use pack::{Archive, archive as pack, files as pack_files};
 pub(super) use run::run;
 pub(super) use stack::run as stack;
 pub(super) use task::run as task;

@@ -15,21 +15,21 @@ use rustix::fs::{MemfdFlags, OFlags};
 use super::{
     Chain,
     desk::Desk,
+    receipt,
     shell::{Program, Service},
 };
 use crate::{
     crypt::{Hasher, Secret, digest},
     domain::{
         Digest, Phase, Verdict, limits,
-        network::{self, Reached},
         stack::{Limits, NetworkMode},
         verdict::bytes,
     },
     egress::BoundHeader,
     guest::{Form, bundled},
     protocol::{
-        Denial, DenialKind, Environment, Grants, GuestClock, GuestCode, GuestInput, GuestPhase, GuestRandom,
-        HeaderGrant, HostUse, Input, Produced, Receipt, WorkspaceGrant, file, guest_path, inside,
+        Environment, Grants, GuestCode, GuestInput, GuestPhase, HeaderGrant, Input, WorkspaceGrant, file, guest_path,
+        inside,
     },
     runner::{
         attend::Attended,
@@ -79,12 +79,13 @@ impl Chain {
         let module = self.module(&phase.name, &phase.code)?;
         let (stdin, mut inputs) = self.stdin(&phase.stdin)?;
         inputs.extend(self.inputs(phase));
-        let mut receipt = empty_receipt(phase, module.digest.clone(), inputs);
+        let mut receipt = receipt::empty(phase, module.digest.clone(), inputs);
         let verdict = match self.compiled(&module, phase.cache.as_deref(), desk)? {
             Ok(code) => {
                 let program = self.guest_program(phase, &module, (code, stdin))?;
                 let attended = self.run_program(program, desk)?;
                 let told: Option<Told> = serde_json::from_slice(&attended.report).ok();
+                let told = told.map(|told| told.bounded(|text| self.tools.masks.mask_text(text)));
                 let written =
                     attended.room.as_ref().map(RoomView::written).transpose().map_err(Fault::io("count files"))?;
                 let verdict = judge(phase, &attended, told.as_ref(), written.is_some_and(|written| written.full));
@@ -228,56 +229,6 @@ impl Chain {
         phase.plain_env.iter().cloned().chain(named).collect()
     }
 
-    /// What the guest is given, as the receipt lists it: names, never values of variables.
-    fn inputs(&self, phase: &GuestPhase) -> Vec<Input> {
-        let input = |kind: &str, name: String, detail: String| Input { kind: kind.to_owned(), name, detail };
-        let masked = |text: &str| self.tools.masks.mask_text(text);
-        let arguments = (1..).zip(&phase.args).map(|(n, arg)| input("argument", n.to_string(), masked(arg)));
-        let plain = phase.plain_env.iter().map(|(name, _)| input("variable", name.clone(), "declared".to_owned()));
-        let named = self.spec.secrets.variables.iter().filter(|variable| phase.env.contains(&variable.name));
-        let named = named.map(|variable| {
-            let detail = if variable.sensitive { "sensitive" } else { "of the stack" };
-            input("variable", variable.name.to_string(), detail.to_owned())
-        });
-        let shown = directories(phase).into_iter().map(|directory| {
-            let detail = if directory.writable { "write" } else { "read" };
-            input("directory", directory.path, detail.to_owned())
-        });
-        let clock = match phase.grants.clock {
-            GuestClock::Frozen => "frozen",
-            GuestClock::Real => "real",
-        };
-        let random = match phase.grants.random {
-            GuestRandom::Seeded => "seeded",
-            GuestRandom::Real => "real",
-        };
-        let rest =
-            [("clock", clock), ("random", random)].map(|(kind, name)| input(kind, name.to_owned(), String::new()));
-        let hosts = phase.grants.network.iter().map(|host| input("host", host.clone(), "http".to_owned()));
-        let headers = phase.grants.headers.iter();
-        let headers =
-            headers.map(|grant| input("header", grant.host.clone(), format!("{}: {}", grant.header, grant.secret)));
-        arguments.chain(plain).chain(named).chain(shown).chain(rest).chain(hosts).chain(headers).collect()
-    }
-
-    /// What the engine told, and what the gateway saw.
-    fn note_used(&self, receipt: &mut Receipt, told: Option<Told>, network: &Produced) {
-        let mut denials: Vec<Denial> = network.denials.iter().map(refused).collect();
-        if let Some(told) = told {
-            receipt.fuel_used = Some(told.fuel_used);
-            receipt.peak_memory_bytes = Some(told.peak_memory_bytes);
-            receipt.wall_ms = told.wall_ms;
-            receipt.output_bytes = told.output_bytes;
-            receipt.denials_dropped = told.denials_dropped;
-            denials.extend(told.denials);
-        }
-        receipt.denials_dropped += denials.len().saturating_sub(limits::DENIALS) as u64;
-        denials.truncate(limits::DENIALS);
-        denials.iter_mut().for_each(|denial| denial.tried = self.tools.masks.mask_text(&denial.tried));
-        receipt.denials = denials;
-        receipt.hosts = network.hosts.iter().map(used).collect();
-    }
-
     /// Takes out of the room what the phase leaves.
     fn collect(
         &mut self,
@@ -361,35 +312,6 @@ impl Module {
     }
 }
 
-/// Of a guest that was not started.
-fn empty_receipt(phase: &GuestPhase, guest_digest: Digest, inputs: Vec<Input>) -> Receipt {
-    Receipt {
-        guest_digest,
-        inputs,
-        caps: phase.caps,
-        fuel_used: None,
-        peak_memory_bytes: None,
-        wall_ms: 0,
-        cpu_ms: None,
-        output_bytes: 0,
-        files_written: 0,
-        hosts: Vec::new(),
-        denials: Vec::new(),
-        denials_dropped: 0,
-        verdict: Verdict::Stopped,
-    }
-}
-
-fn refused(denial: &network::Denial) -> Denial {
-    let tried = format!("{}: {}", denial.tried, denial.reason);
-    Denial { kind: DenialKind::Http, tried, count: denial.count }
-}
-
-fn used(reached: &Reached) -> HostUse {
-    let host = if reached.port == 0 { reached.host.clone() } else { format!("{}:{}", reached.host, reached.port) };
-    HostUse { host, requests: reached.requests, bytes_sent: reached.bytes_out, bytes_received: reached.bytes_in }
-}
-
 /// A planning guest may say with exit code 2 that there are changes.
 fn is_good(phase: &GuestPhase, verdict: &Verdict) -> bool {
     verdict.is_success() || (phase.phase == Phase::Planning && *verdict == Verdict::Exited { code: 2 })
@@ -433,7 +355,7 @@ fn file_limit(phase: &GuestPhase) -> Verdict {
     Verdict::FileLimit { limit_bytes: phase.caps.files_bytes, what }
 }
 
-fn directories(phase: &GuestPhase) -> Vec<Directory> {
+pub(super) fn directories(phase: &GuestPhase) -> Vec<Directory> {
     let own = |path: &str, writable| Directory { path: path.to_owned(), writable };
     let workspace = match phase.grants.workspace {
         WorkspaceGrant::None => None,

@@ -10,6 +10,7 @@ mod desk;
 mod guest;
 mod plan;
 mod prepare;
+mod receipt;
 mod seal;
 mod shell;
 

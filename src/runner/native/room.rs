@@ -30,8 +30,11 @@ use super::{
 };
 use crate::protocol::{file, guest_path, inside};
 
-/// Directories of our own in the file system that a guest fills, beside its cap.
-const OWN_FILES: u64 = 16;
+/// Directories of our own in the file system that a guest fills, beside its cap: its root, `/output`
+/// and `/tmp`; of an overlay the two halves, what the kernel makes in the lower one, and what stands
+/// for everything deleted.
+const OWN_FILES: u64 = 3;
+const OVERLAY_FILES: u64 = 4;
 /// Where that file system is while the room is made.
 const SCRATCH: &str = "/scratch";
 
@@ -127,7 +130,8 @@ pub(super) fn enter(plan: &Plan<'_>, room: &Room) -> Result<Shown, Failure> {
 }
 
 fn files(tree: &Tree, caps: Writable, workspace: Option<&Path>, plan: &Plan<'_>) -> Result<Shown, Failure> {
-    let own = memory(&bounded(caps.bytes, caps.files + OWN_FILES, 0o700))?;
+    let own_files = OWN_FILES + workspace.map_or(0, |_| OVERLAY_FILES);
+    let own = memory(&bounded(caps.bytes, caps.files + own_files, 0o700))?;
     // Older kernels make copies only of what is attached.
     tree.directory(Path::new(SCRATCH)).and_then(|target| attach(&own, target)).doing("attach the guest's files")?;
     let output = show(tree, &own, guest_path::OUTPUT, plan.owner)?;

@@ -67,7 +67,7 @@ impl Seen {
 }
 
 /// A guest's text for other eyes: no control characters, not too long.
-fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let mut shown: String =
         text.chars().take(limits::DENIAL_CHARS).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(limits::DENIAL_CHARS).is_some() {

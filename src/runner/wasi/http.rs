@@ -53,14 +53,12 @@ impl WasiHttpHooks for Outgoing {
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Sent> + Send>,
     ) -> Box<dyn Future<Output = Answer> + Send> {
-        match &self.line {
-            Some(line) => Box::new(send(Arc::clone(line), request, options.unwrap_or_default())),
-            None => {
-                let host = request.uri().authority().map_or("", |authority| authority.as_str());
-                self.watch.deny(DenialKind::Http, &format!("{} {host}", request.method()));
-                Box::new(async { Err(Error::HttpRequestDenied) })
-            }
+        if let Some(line) = &self.line {
+            return Box::new(send(Arc::clone(line), request, options.unwrap_or_default()));
         }
+        let host = request.uri().authority().map_or("", |authority| authority.as_str());
+        self.watch.deny(DenialKind::Http, &format!("{} {host}", request.method()));
+        Box::new(async { Err(Error::HttpRequestDenied) })
     }
 }
 

@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::denials;
 use crate::{
+    domain::limits,
     guest::Form,
     protocol::{Caps, Denial, GuestClock, GuestRandom},
 };
@@ -67,6 +69,26 @@ pub struct Told {
     pub files_refused: bool,
 }
 
+impl Told {
+    /// With every text passed through `shown`, and no more refusals than anybody has to say: whoever
+    /// broke out of the engine says what it likes.
+    pub fn bounded(mut self, shown: impl Fn(&str) -> String) -> Self {
+        let shown = |text: &str| shown(&denials::shown(text));
+        self.denials.truncate(limits::DENIALS);
+        self.denials.iter_mut().for_each(|denial| denial.tried = shown(&denial.tried));
+        match &mut self.end {
+            End::Trapped { reason } | End::Refused { reason } => *reason = shown(reason),
+            End::Exited { .. }
+            | End::OutOfFuel
+            | End::OutOfMemory
+            | End::TimedOut
+            | End::OutputLimit
+            | End::Stopped => {}
+        }
+        self
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum End {
@@ -85,4 +107,31 @@ pub enum End {
     Refused {
         reason: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::DenialKind;
+
+    #[test]
+    fn what_an_engine_says_is_bounded_and_masked() {
+        let denial = Denial { kind: DenialKind::Path, tried: "open \x1b[2J hunter2".to_owned(), count: 1 };
+        let told = Told {
+            end: End::Trapped { reason: "x".repeat(10_000) },
+            fuel_used: 1,
+            peak_memory_bytes: 1,
+            output_bytes: 1,
+            wall_ms: 1,
+            denials: vec![denial; 5_000],
+            denials_dropped: 0,
+            memory_refused: false,
+            files_refused: false,
+        };
+        let told = told.bounded(|text| text.replace("hunter2", "*****"));
+        assert_eq!(told.denials.len(), limits::DENIALS);
+        assert_eq!(told.denials[0].tried, "open \u{fffd}[2J *****");
+        let End::Trapped { reason } = told.end else { panic!() };
+        assert!(reason.chars().count() <= limits::DENIAL_CHARS + 1);
+    }
 }

@@ -34,11 +34,11 @@ impl Limiter {
 impl ResourceLimiter for Limiter {
     /// Refusing tells the guest, which may live with it; a guest that only goes on asking is ended.
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
         let after = self.used.saturating_add(desired.saturating_sub(current));
         if after <= self.limit {
+            if maximum.is_some_and(|maximum| desired > maximum) {
+                return Ok(false);
+            }
             self.used = after;
             self.peak = self.peak.max(after);
             return Ok(true);

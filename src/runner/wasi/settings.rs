@@ -130,3 +130,34 @@ pub fn fingerprint(engine: &Engine) -> String {
     engine.precompile_compatibility_hash().hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_proposal_is_switched_on_purpose() {
+        let named = PROPOSALS.iter().fold(WasmFeatures::empty(), |named, (feature, ..)| named | *feature);
+        assert_eq!(WasmFeatures::all() - named, WasmFeatures::empty(), "a new version brought something new");
+    }
+
+    #[test]
+    fn what_one_engine_compiles_the_other_one_loads() {
+        let compiler = engine(Purpose::Compile).unwrap();
+        let code = compiler.precompile_module(&wat::parse_str("(module)").unwrap()).unwrap();
+        assert_eq!(Engine::detect_precompiled(&code), Some(wasmtime::Precompiled::Module));
+        // Their fingerprints agree where their settings do.
+        let names = [fingerprint(&engine(Purpose::Run).unwrap()), fingerprint(&engine(Purpose::Run).unwrap())];
+        assert_eq!(names[0], names[1]);
+    }
+
+    #[test]
+    fn what_is_off_does_not_compile() {
+        let compiler = engine(Purpose::Compile).unwrap();
+        for text in
+            ["(module (memory 1 1 shared))", "(module (memory i64 1))", "(module (type (struct)))", "(module (tag))"]
+        {
+            assert!(compiler.precompile_module(&wat::parse_str(text).unwrap()).is_err(), "{text}");
+        }
+    }
+}

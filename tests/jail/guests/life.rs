@@ -58,7 +58,7 @@ fn exit_codes_are_told_whatever_they_are() {
 
 fn a_guest_is_given_arguments_variables_and_input_and_nothing_else() {
     // Prints its arguments, its variables and its input, as they lie in memory.
-    let show = r#"
+    let show = "
       (call $check (call $args_sizes (i32.const 100) (i32.const 104)))
       (call $check (call $args (i32.const 8192) (i32.const 16384)))
       (drop (call $write (i32.const 1) (i32.const 16384) (i32.load (i32.const 104))))
@@ -67,7 +67,7 @@ fn a_guest_is_given_arguments_variables_and_input_and_nothing_else() {
       (drop (call $write (i32.const 1) (i32.const 32768) (i32.load (i32.const 104))))
       (i32.store (i32.const 0) (i32.const 65536)) (i32.store (i32.const 4) (i32.const 1000))
       (call $check (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 108)))
-      (drop (call $write (i32.const 1) (i32.const 65536) (i32.load (i32.const 108))))"#;
+      (drop (call $write (i32.const 1) (i32.const 65536) (i32.load (i32.const 108))))";
     let mut guest = Guest::wat(&core(&[], show)).workspace(WorkspaceGrant::Read, &[("in.txt", "from a file")]);
     guest.args = vec!["--deep".to_owned(), "two words".to_owned()];
     guest.plain_env = vec![("COLOUR".to_owned(), "blue".to_owned())];

@@ -6,6 +6,7 @@ use std::{
     os::{fd::OwnedFd, unix::fs::lchown},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::Arc,
 };
 
 use airlock::{
@@ -30,7 +31,7 @@ const CHAIN_KEY: [u8; 32] = [7; 32];
 
 /// A guest to be tried, and what it is given.
 pub struct Guest {
-    pub host: Host,
+    pub host: Arc<Host>,
     pub code: Vec<u8>,
     pub args: Vec<String>,
     pub plain_env: Vec<(String, String)>,
@@ -44,15 +45,16 @@ pub struct Guest {
 }
 
 /// What became of it.
-#[derive(Debug)]
 pub struct Outcome {
     pub verdict: Verdict,
     pub log: String,
     pub produced: Produced,
     pub result: Option<PhaseResult>,
     pub dir: PathBuf,
-    /// What the runner complained about; shown when a test fails.
-    _errors: String,
+    /// What the runner complained about.
+    errors: String,
+    /// What it left stays for as long as anybody looks at it.
+    _host: Arc<Host>,
 }
 
 impl Guest {
@@ -72,7 +74,7 @@ impl Guest {
 
     fn bytes_on(server: Server, code: Vec<u8>) -> Self {
         Self {
-            host: Host::new(server),
+            host: Arc::new(Host::new(server)),
             code,
             args: Vec::new(),
             plain_env: Vec::new(),
@@ -245,7 +247,21 @@ impl Guest {
             serde_json::from_slice(json.expose()).unwrap()
         });
         let log = fs::read(dir.join(file::log(1, self.phase))).unwrap_or_default();
-        Outcome { verdict, log: String::from_utf8(log).unwrap(), produced, result, dir, _errors: errors }
+        Outcome {
+            verdict,
+            log: String::from_utf8(log).unwrap(),
+            produced,
+            result,
+            dir,
+            errors,
+            _host: Arc::clone(&self.host),
+        }
+    }
+}
+
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}\n{:#?}\n{}\n{}", self.verdict, self.produced, self.log, self.errors)
     }
 }
 
