@@ -20,7 +20,8 @@ fn the_bundled_guests_are_small_and_ask_for_nothing_but_wasi() {
         let facts = guest::inspect(bundled.code).unwrap();
         assert_eq!(facts.form, guest::Form::Core);
         assert!(facts.bytes <= 300_000, "{name} has {} bytes", facts.bytes);
-        let strangers: Vec<_> = facts.imports.iter().filter(|import| !import.starts_with("wasi_snapshot_preview1.")).collect();
+        let strangers: Vec<_> =
+            facts.imports.iter().filter(|import| !import.starts_with("wasi_snapshot_preview1.")).collect();
         assert_eq!(strangers, [""; 0], "{name}");
     }
 }
@@ -49,6 +50,11 @@ fn building_the_bundled_guests_again_makes_the_same() {
         }
         let (new, old) = (guest::inspect(&new).unwrap(), guest::inspect(old).unwrap());
         assert_eq!((new.form, &new.exports), (old.form, &old.exports), "{name}");
-        assert!(new.bytes < old.bytes * 3 && old.bytes < new.bytes * 3, "{name}: {} and {} bytes", new.bytes, old.bytes);
+        assert!(
+            new.bytes < old.bytes * 3 && old.bytes < new.bytes * 3,
+            "{name}: {} and {} bytes",
+            new.bytes,
+            old.bytes
+        );
     }
 }

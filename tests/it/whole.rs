@@ -5,6 +5,7 @@ mod crash;
 mod declared;
 mod faults;
 mod gate;
+mod guest_api;
 mod guests;
 mod jail;
 mod logs;

@@ -25,8 +25,8 @@ pub use client::{
     Trigger, VendorKind, Waiting,
 };
 pub use guest::{
-    Clock, Guest, GuestCaps, GuestGrants, GuestImport, GuestInspect, GuestList, GuestRemove, GuestRun, GuestVerb, Header,
-    Random,
+    Clock, Guest, GuestCaps, GuestGrants, GuestImport, GuestInspect, GuestList, GuestRemove, GuestRun, GuestVerb,
+    Header, Random,
 };
 pub use people::{ApiKey, ApiKeyVerb, MasterKey, MasterKeyVerb, NewSecret, Place, Rights, RoleOn, User, UserVerb};
 pub use server::{Check, Demo, Serve};

@@ -25,7 +25,7 @@ use crate::{
     actions::NewGuest,
     auth::Permission,
     domain::{
-        Digest, GuestName, Phase, RunId, Timestamp,
+        Digest, GuestName, Phase, Refused, RunId, Timestamp,
         guest::{Artifact, PatchSummary, Receipt},
     },
     http::{
@@ -105,8 +105,7 @@ async fn list(asker: Asker, Params(params): Params<ListParams>) -> Answer<Json<L
 #[into_params(parameter_in = Query)]
 struct ImportParams {
     /// What stacks and tasks will call it. What has this name already is replaced.
-    #[param(value_type = String)]
-    name: GuestName,
+    name: Option<String>,
     /// It interprets scripts, and gets fuel for that.
     #[serde(default)]
     interpreter: bool,
@@ -122,6 +121,8 @@ async fn import(
     body: RawBody,
 ) -> Answer<(StatusCode, Json<GuestShape>)> {
     let permit = asker.may_here(Permission::ManageGuests).await?;
+    let name =
+        GuestName::new(params.name.unwrap_or_default()).map_err(|error| Refused::field("name", error.to_string()))?;
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let actions = &asker.web.actions;
     let mut incoming = actions.receive_guest(&permit, declared).await?;
@@ -130,7 +131,7 @@ async fn import(
         let chunk = chunk.map_err(|_| Problem::of_status(StatusCode::BAD_REQUEST, "the guest was cut off"))?;
         incoming.write(&chunk).await?;
     }
-    let new = NewGuest { name: params.name, interpreter: params.interpreter };
+    let new = NewGuest { name, interpreter: params.interpreter };
     let guest = actions.import_guest(&permit, new, incoming.finish().await?).await?;
     let row = GuestRow {
         name: guest.name,
