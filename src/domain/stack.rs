@@ -53,6 +53,7 @@ const fn yes() -> bool {
 }
 
 /// What gives the phases their commands.
+#[allow(clippy::large_enum_variant, reason = "a stack has one, and never a list of them")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Vendor {

@@ -130,6 +130,7 @@ async fn perform(
     made(&asker, run)
 }
 
+#[allow(clippy::large_enum_variant, reason = "it lives for one request")]
 enum Asked {
     Command(NewTask),
     Guest(NewGuestTask),
