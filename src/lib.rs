@@ -22,7 +22,6 @@
 //! | [`queries`] | use cases that read |
 //! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
 //! | [`scheduler`] | what happens without anybody asking: recovery, slots, expiry |
-//! | [`guest`] | what a file of WebAssembly is, and the guests that come with the binary |
 //! | [`live`] | bells: numbers that say "look again" |
 //! | [`http`] | pages, API, events |
 //!
@@ -34,6 +33,7 @@
 //! | [`workspace`] | the tree that a run works in, open or sealed |
 //! | [`mask`] | the streaming masker: no secret reaches a log |
 //! | [`log`] | log files: written, followed, paged, compressed |
+//! | [`guest`] | what a file of WebAssembly is, and the guests that come with the binary |
 //! | [`egress`] | the one way out: lists, resolution, forward proxy, client |
 //!
 //! | both, and around them | what it owns |

@@ -20,7 +20,17 @@ use super::{
 pub fn load_keyring(path: &Path) -> Result<Keyring, MasterKeyError> {
     let keyring = Keyring::new(MasterKey::load(path)?);
     match MasterKey::load(&previous(path)) {
+        // Broken off before the new key was in its place: there is nothing to go on with.
+        Ok(old) if old.id() == keyring.present() => {
+            finish_rotation(path)?;
+            Ok(keyring)
+        }
         Ok(old) => Ok(keyring.with_previous(old)),
+        // Broken off while it was being erased.
+        Err(_) if is_blank(&previous(path)) => {
+            finish_rotation(path)?;
+            Ok(keyring)
+        }
         Err(MasterKeyError::Missing { .. }) => Ok(keyring),
         Err(error) => Err(error),
     }
@@ -57,6 +67,10 @@ fn erase(path: &Path) -> io::Result<()> {
     file.sync_all()?;
     fs::remove_file(path)?;
     sync_parent(path)
+}
+
+fn is_blank(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0))
 }
 
 fn previous(path: &Path) -> PathBuf {
@@ -105,6 +119,19 @@ mod tests {
         let keyring = load_keyring(&path).unwrap();
         assert!(!keyring.is_rotating());
         assert_eq!(keyring.present(), key.id());
+        assert!(!previous(&path).exists(), "there was nothing to go on with");
         assert!(begin_rotation(&path).unwrap().is_rotating());
+    }
+
+    #[test]
+    fn a_crash_while_the_old_key_is_erased_is_made_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("master.key");
+        let key = MasterKey::create(&path).unwrap();
+        fs::write(previous(&path), vec![0; 100]).unwrap();
+        assert_eq!(load_keyring(&path).unwrap().present(), key.id());
+        assert!(!previous(&path).exists());
+        fs::write(previous(&path), "neither a key nor nothing").unwrap();
+        assert!(load_keyring(&path).is_err());
     }
 }

@@ -136,6 +136,7 @@ impl Attending<'_> {
         if to_start.chain != self.chain.number {
             return Ok(false);
         }
+        dir.remove_begun_logs()?;
         if let Some(from) = &to_start.goes_on_from {
             dir.take_tree(from)?;
         }

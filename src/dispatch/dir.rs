@@ -71,6 +71,18 @@ impl ChainDir {
         lines.into_iter().rev().collect::<Vec<_>>().join("; ").chars().take(500).collect()
     }
 
+    /// Removes the files of a log that a runner had begun when it ended without a record: nothing was
+    /// done yet, and the next one begins it again.
+    pub(super) fn remove_begun_logs(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.0)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "log" || extension == "idx") {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Moves the workspace of the chain before here. Once moved it is left alone.
     pub(super) fn take_tree(&self, from: &Path) -> io::Result<()> {
         let (old, new) = (from.join(file::TREE), self.0.join(file::TREE));
@@ -85,5 +97,23 @@ impl ChainDir {
         let dir = rustix::fs::open(&self.0, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let path = PathBuf::from(format!("/proc/self/fd/{}/{}", dir.as_raw_fd(), file::CONTROL));
         Ok((dir, path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_was_begun_without_a_record_gives_way_to_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let chain = ChainDir::make(dir.path()).unwrap();
+        let begun = [file::log(4, crate::domain::Phase::Planning), file::index(4, crate::domain::Phase::Planning)];
+        for name in begun.iter().chain([&file::RECORDS.to_owned()]) {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        chain.remove_begun_logs().unwrap();
+        assert!(begun.iter().all(|name| !dir.path().join(name).exists()));
+        assert!(dir.path().join(file::RECORDS).exists());
     }
 }

@@ -229,6 +229,8 @@ async fn a_rotation_survives_sigkill_at_any_moment() {
         child.wait().unwrap();
     }
     let rig = Rig::on(dir, |_| {}).await;
+    // Nothing is left to be done.
+    assert_eq!(rig.app.actions.resume_rotation().await.unwrap(), None);
     assert!(!rig.data().join("master.key.previous").exists());
     rig.confirm(&waiting).await;
     let applied = rig.until_state(&waiting, State::Finished).await;
