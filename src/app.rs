@@ -70,7 +70,7 @@ pub struct App {
 }
 
 /// Directories below the data directory.
-const DIRS: &[&str] = &["runs", "uploads", "sealed", "logs", "states", "cache", "backups"];
+const DIRS: &[&str] = &["runs", "uploads", "sealed", "logs", "states", "cache", "backups", "guests", "artifacts"];
 
 impl App {
     /// Opens a data directory, and makes it when there is none. Runs get no cgroup.
@@ -112,6 +112,8 @@ impl App {
 fn setup_of(config: &Config, data: &Path) -> Setup {
     let root = rustix::process::geteuid().is_root();
     Setup {
+        declared_task_cap: config.declared_task_cap.max(1),
+        runtime_images: config.runtime_images.clone(),
         data: data.to_owned(),
         public_url: public_url(config, config.listen),
         slots: config.slots,
@@ -125,6 +127,7 @@ fn setup_of(config: &Config, data: &Path) -> Setup {
         cgroup: None,
         state_versions: config.state_versions,
         log_retention_days: config.log_retention_days,
+        artifact_retention_days: config.artifact_retention_days,
         upload_versions: config.upload_versions,
         allow_unconfined: config.allow_unconfined,
     }

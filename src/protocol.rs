@@ -31,8 +31,8 @@
 mod guest;
 
 pub use guest::{
-    Artifact, Caps, Denial, DenialKind, Grants, GuestClock, GuestCode, GuestInput, GuestPhase, GuestRandom,
-    HeaderGrant, HostUse, Input, PatchSummary, Receipt, WorkspaceGrant, guest_path,
+    Artifact, Caps, Denial, DenialKind, Grants, GuestClock, GuestCode, GuestCompile, GuestInput, GuestPhase,
+    GuestRandom, HeaderGrant, HostUse, Input, PatchSummary, Receipt, WorkspaceGrant, guest_path,
 };
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -51,6 +51,9 @@ use crate::{
 
 /// Version of everything in this module.
 pub const VERSION: u32 = 1;
+
+/// The header by which a runner shows at the server's socket which run is its own.
+pub const WORKLOAD_HEADER: &str = "x-airlock-workload";
 
 /// File names inside a chain's directory.
 pub mod file {
@@ -153,7 +156,39 @@ pub struct ChainSpec {
     pub ending: Option<Shell>,
     /// Seconds between asking a phase to stop and killing it.
     pub stop_grace_seconds: u64,
+    /// What a declared task is given beside.
+    #[serde(default)]
+    pub demand: Option<Demand>,
     pub secrets: ChainSecrets,
+}
+
+/// What a declared task finds in its jail.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Demand {
+    /// Directories of the workspace that are made where they are missing.
+    pub directories: Vec<RelativePath>,
+    /// Ports of the jail's loopback behind which services are.
+    pub relays: Vec<Relay>,
+    /// `host:port` that the operator vouches for, wherever their names lead.
+    pub vouched: Vec<String>,
+    /// Where tokens of this run come from; none for one that is authorized to nothing.
+    pub workload: Option<Workload>,
+}
+
+/// A way to one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relay {
+    /// On the jail's loopback.
+    pub port: u16,
+    /// `host:port`
+    pub to: String,
+}
+
+/// The door of the server for running tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// The server's socket, absolute.
+    pub socket: PathBuf,
 }
 
 /// What phases are told about their run.
@@ -187,6 +222,8 @@ pub enum Step {
     Shell(Shell),
     /// A phase that runs a WASI guest.
     Guest(GuestPhase),
+    /// Phase `preparing` of no run: a guest is compiled, so that one that cannot be is refused early.
+    Compile(GuestCompile),
     /// Phase `sealing`: nothing but sealing the workspace that an earlier chain kept.
     Seal(Seal),
 }
@@ -198,6 +235,7 @@ impl Step {
             Self::Open(_) => Phase::PreparingApply,
             Self::Shell(shell) => shell.phase,
             Self::Guest(guest) => guest.phase,
+            Self::Compile(_) => Phase::Preparing,
             Self::Seal(_) => Phase::Sealing,
         }
     }
@@ -209,6 +247,22 @@ pub struct Prepare {
     pub source: Fetch,
     /// The file system's free bytes below which nothing is prepared.
     pub disk_floor_bytes: u64,
+    /// Changes that are made in the source before anybody sees it.
+    #[serde(default)]
+    pub patch: Option<PatchFile>,
+    /// Files of the source that the server wants to see, as [`PhaseResult::files`].
+    #[serde(default)]
+    pub shows: Vec<RelativePath>,
+}
+
+/// The changes of another run's guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatchFile {
+    pub path: PathBuf,
+    /// What the person saw who proposed it.
+    pub digest: Digest,
+    /// The number of the run that left it.
+    pub run: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -326,6 +380,9 @@ pub struct ChainSecrets {
     /// Authenticates compiled guests (32 bytes); for chains with guests.
     #[serde(default, with = "base64_optional")]
     pub guest_key: Option<Secret<Vec<u8>>>,
+    /// What the runner shows at [`Workload::socket`].
+    #[serde(default)]
+    pub workload: Option<Secret<String>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -504,6 +561,18 @@ pub struct PhaseResult {
     /// What a guest changed in its workspace, as a unified diff.
     #[serde(default)]
     pub patch: Option<Secret<String>>,
+    /// What [`Prepare::shows`] asked for, as far as it is there; cut off after
+    /// [`crate::domain::limits::MANIFEST_BYTES`] + 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<ShownFile>,
+}
+
+/// A file of the source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownFile {
+    pub path: RelativePath,
+    #[serde(with = "base64_plain")]
+    pub content: Vec<u8>,
 }
 
 /// Associated data of `<NN>.result`.
@@ -599,6 +668,20 @@ mod base64_optional {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<Vec<u8>>>, D::Error> {
         Ok(Option::<Wrapped>::deserialize(deserializer)?.map(|Wrapped(bytes)| bytes))
+    }
+}
+
+/// The same for bytes that are no secret.
+mod base64_plain {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD.decode(String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use crate::{
+    crypt,
     domain::{BlockedBy, Refused, StackId, State, actor::ActorName, run::Kind},
     machine::{self, Chain, Effect, Event, LOST_UNKNOWN},
     store::{
@@ -38,6 +39,7 @@ pub(crate) fn word(chain: Chain) -> String {
         Chain::Plan => "plan",
         Chain::Replan => "replan",
         Chain::Perform => "perform",
+        Chain::Prepare => "prepare",
         Chain::Apply => "apply",
         Chain::GoOn => "go_on",
         Chain::Seal => "seal",
@@ -46,7 +48,7 @@ pub(crate) fn word(chain: Chain) -> String {
 }
 
 pub(crate) fn chain_of(word: &str) -> Result<Chain, Fault> {
-    [Chain::Plan, Chain::Replan, Chain::Perform, Chain::Apply, Chain::GoOn, Chain::Seal]
+    [Chain::Plan, Chain::Replan, Chain::Perform, Chain::Prepare, Chain::Apply, Chain::GoOn, Chain::Seal]
         .into_iter()
         .find(|chain| self::word(*chain) == word)
         .ok_or_else(|| Fault::Record { table: "RUN_TO_CHAIN", why: format!("`{word}` is not a chain") })
@@ -88,7 +90,15 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
         .map_err(|no| Refused::conflict(no.reason.into_owned()).in_state(no.state.word()))?;
     let before = run.clone();
     let mut run = run;
+    if stepped.run.stopping && !run.stopping {
+        run.stop_reason = why.reason.clone().or_else(|| Some(format!("canceled by {}", moment.actor.name)));
+    }
     let why = Why { reason: why.reason.or_else(|| stepped.reason.map(str::to_owned)), ..why };
+    let why = if stepped.run.state == State::Canceled && before.stopping {
+        Why { reason: run.stop_reason.clone(), ..why }
+    } else {
+        why
+    };
     run.chain = stepped.run.chain.map(word);
     run.stopping = stepped.run.stopping;
     run.forced = stepped.run.forced;
@@ -151,11 +161,20 @@ fn carry_out(tx: &Tx<'_>, moment: &Moment, run: &mut Run, effect: Effect) -> Res
     Ok(())
 }
 
-fn start_chain(tx: &Tx<'_>, moment: &Moment, run: &Run, kind: Chain) -> Result<(), Fault> {
+fn start_chain(tx: &Tx<'_>, moment: &Moment, run: &Run, kind: Chain) -> Result<(), Error> {
+    if kind.deploys(run.kind) {
+        preempt(tx, moment, run)?;
+    }
     let before = tx.chain(run)?;
     let number = before.map_or_else(|| last_chain(run), |chain| chain.number) + 1;
     let keys = moment.keys.get();
     let (_, key) = keys.new_data_key(vault::chain_key(run.id, number).data());
+    if kind == Chain::GoOn && run.kind == Kind::OnDemand {
+        let mut secrets = tx.get(t::RUN_TO_SECRETS, run.seq)?.unwrap_or_default();
+        let secret = crypt::random_token();
+        secrets.workload = Some(vault::workload(run.id).seal(&keys, secret.expose().as_bytes()));
+        tx.put(t::RUN_TO_SECRETS, run.seq, &secrets)?;
+    }
     if matches!(kind, Chain::Plan | Chain::Replan) {
         let mut secrets = tx.get(t::RUN_TO_SECRETS, run.seq)?.unwrap_or_default();
         let (_, fresh) = keys.new_data_key(vault::seal_key(run.id).data());
@@ -177,7 +196,26 @@ fn start_chain(tx: &Tx<'_>, moment: &Moment, run: &Run, kind: Chain) -> Result<(
         last_verdict: None,
         changes: None,
     };
-    tx.put(t::RUN_TO_CHAIN, run.seq, &chain)
+    Ok(tx.put(t::RUN_TO_CHAIN, run.seq, &chain)?)
+}
+
+/// Declared tasks of a stack make way for what changes it. Their callers try again.
+fn preempt(tx: &Tx<'_>, moment: &Moment, deploy: &Run) -> Result<(), Error> {
+    let reason = format!("a deployment began: run #{}", deploy.number);
+    for run in tx.active_runs(deploy.stack)? {
+        if run.kind == Kind::OnDemand && run.state.is_active() && !run.stopping {
+            transition(tx, moment, run, Event::Cancel, Why::reason(reason.clone()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a chain has to wait until declared tasks of its stack, which were asked to, have ended.
+pub(crate) fn waits_for_tasks(view: &impl Find, run: &Run, chain: &record::Chain) -> Result<bool, Fault> {
+    if !chain_of(&chain.kind)?.deploys(run.kind) {
+        return Ok(false);
+    }
+    Ok(view.active_runs(run.stack)?.iter().any(|other| other.kind == Kind::OnDemand && other.state.is_active()))
 }
 
 fn last_chain(run: &Run) -> u32 {
@@ -234,6 +272,7 @@ pub(crate) fn ring(tx: &Tx<'_>, moment: &Moment, run: &Run) {
 pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(), Error> {
     let Some(stack) = tx.stack(stack)? else { return Ok(()) };
     let runs = tx.active_runs(stack.id)?;
+    let mut pool = Pool::of(&runs, moment.setup.declared_task_cap);
     let mut holder = runs.iter().find(|run| run.kind.is_blocking() && run.state.is_past_queue()).map(holder_of);
     let state_lock = tx.get(t::STACK_TO_STATE_LOCK, stack.id.number())?.filter(|lock| lock.run.is_none());
     let system = Moment { actor: ActorName::system(), ..moment.clone() };
@@ -246,7 +285,11 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
         if !matches!(run.state, State::Queued | State::Ready) {
             continue;
         }
-        let blocked = held_back(&run, &stack, holder.as_ref(), state_lock.as_ref());
+        let blocked = if run.kind == Kind::OnDemand {
+            pool.admit(&stack)
+        } else {
+            held_back(&run, &stack, holder.as_ref(), state_lock.as_ref())
+        };
         if run.kind.is_blocking() && holder.is_none() && !is_held_by_person(blocked.as_ref()) {
             holder = Some(holder_of(&run));
         }
@@ -266,6 +309,40 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// How many declared tasks of a stack may still begin.
+struct Pool {
+    most: usize,
+    taken: usize,
+    /// What changes the stack at the moment.
+    deploy: Option<BlockedBy>,
+}
+
+impl Pool {
+    fn of(runs: &[Run], most: usize) -> Self {
+        let taken = runs.iter().filter(|run| run.kind == Kind::OnDemand && run.state.is_active()).count();
+        let deploys = |run: &&Run| {
+            let chain = run.chain.as_deref().and_then(|chain| chain_of(chain).ok());
+            chain.is_some_and(|chain| chain.deploys(run.kind))
+        };
+        Self { most, taken, deploy: runs.iter().find(deploys).map(holder_of) }
+    }
+
+    /// Gives the next one, in the order of the queue, its place; or says what it waits for.
+    fn admit(&mut self, stack: &Stack) -> Option<BlockedBy> {
+        if !stack.settings.enabled {
+            return Some(BlockedBy::Disabled);
+        }
+        if self.deploy.is_some() {
+            return self.deploy.clone();
+        }
+        if self.taken >= self.most {
+            return Some(BlockedBy::Pool { most: u32::try_from(self.most).unwrap_or(u32::MAX) });
+        }
+        self.taken += 1;
+        None
+    }
 }
 
 fn holder_of(run: &Run) -> BlockedBy {
@@ -292,9 +369,6 @@ fn held_back(
     holder: Option<&BlockedBy>,
     state_lock: Option<&record::StateLock>,
 ) -> Option<BlockedBy> {
-    if run.kind == Kind::OnDemand {
-        return None;
-    }
     if !stack.settings.enabled {
         return Some(BlockedBy::Disabled);
     }
@@ -392,7 +466,7 @@ enum User {
 
 /// The lowest uid that no run has.
 fn free_user(tx: &Tx<'_>, moment: &Moment) -> Result<User, Fault> {
-    let Some((first, last)) = moment.setup.uids else { return Ok(User::Own) };
+    let Some((first, last)) = moment.setup.run_uids() else { return Ok(User::Own) };
     let mut next = first;
     tx.walk_numbers(t::UID_TO_RUN, first..=last, Order::Up, |uid, _| {
         if uid == next {

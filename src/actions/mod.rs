@@ -9,11 +9,14 @@
 //! | --- | --- |
 //! | `life` | the one door through which a run changes state; who waits for what; who gets a slot |
 //! | `trigger` | runs, tasks, retry, promote |
+//! | `declared`, `declaration` | runs of declared tasks; what sources declare |
+//! | `service`, `setting` | what declared tasks are connected to, and their own variables |
 //! | `decide` | confirm, discard, replan, stop, cancel, comment, prioritize, acknowledge, force stop |
 //! | `claim` | the finished spec of a chain that is to be started |
 //! | `progress` | what runners report |
 //! | `chores` | what must be done outside the store |
 //! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
+//! | `guest` | guests: imported, removed, pinned to runs; what they leave |
 //! | `sign_in`, `user`, `key` | people and machines |
 //! | `rotate` | a new master key |
 //! | `audit` | the chained log |
@@ -45,13 +48,18 @@ mod chores;
 mod claim;
 mod credential;
 mod decide;
+pub mod declaration;
+mod declared;
 mod environment;
+mod guest;
 mod key;
 mod life;
 mod lock;
 mod once;
 mod progress;
 mod rotate;
+mod service;
+mod setting;
 mod sign_in;
 mod source_test;
 mod stack;
@@ -66,11 +74,15 @@ pub use chores::{Chores, LiveChain};
 pub use claim::{ToStart, chain_dir};
 pub use credential::NewCredential;
 pub use decide::Decision;
+pub use declared::NewDemand;
 pub use environment::NewVariable;
+pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
 pub use progress::Report;
 pub use rotate::Rotated;
+pub use service::NewService;
+pub use setting::NewSetting;
 pub use sign_in::{InvitationFor, SignIn, SignedIn};
 pub use stack::NewStack;
 pub use state::LOCKED;
@@ -91,6 +103,10 @@ pub struct Setup {
     pub data: PathBuf,
     pub public_url: String,
     pub slots: usize,
+    /// Declared tasks that run at once on one stack.
+    pub declared_task_cap: usize,
+    /// Which image one of Upsun's runtimes is.
+    pub runtime_images: BTreeMap<String, String>,
     pub stop_grace: Duration,
     pub local_sources: Vec<PathBuf>,
     pub provider_mirror: Option<PathBuf>,
@@ -104,8 +120,24 @@ pub struct Setup {
     pub cgroup: Option<PathBuf>,
     pub state_versions: u32,
     pub log_retention_days: u32,
+    pub artifact_retention_days: u32,
     pub upload_versions: u32,
     pub allow_unconfined: bool,
+}
+
+/// The door for running tasks, below the data directory.
+pub const WORKLOAD_SOCKET: &str = "workload.sock";
+
+impl Setup {
+    /// Whom guests are compiled as, one after the other: the last uid of the range.
+    pub(crate) fn compiler_uid(&self) -> Option<u32> {
+        self.uids.map(|(_, last)| last)
+    }
+
+    /// The uids that are left to runs.
+    pub(crate) fn run_uids(&self) -> Option<(u32, u32)> {
+        self.uids.map(|(first, last)| (first, last.saturating_sub(1).max(first)))
+    }
 }
 
 /// Everything that actions work with. Cheap to clone.
@@ -127,6 +159,8 @@ pub(crate) struct Access {
     strangers: Mutex<HashMap<(String, &'static str), u64>>,
     /// Held by whoever rotates the master key.
     rotation: Arc<tokio::sync::Mutex<()>>,
+    /// Held by whoever imports or removes a guest.
+    imports: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// When something happens, and who does it.
@@ -165,6 +199,7 @@ impl Actions {
             throttle: Throttle::default(),
             strangers: Mutex::default(),
             rotation: Arc::default(),
+            imports: Arc::default(),
         };
         Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access) })
     }

@@ -13,7 +13,7 @@ use crate::{
     protocol::{self, PhaseResult, Produced, Record, WorkspaceLeft},
     store::{
         Error, Fault, Find, Rows, Tx,
-        record::{Chain, Changes, PhaseRow, Run, RunSecrets, SealedFacts},
+        record::{Chain, Changes, Left, PhaseRow, Run, RunSecrets, SealedFacts},
         tables as t,
     },
 };
@@ -21,6 +21,7 @@ use crate::{
 use super::{
     Actions, Moment,
     claim::chain_dir,
+    declaration, declared,
     life::{self, Why},
     missing,
     state::{self, StoredState},
@@ -43,6 +44,7 @@ pub struct Report {
 struct Beside {
     results: Vec<(u32, PhaseResult)>,
     states: Vec<StoredState>,
+    left: Vec<Left>,
 }
 
 impl Actions {
@@ -131,13 +133,12 @@ impl Actions {
         }
         let dir = chain_dir(&self.setup.data, run.id, chain.number);
         let key = vault::chain_key(run.id, chain.number).open_key(&self.keys.get(), &chain.key)?;
-        let mut beside = Beside { results: Vec::new(), states: self.import_states(&run, &dir, &key)? };
+        let mut beside = Beside { states: self.import_states(&run, &dir, &key)?, ..Beside::default() };
         for record in &report.records {
-            if let Record::PhaseEnded { number, produced, .. } = record
-                && produced.result
-            {
-                beside.results.push((*number, read_result(&dir, run.id, *number, &key)?));
-            }
+            let Record::PhaseEnded { number, phase, produced, .. } = record else { continue };
+            let result = produced.result.then(|| read_result(&dir, run.id, *number, &key)).transpose()?;
+            beside.left.extend(self.keep_left(run.id, &dir, (*number, *phase), produced, result.as_ref())?);
+            beside.results.extend(result.map(|result| (*number, result)));
         }
         Ok(beside)
     }
@@ -301,12 +302,34 @@ impl Taking<'_> {
             self.run.delta = Some(plan.delta);
             self.run.plan_digest = Some(plan.digest.clone());
         }
-        if let Some((_, result)) = self.beside.results.iter().find(|(of, _)| *of == number) {
+        if let Some(left) = self.beside.left.iter().find(|left| left.number == number) {
+            self.tx.put(t::RUN_N_TO_LEFT, (self.run.seq, number), left)?;
+        }
+        let result = self.beside.results.iter().find(|(of, _)| *of == number).map(|(_, result)| result);
+        if let Some(result) = result {
             self.take_result(result)?;
         }
         self.tx.put_run(Some(&before), &self.run)?;
+        if phase == Phase::Preparing && verdict.is_success() && self.begins() {
+            declaration::take(self.tx, self.moment, &self.run, result.map_or(&[], |result| &result.files))?;
+        }
         life::ring(self.tx, self.moment, &self.run);
         Ok(())
+    }
+
+    /// Whether this chain is the one that fetched the source.
+    fn begins(&self) -> bool {
+        self.chain.kind != life::word(machine::Chain::GoOn)
+    }
+
+    /// Why a source that was fetched is of no use to the declared task.
+    fn undeclared(&self) -> Result<Option<String>, Error> {
+        if self.chain.kind != life::word(machine::Chain::Prepare) || self.run.guest.is_some() {
+            return Ok(None);
+        }
+        let demand = declared::demand_of(self.tx, &self.run)?;
+        let unread = || "the source was not read".to_owned();
+        Ok(if demand.declared.is_some() { None } else { Some(demand.fault.unwrap_or_else(unread)) })
     }
 
     /// A branch stands for one commit from the first time it was fetched.
@@ -344,6 +367,7 @@ impl Taking<'_> {
     fn ended(mut self, left: WorkspaceLeft, stopped: bool, fault: Option<String>) -> Result<Run, Error> {
         let stack = self.tx.stack(self.run.stack)?.ok_or_else(|| missing("the stack of the run"))?;
         let last = self.chain.last_phase;
+        let fault = if fault.is_none() && !stopped { self.undeclared()? } else { fault };
         let verdict = match &fault {
             Some(fault) => Some(Verdict::Refused { reason: fault.clone() }),
             None => self.chain.last_verdict.clone(),

@@ -385,6 +385,7 @@ const fn holder_number(holder: Holder) -> u128 {
     match holder {
         Holder::User(id) => id.number(),
         Holder::ApiKey(id) => id.number(),
+        Holder::Run(id) => id.number(),
     }
 }
 

@@ -12,12 +12,12 @@ use crate::{
     },
     store::{
         Error, Find, Tx,
-        record::{Birth, Run, Stack},
+        record::{Birth, GuestTask, Patched, Run, Stack},
         tables as t,
     },
 };
 
-use super::{Actions, Deed, Moment, life, missing, once::Once};
+use super::{Actions, Deed, Moment, NewDemand, declared, guest, life, missing, once::Once};
 
 /// A run that somebody asks for.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct NewTask {
 
 /// What a new run is made of.
 #[derive(Clone, Debug)]
-struct Blank {
+pub(super) struct Blank {
     id: RunId,
     kind: Kind,
     commit: Option<CommitSha>,
@@ -48,6 +48,9 @@ struct Blank {
     triggered_by: Option<ActorName>,
     /// What exactly a retry works on again.
     source: Option<SourceVersion>,
+    demand: Option<NewDemand>,
+    guest: Option<GuestTask>,
+    patched: Option<Patched>,
 }
 
 impl Blank {
@@ -62,7 +65,30 @@ impl Blank {
             retry_of: None,
             triggered_by: None,
             source: None,
+            demand: None,
+            guest: None,
+            patched: None,
         }
+    }
+
+    /// A task that runs a guest.
+    pub(super) fn of_guest(task: GuestTask) -> Self {
+        Self { guest: Some(task), skip_initialization: true, ..Self::new(new_run_id(), Kind::OnDemand) }
+    }
+
+    /// A proposed run of another run's source, with a patch.
+    pub(super) fn of_patch(base: &Run, patched: Patched, message: Option<Note>) -> Self {
+        Self {
+            message,
+            source: Some(base.source.clone()),
+            patched: Some(patched),
+            ..Self::new(new_run_id(), Kind::Proposed)
+        }
+    }
+
+    /// A run of a declared task.
+    pub(super) fn of_demand(demand: NewDemand) -> Self {
+        Self { demand: Some(demand), ..Self::new(new_run_id(), Kind::OnDemand) }
     }
 }
 
@@ -107,12 +133,16 @@ impl Actions {
     /// The same again: a new run that links back.
     pub async fn retry(&self, permit: &Permit, run: RunId, once: Option<Once>) -> Result<Run, Error> {
         let old = self.ended_run(run, "retried")?;
+        let demand = declared::again(self, &old)?;
         let blank = Blank {
             message: old.message.clone(),
             command: old.command.clone(),
             skip_initialization: old.skip_initialization,
             retry_of: Some(old.id),
             source: Some(old.source.clone()),
+            demand,
+            guest: guest::task_of(&self.store.read()?, &old)?,
+            patched: old.patched.clone(),
             ..Blank::new(new_run_id(), old.kind)
         };
         self.make_run(permit, "run.retry", old.stack, blank, once).await
@@ -133,12 +163,13 @@ impl Actions {
             message: old.message.clone(),
             retry_of: Some(old.id),
             source: Some(old.source.clone()),
+            patched: old.patched.clone(),
             ..Blank::new(new_run_id(), Kind::Tracked)
         };
         self.make_run(permit, "run.promote", old.stack, blank, once).await
     }
 
-    fn ended_run(&self, run: RunId, verb: &str) -> Result<Run, Error> {
+    pub(super) fn ended_run(&self, run: RunId, verb: &str) -> Result<Run, Error> {
         let old = self.store.read()?.run(run)?.ok_or_else(|| missing(run))?;
         if !old.state.is_terminal() {
             let why = format!("a run that is {} cannot be {verb} yet", old.state);
@@ -147,7 +178,7 @@ impl Actions {
         Ok(old)
     }
 
-    async fn make_run(
+    pub(super) async fn make_run(
         &self,
         permit: &Permit,
         verb: &'static str,
@@ -169,7 +200,11 @@ impl Actions {
             let mut stack = tx.stack(stack)?.ok_or_else(|| missing("the stack"))?;
             check_stack(&stack, allow_unconfined)?;
             let source = source_of(&stack, &blank)?;
-            let run = fresh(tx, moment, &mut stack, &blank, source)?;
+            let mut run = fresh(tx, moment, &mut stack, &blank, source)?;
+            if let Some(demand) = &blank.demand {
+                declared::remember(tx, moment, &stack, &mut run, demand)?;
+            }
+            guest::pin(tx, &stack, &mut run, blank.guest.as_ref())?;
             if let Some(once) = &once {
                 once.remember(tx, &run.id.to_string(), moment.now)?;
             }
@@ -241,6 +276,7 @@ fn fresh(tx: &Tx<'_>, moment: &Moment, stack: &mut Stack, blank: &Blank, source:
         command: blank.command.clone(),
         skip_initialization: blank.skip_initialization,
         retry_of: blank.retry_of,
+        patched: blank.patched.clone(),
         ..Run::new(stack, birth)
     };
     Ok(run)

@@ -11,12 +11,12 @@ use ulid::Ulid;
 
 use crate::{
     auth::Permit,
-    domain::{Digest, Refused, RefusedKind, StackId, limits, stack::Source, verdict},
+    domain::{Digest, Refused, RefusedKind, StackId, limits, run::SourceVersion, stack::Source, verdict},
     source::upload,
     store::{Error, Fault, Find, Rows, record::Upload, tables as t},
 };
 
-use super::{Actions, missing};
+use super::{Actions, declaration, missing};
 
 /// Bytes between two looks at the free space while an upload comes in.
 const LOOK_EVERY: u64 = 64 * limits::MIB;
@@ -24,6 +24,12 @@ const LOOK_EVERY: u64 = 64 * limits::MIB;
 /// The file that an upload comes in by. Gone with this value, unless it was taken over.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
 
 impl From<PathBuf> for Scratch {
     fn from(path: PathBuf) -> Self {
@@ -41,12 +47,32 @@ impl Drop for Scratch {
     }
 }
 
+/// How much may come in, and what it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    pub what: &'static str,
+    pub bytes: u64,
+}
+
+impl Most {
+    fn check(self, bytes: u64) -> Result<(), Refused> {
+        if bytes <= self.bytes {
+            return Ok(());
+        }
+        let why = format!("a {} has at most {}", self.what, verdict::bytes(self.bytes));
+        Err(Refused::new(RefusedKind::TooLarge, why))
+    }
+}
+
+const SOURCE: Most = Most { what: "source", bytes: limits::SOURCE_BYTES };
+
 /// An upload that is coming in. One that is cut off leaves nothing.
 #[derive(Debug)]
 pub struct Incoming {
     actions: Actions,
     scratch: Scratch,
     file: tokio::fs::File,
+    most: Most,
     bytes: u64,
     /// Bytes at which the free space is looked at next.
     look_at: u64,
@@ -56,7 +82,7 @@ impl Incoming {
     /// Takes the next bytes.
     pub async fn write(&mut self, chunk: &[u8]) -> Result<(), Error> {
         self.bytes += chunk.len() as u64;
-        check_size(self.bytes)?;
+        self.most.check(self.bytes)?;
         if self.bytes >= self.look_at {
             self.look_at = self.bytes + LOOK_EVERY;
             check_room(&self.actions)?;
@@ -70,14 +96,6 @@ impl Incoming {
         self.file.sync_all().await.map_err(|error| fault(&self.scratch.0, &error))?;
         Ok(self.scratch)
     }
-}
-
-fn check_size(bytes: u64) -> Result<(), Refused> {
-    if bytes <= limits::SOURCE_BYTES {
-        return Ok(());
-    }
-    let why = format!("a source has at most {}", verdict::bytes(limits::SOURCE_BYTES));
-    Err(Refused::new(RefusedKind::TooLarge, why))
 }
 
 fn check_room(actions: &Actions) -> Result<(), Fault> {
@@ -99,17 +117,22 @@ impl Actions {
     /// Makes ready for an upload of a size that the sender may have declared.
     pub async fn receive_upload(&self, permit: &Permit, id: StackId, declared: Option<u64>) -> Result<Incoming, Error> {
         permit.covers(id)?;
-        check_size(declared.unwrap_or_default())?;
-        check_room(self)?;
         let stack = self.store.read()?.stack(id)?.ok_or_else(|| missing("the stack"))?;
         check_kind(stack.settings.source.as_ref())?;
+        self.receive(SOURCE, declared).await
+    }
+
+    /// Makes ready for something of a size that the sender may have declared.
+    pub(super) async fn receive(&self, most: Most, declared: Option<u64>) -> Result<Incoming, Error> {
+        most.check(declared.unwrap_or_default())?;
+        check_room(self)?;
         let dir = self.upload_scratch();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(|error| fault(&dir, &error))?;
         let path = dir.join(Ulid::generate().to_string());
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         let file = tokio::fs::OpenOptions::from(options).open(&path).await.map_err(|error| fault(&path, &error))?;
-        Ok(Incoming { actions: self.clone(), scratch: Scratch(path), file, bytes: 0, look_at: LOOK_EVERY })
+        Ok(Incoming { actions: self.clone(), scratch: Scratch(path), file, most, bytes: 0, look_at: LOOK_EVERY })
     }
 
     /// Removes what uploads left behind that a crash cut off. For the start.
@@ -129,7 +152,7 @@ impl Actions {
     pub async fn upload(&self, permit: &Permit, id: StackId, scratch: impl Into<Scratch>) -> Result<Upload, Error> {
         let scratch = scratch.into();
         permit.covers(id)?;
-        let info = self.keep_upload(id, &scratch.0).await?;
+        let (info, files) = self.keep_upload(id, &scratch.0).await?;
         let deed = self.on_stack("source.upload", id)?;
         self.change(permit, deed, move |tx, moment| {
             let mut stack = tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
@@ -146,28 +169,37 @@ impl Actions {
             stack.upload = Some(info.digest.clone());
             stack.version += 1;
             tx.put(t::STACK_ID_TO_STACK, id.number(), &stack)?;
+            let source = SourceVersion::Upload { digest: info.digest.clone() };
+            declaration::keep_upload(tx, moment, &stack, source, &files)?;
             let detail = format!("{}, {} bytes, {} files and directories", info.digest, info.size, info.entries);
             Ok((row, Some(detail)))
         })
         .await
     }
 
-    async fn keep_upload(&self, id: StackId, scratch: &Path) -> Result<upload::UploadInfo, Error> {
+    /// Walks an upload and puts it into its place; gives its configuration files, too.
+    async fn keep_upload(
+        &self,
+        id: StackId,
+        scratch: &Path,
+    ) -> Result<(upload::UploadInfo, Vec<(String, Vec<u8>)>), Error> {
         let stack = self.store.read()?.stack(id)?.ok_or_else(|| missing("the stack"))?;
         check_kind(stack.settings.source.as_ref())?;
         let path = scratch.to_owned();
         let walked = tokio::task::spawn_blocking(move || {
             let file = std::fs::File::open(&path).map_err(|error| Fault::Io(error.to_string()))?;
-            let info = upload::inspect(&file).map_err(|error| Refused::invalid(error.to_string()))?;
+            let wanted: Vec<&str> = declaration::files().collect();
+            let found = upload::inspect_and_read(&file, &wanted, limits::MANIFEST_BYTES + 1);
+            let found = found.map_err(|error| Refused::invalid(error.to_string()))?;
             file.sync_all().map_err(|error| Fault::Io(error.to_string()))?;
-            Ok::<_, Error>(info)
+            Ok::<_, Error>(found)
         });
-        let info = walked.await.map_err(|error| Fault::Panicked(error.to_string()))??;
+        let (info, files) = walked.await.map_err(|error| Fault::Panicked(error.to_string()))??;
         let place = self.upload_path(&info.digest);
         fs::rename(scratch, &place).map_err(|error| fault(&place, &error))?;
         let dir = self.setup.data.join("uploads");
         fs::File::open(&dir).and_then(|dir| dir.sync_all()).map_err(|error| fault(&dir, &error))?;
-        Ok(info)
+        Ok((info, files))
     }
 
     /// Removes uploads that neither a stack's newest versions nor an active run need. Says how many.
@@ -187,7 +219,6 @@ impl Actions {
     }
 
     fn needed_uploads(&self) -> Result<Vec<Digest>, Error> {
-        use crate::domain::run::SourceVersion;
         let view = self.store.read()?;
         let mut needed = Vec::new();
         for stack in view.all(t::STACK_ID_TO_STACK, 0..=u128::MAX)? {

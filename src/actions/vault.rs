@@ -2,7 +2,7 @@
 
 use crate::{
     crypt::{AssociatedData, Key, Keyring, Purpose, Sealed, Secret},
-    domain::{EnvName, RelativePath, RunId, Slug, StackId},
+    domain::{EnvName, RelativePath, RunId, ServiceName, Slug, StackId},
     store::Error,
 };
 
@@ -82,6 +82,25 @@ pub(crate) fn masks(run: RunId) -> Place {
 /// What sensitive values of one run's plan are hashed under.
 pub(crate) fn run_redaction(run: RunId) -> Place {
     Place::new(Purpose::DataKey, run, "redaction")
+}
+
+/// What the runner of a declared task shows to get tokens.
+pub(crate) fn workload(run: RunId) -> Place {
+    Place::new(Purpose::DataKey, run, "workload")
+}
+
+/// The variables that the trigger of a declared task brought.
+pub(crate) fn demand(run: RunId) -> Place {
+    Place::new(Purpose::Variable, run, "demand")
+}
+
+/// A variable that only declared tasks get, by level and name.
+pub(crate) fn setting(stack: StackId, key: &str) -> Place {
+    Place::new(Purpose::Variable, stack, format_args!("setting {key}"))
+}
+
+pub(crate) fn service(name: &ServiceName) -> Place {
+    Place::new(Purpose::Credential, name, "service")
 }
 
 /// The key of one file with a version of a managed state.

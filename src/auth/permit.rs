@@ -1,8 +1,11 @@
 //! The proof that an actor may do one thing to one object.
 
-use super::Who;
+use super::{Who, who::Workload};
 use crate::{
-    domain::{Refused, RefusedKind, Role, StackId, Timestamp},
+    domain::{
+        Refused, RefusedKind, Role, StackId, Timestamp,
+        authorization::{Authorization, AuthorizedAction},
+    },
     store::{Fault, Rows},
 };
 
@@ -13,6 +16,7 @@ pub enum Permission {
     Comment,
     Trigger,
     Perform,
+    RunDeclared,
     Cancel,
     Stop,
     Confirm,
@@ -35,6 +39,8 @@ pub enum Permission {
     SeeKeys,
     ManageKeys,
     ManageCredentials,
+    ManageGuests,
+    ManageServices,
     SeeAudit,
     SeeSystem,
     ManageSystem,
@@ -52,6 +58,7 @@ impl Permission {
             Self::See | Self::Comment => Need::Role(Role::Reader),
             Self::Trigger
             | Self::Perform
+            | Self::RunDeclared
             | Self::Cancel
             | Self::Stop
             | Self::Confirm
@@ -71,6 +78,8 @@ impl Permission {
             | Self::SeeKeys
             | Self::ManageKeys
             | Self::ManageCredentials
+            | Self::ManageGuests
+            | Self::ManageServices
             | Self::SeeAudit
             | Self::SeeSystem
             | Self::ManageSystem => Need::GlobalAdmin,
@@ -84,6 +93,7 @@ impl Permission {
             Self::Comment => "comment",
             Self::Trigger => "trigger",
             Self::Perform => "perform a task",
+            Self::RunDeclared => "run a declared task",
             Self::Cancel => "cancel",
             Self::Stop => "stop",
             Self::Confirm => "confirm",
@@ -106,6 +116,8 @@ impl Permission {
             Self::SeeKeys => "see API keys",
             Self::ManageKeys => "manage API keys",
             Self::ManageCredentials => "manage credentials",
+            Self::ManageGuests => "manage guests",
+            Self::ManageServices => "manage services",
             Self::SeeAudit => "see the audit log",
             Self::SeeSystem => "see the system page",
             Self::ManageSystem => "manage the system",
@@ -119,6 +131,7 @@ impl Permission {
             Self::Comment => "run.comment",
             Self::Trigger => "run.trigger",
             Self::Perform => "task.perform",
+            Self::RunDeclared => "task.run",
             Self::Cancel => "run.cancel",
             Self::Stop => "run.stop",
             Self::Confirm => "run.confirm",
@@ -141,6 +154,8 @@ impl Permission {
             Self::SeeKeys => "api_key.see",
             Self::ManageKeys => "api_key.manage",
             Self::ManageCredentials => "credential.manage",
+            Self::ManageGuests => "guest.manage",
+            Self::ManageServices => "service.manage",
             Self::SeeAudit => "audit.see",
             Self::SeeSystem => "system.see",
             Self::ManageSystem => "system.manage",
@@ -216,6 +231,9 @@ pub fn permit(who: &Who, permission: Permission, on: On, now: Timestamp) -> Resu
 }
 
 fn allows(who: &Who, permission: Permission, on: On) -> Result<(), Refused> {
+    if let Some(workload) = who.workload() {
+        return allows_workload(workload, permission, on);
+    }
     match (permission.need(), on) {
         (Need::GlobalAdmin, _) if who.admin => Ok(()),
         (Need::GlobalAdmin, _) => Err(Refused::forbidden(format!("only admins may {}", permission.word()))),
@@ -229,4 +247,25 @@ fn allows(who: &Who, permission: Permission, on: On) -> Result<(), Refused> {
         },
         (Need::Role(_), On::Installation) => Ok(()),
     }
+}
+
+/// What a running declared task may do: no role, only what its declaration authorizes, on its own
+/// stack. Which task it may trigger is looked at where that is known.
+fn allows_workload(workload: &Workload, permission: Permission, on: On) -> Result<(), Refused> {
+    let operates_tasks = || {
+        let operates = |authorization: &Authorization| authorization.action == AuthorizedAction::Operate;
+        workload.authorizations.iter().any(|one| operates(one) && !one.views_environment())
+    };
+    let allowed = on == On::Stack(workload.stack)
+        && match permission {
+            Permission::See => !workload.authorizations.is_empty(),
+            Permission::RunDeclared => operates_tasks(),
+            Permission::Cancel | Permission::EditEnvironment => workload.operates_environment(),
+            _ => false,
+        };
+    if allowed {
+        return Ok(());
+    }
+    let why = format!("the `authorizations` of this task do not let it {}", permission.word());
+    Err(Refused::forbidden(why))
 }

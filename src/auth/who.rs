@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use super::token::{self, Presented};
 use crate::{
     crypt,
-    domain::{Actor, Role, SessionId, StackId, Timestamp, UserId, limits},
+    domain::{
+        Actor, Role, RunId, SessionId, StackId, TaskName, Timestamp, UserId, authorization::Authorization, limits,
+    },
     store::{
         Fault, Find, Rows,
         record::{ApiKey, Holder, RoleOnStack, Session, SessionKind, User},
@@ -19,8 +21,17 @@ pub struct Who {
     pub actor: Actor,
     pub admin: bool,
     roles: Vec<RoleOnStack>,
+    /// What a running declared task may do; it has no role.
+    workload: Option<Workload>,
     pub session: Option<SessionFacts>,
     pub address: Option<IpAddr>,
+}
+
+/// What a running declared task may do on its own stack.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    pub stack: StackId,
+    pub authorizations: Vec<Authorization>,
 }
 
 /// What a request must know of its session.
@@ -36,7 +47,7 @@ pub struct SessionFacts {
 impl Who {
     /// The system itself: start-up, expiry, retention.
     pub const fn system() -> Self {
-        Self { actor: Actor::System, admin: true, roles: Vec::new(), session: None, address: None }
+        Self { actor: Actor::System, admin: true, roles: Vec::new(), workload: None, session: None, address: None }
     }
 
     /// The same, seen from an address.
@@ -50,12 +61,21 @@ impl Who {
         if self.admin {
             return Some(Role::Admin);
         }
+        if let Some(workload) = &self.workload {
+            return workload.sees(stack).then_some(Role::Reader);
+        }
         self.roles.iter().filter(|role| role.stack == stack).map(|role| role.role).max()
     }
 
     /// The stacks that are visible: none means all of them.
     pub fn visible(&self) -> Option<Vec<StackId>> {
-        (!self.admin).then(|| self.roles.iter().map(|role| role.stack).collect())
+        let own = self.workload.iter().filter(|workload| workload.sees(workload.stack)).map(|workload| workload.stack);
+        (!self.admin).then(|| self.roles.iter().map(|role| role.stack).chain(own).collect())
+    }
+
+    /// What it may do, if it is a running declared task.
+    pub const fn workload(&self) -> Option<&Workload> {
+        self.workload.as_ref()
     }
 
     pub const fn user(&self) -> Option<UserId> {
@@ -85,7 +105,8 @@ impl Who {
         let found = match &self.actor {
             Actor::User { id, .. } => view.user(*id)?.and_then(of_user),
             Actor::ApiKey { id, .. } => view.get(t::KEY_ID_TO_API_KEY, id.number())?.and_then(|key| of_key(key, now)),
-            Actor::Workload { .. } | Actor::System => Some(self.clone()),
+            Actor::Workload { run, .. } => of_run(view, *run)?,
+            Actor::System => Some(self.clone()),
         };
         Ok(found.map(|who| Self { session: self.session, address: self.address, ..who }))
     }
@@ -115,6 +136,7 @@ pub fn of_user(user: User) -> Option<Who> {
         actor: Actor::User { id: user.id, name: user.name.to_string() },
         admin: user.admin,
         roles: user.roles,
+        workload: None,
         session: None,
         address: None,
     })
@@ -126,9 +148,44 @@ fn of_key(key: ApiKey, now: Timestamp) -> Option<Who> {
         actor: Actor::ApiKey { id: key.id, name: key.name.to_string() },
         admin: key.admin,
         roles: key.roles,
+        workload: None,
         session: None,
         address: None,
     })
+}
+
+/// A declared task, as long as it runs.
+pub fn of_run(view: &impl Rows, id: RunId) -> Result<Option<Who>, Fault> {
+    let Some(run) = view.run(id)?.filter(|run| run.state.is_active()) else { return Ok(None) };
+    let Some(demand) = view.get(t::RUN_TO_DEMAND, run.seq)? else { return Ok(None) };
+    let name = format!("{} of {} (run #{})", demand.task, run.slug, run.number);
+    Ok(Some(Who {
+        actor: Actor::Workload { run: id, name },
+        admin: false,
+        roles: Vec::new(),
+        workload: Some(Workload { stack: run.stack, authorizations: demand.authorizations }),
+        session: None,
+        address: None,
+    }))
+}
+
+impl Workload {
+    fn sees(&self, stack: StackId) -> bool {
+        stack == self.stack && !self.authorizations.is_empty()
+    }
+
+    /// Whether the declared task may be triggered.
+    pub fn operates(&self, task: &TaskName) -> bool {
+        self.authorizations.iter().any(|authorization| authorization.operates_task(task))
+    }
+
+    pub fn operates_environment(&self) -> bool {
+        self.authorizations.iter().any(Authorization::operates_environment)
+    }
+
+    pub fn views_environment(&self) -> bool {
+        self.authorizations.iter().any(Authorization::views_environment)
+    }
 }
 
 fn by_session(view: &impl Rows, token: &str, now: Timestamp) -> Result<Option<Who>, Fault> {
@@ -140,6 +197,7 @@ fn by_session(view: &impl Rows, token: &str, now: Timestamp) -> Result<Option<Wh
     let holder = match session.holder {
         Holder::User(id) => view.user(id)?.and_then(of_user),
         Holder::ApiKey(id) => view.get(t::KEY_ID_TO_API_KEY, id.number())?.and_then(|key| of_key(key, now)),
+        Holder::Run(id) => of_run(view, id)?,
     };
     let facts = SessionFacts {
         id: session.id,

@@ -16,6 +16,7 @@
 mod alone;
 mod attend;
 mod chores;
+mod compile;
 mod dir;
 mod offline;
 mod spawn;
@@ -59,7 +60,7 @@ impl Dispatch {
     /// Looks after chains and chores until the server stops. Runners go on without it.
     pub async fn run(self) {
         // Filing a long log away takes seconds, and no chain waits for it.
-        tokio::join!(self.chains(), self.chores());
+        tokio::join!(self.chains(), self.chores(), self.guests());
     }
 
     async fn chains(&self) {
@@ -80,6 +81,17 @@ impl Dispatch {
         loop {
             bell.mark_unchanged();
             chores::perform(&self.actions).await;
+            if self.rests(&mut bell).await {
+                return;
+            }
+        }
+    }
+
+    async fn guests(&self) {
+        let mut bell = self.actions.bells().hear_work();
+        loop {
+            bell.mark_unchanged();
+            compile::perform(&self.actions, &self.binary).await;
             if self.rests(&mut bell).await {
                 return;
             }

@@ -188,6 +188,14 @@ pub const GUEST_OUTPUT_BYTES: u64 = 16 * MIB;
 pub const GUEST_FILES_BYTES: u64 = 256 * MIB;
 /// Files that a guest may write.
 pub const GUEST_FILES: u64 = 10_000;
+/// Fuel that may be asked for at most.
+pub const GUEST_FUEL_MOST: u64 = 1_000_000_000_000_000;
+/// Arguments of a guest.
+pub const GUEST_ARGUMENTS: usize = 1_000;
+/// Bytes of a guest that somebody imports.
+pub const GUEST_IMPORT_BYTES: u64 = 64 * MIB;
+/// Guests that are registered at the same time.
+pub const GUESTS: usize = 1_000;
 /// Bytes of a guest's code.
 pub const GUEST_CODE_BYTES: u64 = 128 * MIB;
 /// Bytes of a guest's standard input that is a text.

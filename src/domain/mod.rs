@@ -5,7 +5,9 @@
 //! checked: parse at the door, then trust.
 
 pub mod actor;
+pub mod authorization;
 pub mod change;
+pub mod guest;
 pub mod id;
 pub mod limits;
 pub mod name;
@@ -13,6 +15,7 @@ pub mod network;
 pub mod phase;
 pub mod refused;
 pub mod run;
+pub mod size;
 pub mod stack;
 pub mod time;
 pub mod verdict;

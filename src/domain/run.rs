@@ -299,6 +299,10 @@ pub enum BlockedBy {
     },
     /// The stack was switched off.
     Disabled,
+    /// As many declared tasks of the stack run as may run at once.
+    Pool {
+        most: u32,
+    },
 }
 
 impl fmt::Display for BlockedBy {
@@ -312,6 +316,7 @@ impl fmt::Display for BlockedBy {
             Self::Disk => f.write_str("the disk is nearly full"),
             Self::State { by } => write!(f, "the state is locked by {}", by.name),
             Self::Disabled => f.write_str("the stack is disabled"),
+            Self::Pool { most } => write!(f, "behind other declared tasks: {most} run at once"),
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     actor::ActorName,
+    guest::GuestCall,
     limits,
     name::{BranchName, Label, Note, RelativePath, StackName},
     network::{Entry, Portless},
@@ -52,6 +53,7 @@ const fn yes() -> bool {
 }
 
 /// What gives the phases their commands.
+#[allow(clippy::large_enum_variant, reason = "a stack has one, and never a list of them")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Vendor {
@@ -79,6 +81,17 @@ pub enum Vendor {
         #[serde(default)]
         destroy: Option<String>,
     },
+    /// WASI guests instead of commands; a missing one does nothing.
+    Wasi {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        init: Option<GuestCall>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<GuestCall>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        apply: Option<GuestCall>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        destroy: Option<GuestCall>,
+    },
 }
 
 impl Vendor {
@@ -87,6 +100,18 @@ impl Vendor {
             Self::Terraform { .. } => "terraform",
             Self::OpenTofu { .. } => "opentofu",
             Self::Custom { .. } => "custom",
+            Self::Wasi { .. } => "wasi",
+        }
+    }
+
+    /// The guests that its phases run, each by the name of its field.
+    pub fn guests(&self) -> Vec<(&'static str, &GuestCall)> {
+        match self {
+            Self::Wasi { init, plan, apply, destroy } => {
+                let calls = [("init", init), ("plan", plan), ("apply", apply), ("destroy", destroy)];
+                calls.into_iter().filter_map(|(name, call)| Some((name, call.as_ref()?))).collect()
+            }
+            Self::Terraform { .. } | Self::OpenTofu { .. } | Self::Custom { .. } => Vec::new(),
         }
     }
 
@@ -355,6 +380,18 @@ impl StackSettings {
                     if let Some(problem) = command.as_deref().and_then(command_problem) {
                         wrong(&format!("vendor.{name}"), problem);
                     }
+                }
+            }
+            Vendor::Wasi { init, plan, apply, destroy } => {
+                if self.hooks != Hooks::default() {
+                    wrong("hooks", "a wasi stack runs guests only, and no shell that hooks could run in".to_owned());
+                }
+                if self.executor.kind == ExecutorKind::Unconfined {
+                    wrong("executor.kind", "guests run only in a jail".to_owned());
+                }
+                for (name, call) in [("init", init), ("plan", plan), ("apply", apply), ("destroy", destroy)] {
+                    let found = call.iter().flat_map(|call| call.check(&format!("vendor.{name}")));
+                    found.for_each(|found| wrong(&found.field, found.error));
                 }
             }
         }

@@ -12,6 +12,8 @@ use crate::domain::network::{AllowList, Destination, Host};
 pub struct Policy {
     kind: Kind,
     list: AllowList,
+    /// Destinations that may be anywhere but at a cloud's metadata.
+    vouched: AllowList,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,21 +65,29 @@ impl Policy {
     /// For what a run does: only what is listed; loopback, link-local, private and reserved addresses
     /// only where the list holds the address itself or a network of nothing but such ones. That a name
     /// is listed says nothing about where its owner may point it.
-    pub const fn run(list: AllowList) -> Self {
-        Self { kind: Kind::Run, list }
+    pub fn run(list: AllowList) -> Self {
+        Self { kind: Kind::Run, list, vouched: AllowList::default() }
+    }
+
+    /// With destinations that the operator registered: whoever names them knows where they are, so they
+    /// may be private, or this machine.
+    #[must_use]
+    pub fn vouching(mut self, vouched: AllowList) -> Self {
+        self.vouched = vouched;
+        self
     }
 
     /// For what the server calls on its own: public and private addresses; the rest only where the
     /// operator lists the host or the address. Metadata only by its address.
-    pub const fn outbound(operator: AllowList) -> Self {
-        Self { kind: Kind::Outbound, list: operator }
+    pub fn outbound(operator: AllowList) -> Self {
+        Self { kind: Kind::Outbound, list: operator, vouched: AllowList::default() }
     }
 
     /// Before anything is resolved.
     pub fn check_host(&self, destination: &Destination) -> Result<(), Refusal> {
         match self.kind {
             Kind::Outbound => Ok(()),
-            Kind::Run if self.list.lists(destination) => Ok(()),
+            Kind::Run if self.list.lists(destination) || self.vouched.lists(destination) => Ok(()),
             Kind::Run => Err(Refusal::NotListed(destination.clone())),
         }
     }
@@ -89,6 +99,7 @@ impl Policy {
         match (class, self.kind) {
             (AddressClass::Public, _) | (AddressClass::Private, Kind::Outbound) => Ok(()),
             (AddressClass::Nowhere, _) => Err(Refusal::Nowhere { destination, address }),
+            (class, Kind::Run) if class != AddressClass::Metadata && self.vouched.lists(&destination) => Ok(()),
             _ if self.lists_address(address, destination.port, class) => Ok(()),
             (
                 AddressClass::Private
@@ -170,6 +181,19 @@ mod tests {
         }
         let refusal = says(&policy, "git.example:443", "0.0.0.0").unwrap_err().to_string();
         assert_eq!(refusal, "git.example:443 is at 0.0.0.0, no host's address: nothing can be reached there");
+    }
+
+    #[test]
+    fn what_the_operator_vouches_for_may_be_private_but_no_metadata() {
+        let vouched = AllowList::parse(&["db.internal:5432", "127.0.0.1:6379"], Portless::Https).unwrap();
+        let policy = run(&["git.example"]).vouching(vouched);
+        for address in ["10.1.2.3", "127.0.0.1", "1.2.3.4"] {
+            assert_eq!(says(&policy, "db.internal:5432", address), Ok(()), "{address}");
+        }
+        assert_eq!(says(&policy, "127.0.0.1:6379", "127.0.0.1"), Ok(()));
+        assert!(says(&policy, "db.internal:5432", "169.254.169.254").is_err());
+        assert!(says(&policy, "db.internal:5433", "10.1.2.3").is_err());
+        assert!(says(&policy, "git.example:443", "10.1.2.3").is_err());
     }
 
     #[test]

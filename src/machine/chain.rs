@@ -17,9 +17,12 @@ pub enum Chain {
     Replan,
     /// From nothing to a performed command.
     Perform,
+    /// From nothing to a source, whose declaration says what to do with it.
+    Prepare,
     /// From the sealed workspace to applied changes.
     Apply,
-    /// From the workspace that a plan left open to applied changes.
+    /// With the workspace that a chain left open: from a plan to applied changes, from a source to a
+    /// performed command.
     GoOn,
     /// Seals the workspace that a plan left open.
     Seal,
@@ -33,6 +36,11 @@ pub struct Shape {
 }
 
 impl Chain {
+    /// Whether it changes what the stack manages: nothing of the stack's source may run beside it.
+    pub const fn deploys(self, kind: Kind) -> bool {
+        matches!((self, kind), (Self::Apply | Self::GoOn, Kind::Tracked | Kind::Destroy))
+    }
+
     /// What a chain of a run consists of.
     ///
     /// `autodeploy` is the stack's setting at the time of the claim: it only chooses whether the
@@ -50,7 +58,9 @@ impl Chain {
             Self::Replan => (vec![PreparingApply, Planning], AtEnd::Seal),
             Self::Perform if skip_initialization => (vec![Preparing, Performing], AtEnd::Remove),
             Self::Perform => (vec![Preparing, Initializing, Performing], AtEnd::Remove),
+            Self::Prepare => (vec![Preparing], AtEnd::Keep),
             Self::Apply => (vec![PreparingApply, apply], AtEnd::Remove),
+            Self::GoOn if kind == Kind::OnDemand => (vec![Performing], AtEnd::Remove),
             Self::GoOn => (vec![apply], AtEnd::Remove),
             Self::Seal => (vec![Sealing], AtEnd::Seal),
         };

@@ -136,6 +136,7 @@ fn refusal(event: Event, state: State) -> String {
 fn claimed(run: Run) -> Result<Stepped, NotNow> {
     match run.state {
         State::Ready if run.kind.plans() => Ok(start(to(run, State::Preparing), Chain::Plan)),
+        State::Ready if run.kind == Kind::OnDemand => Ok(start(to(run, State::Preparing), Chain::Prepare)),
         State::Ready => Ok(start(to(run, State::Preparing), Chain::Perform)),
         State::Confirmed => Ok(start(to(run, State::PreparingApply), Chain::Apply)),
         State::ReplanRequested => Ok(start(to(run, State::PreparingApply), Chain::Replan)),
@@ -177,6 +178,9 @@ fn cancel(run: Run) -> Result<Stepped, NotNow> {
 
 fn stop(run: Run) -> Result<Stepped, NotNow> {
     match run.state {
+        state if state.is_active() && run.kind == Kind::OnDemand => {
+            no(run, format!("a declared task that is {state} is canceled, not stopped"))
+        }
         State::Preparing | State::Initializing | State::Planning | State::Checking
             if matches!(run.chain, Some(Chain::GoOn)) =>
         {
@@ -261,9 +265,20 @@ fn chain_ended(run: Run, ended: ChainEnd) -> Result<Stepped, NotNow> {
     }
     Ok(match chain {
         Chain::Perform | Chain::Apply | Chain::GoOn => end(run, State::Finished, ended.workspace),
+        Chain::Prepare => prepared(run, ended),
         Chain::Plan | Chain::Replan => planned(run, ended),
         Chain::Seal => wait_for_a_person(run, ended),
     })
+}
+
+/// What was fetched says what is to be performed, in the same workspace.
+fn prepared(run: Run, ended: ChainEnd) -> Stepped {
+    match ended.workspace {
+        Workspace::Kept => start(to(Run { chain: None, ..run }, run.state), Chain::GoOn),
+        left @ (Workspace::Removed | Workspace::Sealed) => {
+            because(end(run, State::Failed, left), "the workspace was not kept")
+        }
+    }
 }
 
 /// A stop that came too late for a phase that changes things leaves what that phase came to.

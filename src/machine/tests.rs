@@ -233,6 +233,36 @@ fn a_stop_while_planning_ends_stopped_even_if_the_plan_came_first() {
 }
 
 #[test]
+fn a_declared_task_is_fetched_and_then_performed_in_the_same_workspace() {
+    let run = claimed(Kind::OnDemand);
+    assert_eq!((run.state, run.chain), (State::Preparing, Some(Chain::Prepare)));
+    assert_eq!(carry_out(run, false, false, false).state, State::Finished);
+}
+
+#[test]
+fn a_declared_task_is_canceled_at_any_time_and_never_stopped() {
+    let waits = Run::new(Kind::OnDemand);
+    assert_eq!(step(waits, Event::Cancel).unwrap().run.state, State::Canceled);
+    let preparing = claimed(Kind::OnDemand);
+    let performing = step(preparing, Event::PhaseStarted(Phase::Performing)).unwrap().run;
+    for run in [preparing, performing] {
+        assert!(step(run, Event::Stop).unwrap_err().to_string().contains("is canceled, not stopped"));
+        let asked = step(run, Event::Cancel).unwrap();
+        assert_eq!(asked.effects, [Effect::StopChain]);
+        let end = ChainEnd {
+            last_phase: Some(Phase::Performing),
+            success: false,
+            stopped: true,
+            changes: None,
+            workspace: Workspace::Removed,
+            may_go_on: false,
+            needs_review: false,
+        };
+        assert_eq!(step(asked.run, Event::ChainEnded(end)).unwrap().run.state, State::Canceled);
+    }
+}
+
+#[test]
 fn losing_the_runner_asks_a_question_only_where_something_may_have_changed() {
     let run = claimed(Kind::Tracked);
     let lost = step(run, Event::ChainLost { last_phase: Some(Phase::Planning) }).unwrap();

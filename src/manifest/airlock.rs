@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive};
 use crate::domain::{
     EnvName,
     limits::{self, GIB, KIB, MIB},
+    size::{SizeError, parse_size, unit_near},
 };
 
 use super::{
@@ -14,7 +15,6 @@ use super::{
     },
     error::quoted,
     reader::{Keys, Place, Reader, Schema},
-    size::{SizeError, parse_size, unit_near},
     yaml::Value,
 };
 

@@ -15,6 +15,8 @@ use crate::domain::{EnvName, GuestName, ImageName, RelativePath, ServiceName, Ta
 
 use super::error::Position;
 
+pub use crate::domain::authorization::{Authorization, AuthorizedAction, AuthorizedScope};
+
 /// Where something was declared. All origins are equal: where a thing stood is no part of it.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
@@ -165,28 +167,6 @@ pub struct TaskVariables {
     pub env: BTreeMap<EnvName, String>,
     /// All others, prefix → name → value, for `PLATFORM_VARIABLES`.
     pub other: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
-}
-
-/// What the task's workload token may do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Authorization {
-    pub scope: AuthorizedScope,
-    pub action: AuthorizedAction,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthorizedScope {
-    /// One declared task, or each of them.
-    Task(Option<TaskName>),
-    Environment,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthorizedAction {
-    Operate,
-    View,
 }
 
 /// The `airlock:` block: caps and grants. `None` is the default of whoever runs the task.

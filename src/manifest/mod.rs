@@ -107,7 +107,7 @@ mod hosts;
 mod links;
 mod reader;
 mod runtime;
-mod size;
+
 mod task;
 mod variables;
 mod words;
@@ -123,11 +123,11 @@ use crate::domain::{ServiceName, Slug, TaskName, limits};
 use error::quoted;
 use reader::{Place, Reader, Schema, near};
 
+pub use crate::domain::size::{SizeError, parse_size};
 pub use declared::DeclaredTask;
 pub use error::{ManifestError, Mistake, Note, Position};
 pub use hosts::HostError;
 pub use runtime::{HookPoint, RuntimeConfig};
-pub use size::{SizeError, parse_size};
 pub use words::{SplitCommand, SplitError, split_command};
 
 /// What the files of one source say.

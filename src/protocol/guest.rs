@@ -8,13 +8,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::Bind;
-use crate::domain::{
-    Digest, EnvName, Phase, RelativePath, Verdict,
-    limits::{
-        GUEST_FILES, GUEST_FILES_BYTES, GUEST_FUEL, GUEST_MEMORY_BYTES, GUEST_OUTPUT_BYTES, GUEST_WALL,
-        INTERPRETER_FUEL,
-    },
+pub use crate::domain::guest::{
+    Artifact, Caps, Denial, DenialKind, GuestClock, GuestRandom, HostUse, Input, PatchSummary, Receipt, WorkspaceGrant,
 };
+use crate::domain::{Digest, EnvName, Phase, RelativePath};
 
 /// Paths that guests see, beside `/workspace` ([`super::inside::WORKSPACE`]).
 pub mod guest_path {
@@ -55,6 +52,15 @@ pub struct GuestPhase {
     pub skip: bool,
 }
 
+/// A guest that is compiled and not run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GuestCompile {
+    pub name: String,
+    pub code: GuestCode,
+    /// Where compiled guests are kept.
+    pub cache: PathBuf,
+}
+
 /// Where the guest's code is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -80,43 +86,6 @@ pub enum GuestInput {
     File {
         path: RelativePath,
     },
-}
-
-/// What a guest may use at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Caps {
-    /// Units of Wasmtime's fuel: roughly one a WebAssembly instruction.
-    pub fuel: u64,
-    /// Bytes of all its linear memories together.
-    pub memory_bytes: u64,
-    /// Seconds from instantiation to the end, host calls included.
-    pub wall_seconds: u64,
-    /// Bytes on standard output and standard error together.
-    pub output_bytes: u64,
-    /// Bytes and number of what it writes below `/tmp`, `/output` and a writable `/workspace`.
-    pub files_bytes: u64,
-    pub files: u64,
-}
-
-impl Default for Caps {
-    fn default() -> Self {
-        Self {
-            fuel: GUEST_FUEL,
-            memory_bytes: GUEST_MEMORY_BYTES,
-            wall_seconds: GUEST_WALL.as_secs(),
-            output_bytes: GUEST_OUTPUT_BYTES,
-            files_bytes: GUEST_FILES_BYTES,
-            files: GUEST_FILES,
-        }
-    }
-}
-
-impl Caps {
-    /// What a guest that interprets scripts gets: an instruction of a script costs many of the guest's.
-    pub fn for_interpreters() -> Self {
-        Self { fuel: INTERPRETER_FUEL, ..Self::default() }
-    }
 }
 
 /// What a guest may reach at all.
@@ -145,127 +114,4 @@ pub struct HeaderGrant {
     /// Also over `http`, where the operator lists the host for it.
     #[serde(default)]
     pub plain: bool,
-}
-
-/// What a guest may do with `/workspace`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WorkspaceGrant {
-    None,
-    #[default]
-    Read,
-    /// It writes to a copy; what it changed is offered as a patch.
-    Write,
-    /// The same, and where the phase succeeds its changes become the workspace's: a wasi stack.
-    Keep,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GuestClock {
-    /// It never moves, so that the same input costs the same fuel.
-    #[default]
-    Frozen,
-    Real,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GuestRandom {
-    /// The same numbers every time; for nothing that must stay secret.
-    #[default]
-    Seeded,
-    Real,
-}
-
-/// What a guest was given, what it used, and how it ended. Masked; holds no values of variables.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Receipt {
-    pub guest_digest: Digest,
-    pub inputs: Vec<Input>,
-    pub caps: Caps,
-    /// None where the engine was killed before it could tell.
-    pub fuel_used: Option<u64>,
-    /// The most that its linear memories held at once.
-    pub peak_memory_bytes: Option<u64>,
-    pub wall_ms: u64,
-    /// Of the whole jail, the engine included.
-    pub cpu_ms: Option<u64>,
-    pub output_bytes: u64,
-    pub files_written: u64,
-    pub hosts: Vec<HostUse>,
-    /// At most [`crate::domain::limits::DENIALS`] different ones.
-    pub denials: Vec<Denial>,
-    /// Refusals that did not fit into `denials`.
-    pub denials_dropped: u64,
-    pub verdict: Verdict,
-}
-
-/// One thing that a guest was given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Input {
-    /// `argument`, `variable`, `stdin`, `directory`, `clock`, `random`, `host`.
-    pub kind: String,
-    /// A path, a name, a host.
-    pub name: String,
-    /// What of it: `read`, `write`, a digest.
-    pub detail: String,
-}
-
-/// Traffic with one host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostUse {
-    pub host: String,
-    pub requests: u64,
-    pub bytes_sent: u64,
-    pub bytes_received: u64,
-}
-
-/// Something that a guest tried and was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Denial {
-    pub kind: DenialKind,
-    /// What was tried: the call and the path, the host, the cap.
-    pub tried: String,
-    /// How often.
-    pub count: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DenialKind {
-    /// A path that leads out of what was granted.
-    Path,
-    /// A change below a read-only grant.
-    Write,
-    /// A host that is not on the list, or an address that no list may name.
-    Http,
-    /// A cap that was hit.
-    Cap,
-}
-
-/// A file that a guest left in `/output`: it lies in the chain's directory under
-/// [`super::file::artifact`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Artifact {
-    /// Relative to `/output`.
-    pub path: String,
-    pub bytes: u64,
-    pub digest: Digest,
-}
-
-/// A patch in numbers; its text is in [`super::PhaseResult::patch`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PatchSummary {
-    pub added: u32,
-    pub changed: u32,
-    pub deleted: u32,
-    /// Of these, how many are listed only: binary, or too large to be shown.
-    pub unshown: u32,
-}
-
-impl PatchSummary {
-    pub const fn is_empty(&self) -> bool {
-        self.added + self.changed + self.deleted == 0
-    }
 }

@@ -7,6 +7,7 @@
 //! | `stacks` | stacks, their environment, files, uploads |
 //! | `home` | what needs somebody, what works, what failed, the queue |
 //! | `access` | users, keys, sessions, credentials |
+//! | `guests` | registered guests; what a run's guests may do and left |
 //! | `audit` | the audit log, its chain |
 //! | `log_text` | the logs of a run as one text, or line by line |
 //! | `follow` | a log that grows, piece by piece |
@@ -28,6 +29,7 @@ use crate::{
 mod access;
 mod audit;
 mod follow;
+mod guests;
 mod home;
 mod log_page;
 mod log_text;
@@ -39,6 +41,7 @@ mod states;
 pub use access::{Access, CredentialRow, SessionRow};
 pub use audit::{AuditFilter, AuditPage};
 pub use follow::{Follower, LogPoint, Piece};
+pub use guests::{ArtifactRow, GuestRow, RunGuests};
 pub use home::{Home, Queue, Waiting, blocked_by};
 pub use log_page::{LogLine, LogMark, LogPart, LogSpan, LogWindow};
 pub use log_text::{LogLines, LogText, TextLine};
@@ -47,8 +50,9 @@ pub use runs::{Cursor, Page, RunDetail, RunFilter};
 pub use stacks::{StackFilter, StackGroup, StackRow};
 
 pub use crate::store::record::{
-    ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Outcome, PhaseRow,
-    RoleOnStack, Run, Session, SessionKind, Stack, StateLock, StateVersion, Upload, User, Variable, VariableValue,
+    ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Left, Outcome, Patched,
+    PhaseRow, RoleOnStack, Run, Session, SessionKind, Stack, StateLock, StateVersion, Upload, User, Variable,
+    VariableValue,
 };
 
 /// Everything that queries read from. Cheap to clone.

@@ -8,7 +8,7 @@ use crate::{
     domain::{Changes, Kind, Look, Refused, RunId, StackId, State, Timestamp, limits},
     store::{
         Fault, Find, Flow, Order, Rows, Snapshot,
-        record::{Comment, HistoryEntry, Run},
+        record::{Comment, HistoryEntry, Left, Run},
         tables as t,
     },
 };
@@ -23,6 +23,8 @@ pub struct RunDetail {
     pub comments: Vec<Comment>,
     /// Bytes of each phase's log, now.
     pub log_bytes: Vec<u64>,
+    /// What its guests left, in the order of its phases.
+    pub left: Vec<Left>,
     /// The stack still exists.
     pub stack: Option<crate::store::record::Stack>,
 }
@@ -113,6 +115,7 @@ impl Queries {
             log_bytes: log_bytes.collect::<Result<_>>()?,
             history: view.all(t::RUN_N_TO_HISTORY, (run.seq, 0)..=(run.seq, u32::MAX))?,
             comments: view.all(t::RUN_N_TO_COMMENT, (run.seq, 0)..=(run.seq, u32::MAX))?,
+            left: view.all(t::RUN_N_TO_LEFT, (run.seq, 0)..=(run.seq, u32::MAX))?,
             stack: view.stack(run.stack)?,
             run,
         })

@@ -21,6 +21,7 @@ mod dir;
 mod fault;
 mod journal;
 pub mod native;
+mod patching;
 mod phase_log;
 mod size;
 mod start;
@@ -30,6 +31,7 @@ mod tree;
 mod wasi;
 mod watch;
 mod way_out;
+mod workload;
 
 use std::{
     os::{fd::OwnedFd, unix::net::UnixListener},

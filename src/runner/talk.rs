@@ -29,6 +29,7 @@ use super::{
     fault::Fault,
     state::{States, http},
     way_out::{self, Door},
+    workload,
 };
 
 /// Time that listeners get for taking the last bell.
@@ -47,6 +48,8 @@ enum Order {
     ServeState(TcpListener),
     CloseState,
     ServeProxy(Door, Arc<Proxy>),
+    ServeRelay(TcpListener, Arc<Proxy>, String),
+    ServeWorkload(TcpListener, workload::Door),
     /// Answered when nothing goes out any more.
     CloseProxy(SyncSender<()>),
 }
@@ -89,6 +92,16 @@ impl Talk {
     /// Serves the jail's way out from now on.
     pub fn serve_proxy(&self, door: Door, proxy: Arc<Proxy>) {
         let _ = self.orders.blocking_send(Order::ServeProxy(door, proxy));
+    }
+
+    /// Serves a service on this listener, too, until the way out is closed.
+    pub fn serve_relay(&self, listener: TcpListener, proxy: Arc<Proxy>, to: String) {
+        let _ = self.orders.blocking_send(Order::ServeRelay(listener, proxy, to));
+    }
+
+    /// Serves the door for running tasks on this listener, until the way out is closed.
+    pub fn serve_workload(&self, listener: TcpListener, door: workload::Door) {
+        let _ = self.orders.blocking_send(Order::ServeWorkload(listener, door));
     }
 
     /// Ends it, with every connection; when this returns, nothing of the phase is under way any more.
@@ -164,6 +177,8 @@ async fn talk(
 struct Served {
     state: Option<AbortOnDropHandle<()>>,
     proxy: Option<AbortOnDropHandle<()>>,
+    /// Services, and the door for running tasks.
+    doors: Vec<AbortOnDropHandle<()>>,
 }
 
 impl Served {
@@ -174,7 +189,15 @@ impl Served {
             }
             Order::CloseState => self.state = None,
             Order::ServeProxy(door, proxy) => self.proxy = Some(task(way_out::serve(door, proxy))),
+            Order::ServeRelay(listener, proxy, to) => {
+                self.doors.push(task(way_out::relay(listener, proxy, to)));
+            }
+            Order::ServeWorkload(listener, door) => self.doors.push(task(door.serve(listener))),
             Order::CloseProxy(done) => {
+                for door in self.doors.drain(..) {
+                    door.abort();
+                    let _ = door.await;
+                }
                 if let Some(proxy) = self.proxy.take() {
                     proxy.abort();
                     // An aborted task ends with an error, and that is what is waited for.

@@ -21,7 +21,7 @@ use crate::{
     workspace::{Open, Workspace, remove_tree},
 };
 
-use super::{dir::ChainDir, fault::Fault};
+use super::{dir::ChainDir, fault::Fault, patching::Files};
 
 /// Configuration files of a project root that are looked at.
 const CONFIGURATION_FILES: usize = 2_000;
@@ -162,6 +162,17 @@ impl Tree {
         File::from(fd).write_all(content).map_err(Fault::io(doing()))
     }
 
+    /// The first bytes of a file of the source; none when there is none. Links are not followed: they
+    /// are no part of what an archive's walk sees either.
+    pub fn beginning(&self, path: &RelativePath, most: u64) -> Result<Option<Vec<u8>>, Fault> {
+        let Some(file) = regular(&self.workspace, Path::new(path.as_str()), ResolveFlags::NO_SYMLINKS)? else {
+            return Ok(None);
+        };
+        let mut content = Vec::new();
+        file.take(most).read_to_end(&mut content).map_err(Fault::io(format!("read `{path}`")))?;
+        Ok(Some(content))
+    }
+
     /// Names and contents of the files of a directory of the workspace that `wanted` names. Links
     /// are followed as far as they stay in the workspace.
     pub fn configuration(
@@ -194,6 +205,37 @@ impl Tree {
             }
         }
         Ok(found)
+    }
+}
+
+impl Files for Tree {
+    type Error = Fault;
+
+    fn read(&self, path: &RelativePath) -> Result<Option<Vec<u8>>, Fault> {
+        let Some(file) = self.workspace_file(path)? else { return Ok(None) };
+        read_bounded(file, path.as_str(), limits::PATCH_FILE_BYTES).map(Some)
+    }
+
+    fn write(&self, path: &RelativePath, content: &[u8], executable: Option<bool>) -> Result<(), Fault> {
+        let doing = || format!("set the mode of `{path}`");
+        let before = match self.workspace_file(path)? {
+            Some(file) => rustix::fs::fstat(&file).map_err(Fault::io(doing()))?.st_mode & 0o777,
+            None => 0o644,
+        };
+        self.place(path, content)?;
+        let mode = match executable {
+            Some(true) => before | 0o111,
+            Some(false) => before & !0o111,
+            None => before,
+        };
+        let Some(file) = self.workspace_file(path)? else { return Ok(()) };
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(Fault::io(doing()))
+    }
+
+    fn remove(&self, path: &RelativePath) -> Result<(), Fault> {
+        let (parents, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
+        let parent = self.directories(parents)?;
+        rustix::fs::unlinkat(&parent, name, AtFlags::empty()).map_err(Fault::io(format!("remove `{path}`")))
     }
 }
 

@@ -14,7 +14,7 @@ use futures_util::future::Either;
 use crate::{
     domain::{
         Clock,
-        network::{AllowList, Portless},
+        network::{AllowList, Destination, Portless},
     },
     egress::{BoundHeader, Gateway, Ledger, Policy, Proxy, Role, SystemResolver, Trust},
     protocol::{Environment, Produced},
@@ -45,9 +45,16 @@ pub enum Door {
 }
 
 impl WayOut {
-    /// For programs. `asked` is roused when something was refused.
-    pub fn open(listed: &[String], asked: Arc<Asked>, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
-        Self::with_role(listed, Role::Forward, asked, clock)
+    /// For programs. `asked` is roused when something was refused. Where `vouched` destinations lead is
+    /// the operator's affair.
+    pub fn open(
+        listed: &[String],
+        vouched: &[String],
+        asked: Arc<Asked>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Fault> {
+        let policy = Policy::run(list(listed)?).vouching(list(vouched)?);
+        Ok(Self::with_role(policy, Role::Forward, asked, clock))
     }
 
     /// For guests, whose requests get these headers on their way.
@@ -58,12 +65,10 @@ impl WayOut {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Fault> {
         let gateway = Gateway { trust: Trust::of_host().map_err(Fault::of)?, headers };
-        Self::with_role(listed, Role::Gateway(gateway), asked, clock)
+        Ok(Self::with_role(Policy::run(list(listed)?), Role::Gateway(gateway), asked, clock))
     }
 
-    fn with_role(listed: &[String], role: Role, asked: Arc<Asked>, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
-        let list = AllowList::parse(listed, Portless::Https)
-            .map_err(|error| Fault::Other(format!("the list of hosts cannot be used: {error}")))?;
+    fn with_role(policy: Policy, role: Role, asked: Arc<Asked>, clock: Arc<dyn Clock>) -> Self {
         let told = Arc::<Mutex<Vec<String>>>::default();
         let lines = Arc::clone(&told);
         // The ledger tells each refusal once, and only so many.
@@ -71,8 +76,8 @@ impl WayOut {
             locked(&lines).push(format!("refused {}: {}", denial.tried, denial.reason));
             asked.rouse();
         });
-        let proxy = Proxy::new(Policy::run(list), Arc::new(SystemResolver), Arc::new(ledger), role);
-        Ok(Self { proxy: Arc::new(proxy), told })
+        let proxy = Proxy::new(policy, Arc::new(SystemResolver), Arc::new(ledger), role);
+        Self { proxy: Arc::new(proxy), told }
     }
 
     pub fn proxy(&self) -> Arc<Proxy> {
@@ -89,6 +94,11 @@ impl WayOut {
         let ledger = self.proxy.ledger();
         (produced.hosts, produced.denials) = (ledger.hosts(), ledger.denials());
     }
+}
+
+fn list(texts: &[String]) -> Result<AllowList, Fault> {
+    AllowList::parse(texts, Portless::Https)
+        .map_err(|error| Fault::Other(format!("the list of hosts cannot be used: {error}")))
 }
 
 /// The variables by which programs find the proxy; some know the one case, some the other.
@@ -115,6 +125,17 @@ pub async fn serve(door: Door, proxy: Arc<Proxy>) {
     }
 }
 
+/// Connects whoever comes to one service, by the proxy's rules and into its records, until it is
+/// aborted.
+pub async fn relay(listener: TcpListener, proxy: Arc<Proxy>, to: String) {
+    let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
+    match (listener, Destination::parse(&to, None)) {
+        (Ok(listener), Ok(to)) => proxy.serve_tunnels(listener, to).await,
+        (Err(error), _) => super::start::complain(&format_args!("cannot serve a relationship: {error}")),
+        (_, Err(error)) => super::start::complain(&format_args!("cannot serve a relationship: {error}")),
+    }
+}
+
 fn locked(lines: &Mutex<Vec<String>>) -> MutexGuard<'_, Vec<String>> {
     lines.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -137,7 +158,7 @@ mod tests {
     #[test]
     fn a_list_that_cannot_be_read_opens_nothing() {
         let asked = Arc::new(Asked::new().unwrap());
-        let error = WayOut::open(&["*".to_owned()], asked, Arc::new(crate::runner::WallClock)).unwrap_err();
+        let error = WayOut::open(&["*".to_owned()], &[], asked, Arc::new(crate::runner::WallClock)).unwrap_err();
         assert!(error.to_string().contains("`*` is not a host"), "{error}");
     }
 }

@@ -21,6 +21,7 @@ pub async fn recover(actions: &Actions) -> Result<(), crate::actions::Error> {
     actions.look_again().await?;
     actions.sweep_sealed()?;
     actions.clear_incoming();
+    actions.clear_drafts().await?;
     Ok(())
 }
 
@@ -66,6 +67,7 @@ async fn tick(actions: &Actions, count: u64) {
     }
     if count % SWEEP_EVERY == 1 {
         told("remove old uploads", actions.sweep_uploads().map(drop));
+        told("remove what guests left", actions.sweep_artifacts().await.map(drop));
         told("remove old logs", actions.sweep_logs().await.map(drop));
     }
 }

@@ -9,13 +9,18 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::Fault;
 use crate::crypt::Sealed;
 use crate::domain::{
-    BlockedBy, CommitSha, Delta, Digest, EnvName, KeyId, Kind, Note, Phase, RelativePath, Role, RunId, Slug, StackId,
-    State, Timestamp, UserId, UserName, Verdict,
+    BlockedBy, CommitSha, Delta, Digest, EnvName, KeyId, Kind, Note, Phase, RelativePath, Role, RunId, ServiceName,
+    Slug, StackId, State, TaskName, Timestamp, UserId, UserName, Verdict,
     actor::ActorName,
+    authorization::Authorization,
     change,
     run::SourceVersion,
     stack::{Lock, StackSettings},
 };
+
+mod guest;
+
+pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
 
 /// The version of all present records.
 const VERSION: u8 = 1;
@@ -224,6 +229,12 @@ pub struct Run {
     pub message: Option<Note>,
     pub command: Option<String>,
     pub skip_initialization: bool,
+    /// The declared task that it runs.
+    #[serde(default)]
+    pub declared_task: Option<TaskName>,
+    /// Why somebody or something wants it to end early; its reason once it has.
+    #[serde(default)]
+    pub stop_reason: Option<String>,
     pub targets: Vec<String>,
     pub exit_code: Option<i32>,
     pub verdict: Option<Verdict>,
@@ -250,6 +261,12 @@ pub struct Run {
     pub logs_expired: bool,
     /// The uid that its phases run as.
     pub uid: Option<u32>,
+    /// The guest that it runs, as it would be typed; the rest is in its own row.
+    #[serde(default)]
+    pub guest: Option<String>,
+    /// The changes of another run that its source is patched with.
+    #[serde(default)]
+    pub patched: Option<Patched>,
 }
 
 /// What a run has from its first moment on.
@@ -283,6 +300,8 @@ impl Run {
             message: None,
             command: None,
             skip_initialization: false,
+            declared_task: None,
+            stop_reason: None,
             targets: Vec::new(),
             exit_code: None,
             verdict: None,
@@ -304,6 +323,8 @@ impl Run {
             sealed: None,
             logs_expired: false,
             uid: None,
+            guest: None,
+            patched: None,
         }
     }
 }
@@ -384,6 +405,80 @@ pub struct RunSecrets {
     /// What sensitive values were hashed under when the run planned.
     #[serde(default)]
     pub redaction_key: Option<Sealed>,
+    /// What the runner of a declared task shows to get workload tokens.
+    #[serde(default)]
+    pub workload: Option<Sealed>,
+}
+
+/// What a run of a declared task was asked for, and what its source says about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Demand {
+    pub task: TaskName,
+    /// Names of the variables that the trigger brought: `prefix:name`.
+    pub names: Vec<String>,
+    /// Those variables with their values, and what else it brought, as JSON.
+    pub input: Sealed,
+    /// The declaration as JSON, once the source was read.
+    pub declared: Option<String>,
+    /// Why the source cannot be used for it.
+    pub fault: Option<String>,
+    /// What the run's token may do; out of the declaration.
+    pub authorizations: Vec<Authorization>,
+}
+
+/// The configuration files of a source, as they were read last. Empty: it has none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Declaration {
+    pub source: SourceVersion,
+    pub read_at: Timestamp,
+    /// The run that fetched it; a later one does not give way to an earlier one.
+    pub run: Option<u64>,
+    pub files: Vec<DeclarationFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeclarationFile {
+    pub path: String,
+    #[serde(with = "serde_bytes_compat")]
+    pub content: Vec<u8>,
+}
+
+/// A variable that only declared tasks get.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    /// `prefix:name`, or a name.
+    pub name: String,
+    pub level: SettingLevel,
+    pub value: VariableValue,
+    /// The value is JSON, not text.
+    pub is_json: bool,
+    pub is_enabled: bool,
+    pub visible_build: bool,
+    pub visible_runtime: bool,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SettingLevel {
+    Project,
+    Environment,
+}
+
+/// Something outside that relationships of declared tasks point to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    pub name: ServiceName,
+    pub scheme: String,
+    pub host: String,
+    pub port: u16,
+    pub path: String,
+    pub username: String,
+    pub password: Option<Sealed>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    pub updated_by: ActorName,
 }
 
 /// A chain that is to be started or is alive.
@@ -464,6 +559,8 @@ pub struct Session {
 pub enum Holder {
     User(UserId),
     ApiKey(KeyId),
+    /// A running declared task.
+    Run(RunId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

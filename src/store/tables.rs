@@ -58,6 +58,11 @@ pub const STACK_SEQ_TO_UPLOAD: Table<(Id, Seq), r::Upload> = table("STACK_SEQ_TO
 pub const STACK_SERIAL_TO_STATE: Table<(Id, Seq), r::StateVersion> = table("STACK_SERIAL_TO_STATE");
 pub const STACK_TO_STATE_LOCK: Table<Id, r::StateLock> = table("STACK_TO_STATE_LOCK");
 pub const NAME_TO_CREDENTIAL: Table<&str, r::Credential> = table("NAME_TO_CREDENTIAL");
+/// What the stack's source declares, as it was read last.
+pub const STACK_TO_DECLARATION: Table<Id, r::Declaration> = table("STACK_TO_DECLARATION");
+/// Variables of declared tasks that are no variables of the stack: (stack, level and name).
+pub const STACK_NAME_TO_SETTING: Table<(Id, &str), r::Setting> = table("STACK_NAME_TO_SETTING");
+pub const NAME_TO_SERVICE: Table<&str, r::Service> = table("NAME_TO_SERVICE");
 
 // Runs.
 pub const SEQ_TO_RUN: Table<Seq, r::Run> = table("SEQ_TO_RUN");
@@ -68,6 +73,8 @@ pub const RUN_TO_CHANGES: Table<Seq, r::Changes> = table("RUN_TO_CHANGES");
 pub const RUN_TO_SECRETS: Table<Seq, r::RunSecrets> = table("RUN_TO_SECRETS");
 pub const RUN_TO_CHAIN: Table<Seq, r::Chain> = table("RUN_TO_CHAIN");
 pub const RUN_TO_CHORE: Table<Seq, r::Chore> = table("RUN_TO_CHORE");
+/// What a run of a declared task was asked for.
+pub const RUN_TO_DEMAND: Table<Seq, r::Demand> = table("RUN_TO_DEMAND");
 pub const STACK_RUN: Index<(Id, Seq)> = TableDefinition::new("STACK_RUN");
 pub const LOOK_RUN: Index<(u8, Seq)> = TableDefinition::new("LOOK_RUN");
 pub const KIND_RUN: Index<(u8, Seq)> = TableDefinition::new("KIND_RUN");
@@ -80,6 +87,15 @@ pub const SLOT_RUN: Index<Seq> = TableDefinition::new("SLOT_RUN");
 /// Uids that are leased to runs.
 pub const UID_TO_RUN: Numbers<u32, Seq> = TableDefinition::new("UID_TO_RUN");
 pub const UNACKNOWLEDGED_RUN: Index<Seq> = TableDefinition::new("UNACKNOWLEDGED_RUN");
+/// What each phase that ran a guest left.
+pub const RUN_N_TO_LEFT: Table<(Seq, u32), r::Left> = table("RUN_N_TO_LEFT");
+/// The guests that a run is pinned to.
+pub const RUN_TO_GUESTS: Table<Seq, r::RunGuests> = table("RUN_TO_GUESTS");
+
+// Guests.
+pub const NAME_TO_GUEST: Table<&str, r::Guest> = table("NAME_TO_GUEST");
+/// Guests that are being compiled, and what became of them while somebody waits for the answer.
+pub const IMPORT_TO_DRAFT: Table<Id, r::GuestDraft> = table("IMPORT_TO_DRAFT");
 
 // People and machines.
 pub const USER_ID_TO_USER: Table<Id, r::User> = table("USER_ID_TO_USER");

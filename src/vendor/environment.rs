@@ -71,7 +71,7 @@ fn vendor_defaults(surroundings: &Surroundings<'_>) -> Environment {
             }
             environment
         }
-        Vendor::Custom { .. } => Environment::new(),
+        Vendor::Custom { .. } | Vendor::Wasi { .. } => Environment::new(),
     }
 }
 
@@ -129,7 +129,7 @@ fn facts(surroundings: &Surroundings<'_>) -> Environment {
     environment.extend(told.map(|(name, value)| (format!("AIRLOCK_{name}"), value)));
     environment.insert("AIRLOCK".to_owned(), "true".to_owned());
     environment.insert("AIRLOCK_ENV".to_owned(), places.env_file());
-    if matches!(facts.vendor, Vendor::Custom { .. }) {
+    if matches!(facts.vendor, Vendor::Custom { .. } | Vendor::Wasi { .. }) {
         environment.insert("AIRLOCK_PLAN_FILE".to_owned(), places.plan_json());
         if !surroundings.targets.is_empty() {
             environment.insert("AIRLOCK_TARGETS".to_owned(), surroundings.targets.join("\n"));

@@ -42,7 +42,7 @@ pub fn binary(vendor: &Vendor) -> Option<&str> {
     match vendor {
         Vendor::Terraform { binary, .. } => Some(binary.as_deref().unwrap_or("terraform")),
         Vendor::OpenTofu { binary, .. } => Some(binary.as_deref().unwrap_or("tofu")),
-        Vendor::Custom { .. } => None,
+        Vendor::Custom { .. } | Vendor::Wasi { .. } => None,
     }
 }
 
@@ -51,6 +51,6 @@ pub fn binary(vendor: &Vendor) -> Option<&str> {
 pub const fn stop_signal(vendor: &Vendor) -> Signal {
     match vendor {
         Vendor::Terraform { .. } | Vendor::OpenTofu { .. } => Signal::INT,
-        Vendor::Custom { .. } => Signal::TERM,
+        Vendor::Custom { .. } | Vendor::Wasi { .. } => Signal::TERM,
     }
 }

@@ -141,9 +141,11 @@ impl Writer {
     }
 
     fn command(&mut self, shell: &Shell, facts: &RunFacts, places: &Places) {
-        use Vendor::{Custom, OpenTofu, Terraform};
+        use Vendor::{Custom, OpenTofu, Terraform, Wasi};
         match (&shell.command, &facts.vendor) {
-            (Command::Nothing, _) => self.nothing(),
+            // Guests are no business of a shell; a phase without one does nothing.
+            (Command::Plan { .. }, Wasi { .. }) => self.custom_plan(None, places),
+            (Command::Nothing, _) | (Command::Init | Command::Apply | Command::Destroy, Wasi { .. }) => self.nothing(),
             (Command::Perform { command }, _) => self.perform(command),
             (Command::Init, Custom { init, .. }) => self.custom(init.as_deref()),
             (Command::Plan { .. }, Custom { plan, .. }) => self.custom_plan(plan.as_deref(), places),

@@ -36,7 +36,7 @@ pub fn is_configuration(vendor: &Vendor, name: &str) -> bool {
     let endings: &[&str] = match vendor {
         Vendor::Terraform { .. } => &[".tf", ".tf.json"],
         Vendor::OpenTofu { .. } => &[".tf", ".tf.json", ".tofu", ".tofu.json"],
-        Vendor::Custom { .. } => &[],
+        Vendor::Custom { .. } | Vendor::Wasi { .. } => &[],
     };
     !ignored && endings.iter().any(|ending| name.ends_with(ending))
 }

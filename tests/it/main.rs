@@ -14,6 +14,7 @@ mod api_source;
 mod api_stacks;
 mod api_state;
 mod browser;
+mod bundled;
 mod cli;
 mod direction;
 mod gallery;

@@ -2,8 +2,11 @@
 //! real server process and its API.
 
 mod crash;
+mod declared;
 mod faults;
 mod gate;
+mod guest_api;
+mod guests;
 mod jail;
 mod logs;
 mod masks;

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Shown;
+use super::{How, Shown};
 use crate::{
-    domain::{EnvName, limits},
+    domain::{EnvName, GuestName, limits},
     manifest::parse_size,
 };
 
@@ -19,8 +19,50 @@ pub struct Guest {
 
 #[derive(Clone, Debug, Subcommand)]
 pub enum GuestVerb {
+    Import(GuestImport),
+    List(GuestList),
+    Remove(GuestRemove),
     Run(Box<GuestRun>),
     Inspect(GuestInspect),
+}
+
+/// Register a guest with a server
+///
+/// The server compiles it in a bounded jail before it keeps it. What has the name already is replaced;
+/// runs that began with it go on with it.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples
+  airlock guest import agent.wasm
+  airlock guest import python.wasm --name python --interpreter")]
+pub struct GuestImport {
+    /// A core module (WASI preview 1) or a component (preview 2)
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// What stacks and tasks will call it [default: the file's name]
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// It interprets scripts, and gets fuel for that
+    #[arg(long)]
+    pub interpreter: bool,
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// List the guests that stacks and tasks may name
+#[derive(Clone, Debug, Args)]
+pub struct GuestList {
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// Remove a guest that no stack names any more
+#[derive(Clone, Debug, Args)]
+pub struct GuestRemove {
+    /// Its name
+    pub name: GuestName,
+    #[command(flatten)]
+    pub how: How,
 }
 
 /// Try a guest here, without a server

@@ -24,7 +24,10 @@ pub use client::{
     Confirm, Decide, How, Login, Logs, NewStack, Perform, Reach, Run, RunVerb, Stack, StackVerb, Task, TaskVerb,
     Trigger, VendorKind, Waiting,
 };
-pub use guest::{Clock, Guest, GuestCaps, GuestGrants, GuestInspect, GuestRun, GuestVerb, Header, Random};
+pub use guest::{
+    Clock, Guest, GuestCaps, GuestGrants, GuestImport, GuestInspect, GuestList, GuestRemove, GuestRun, GuestVerb,
+    Header, Random,
+};
 pub use people::{ApiKey, ApiKeyVerb, MasterKey, MasterKeyVerb, NewSecret, Place, Rights, RoleOn, User, UserVerb};
 pub use server::{Check, Demo, Serve};
 pub use tools::{Audit, AuditVerb, Completions, Man};

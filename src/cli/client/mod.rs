@@ -7,13 +7,14 @@
 //! | `events` | server-sent events, followed through lost connections |
 //! | `wait` | waiting for a run, with a progress line |
 //! | `show` | runs and stacks for people |
-//! | `login`, `stack`, `run`, `logs`, `task` | the verbs |
+//! | `login`, `stack`, `run`, `logs`, `task`, `guest` | the verbs |
 //!
 //! Everything that comes from a server is data: it is cleaned before a terminal sees it.
 
 mod address;
 mod answer;
 mod events;
+mod guest;
 mod login;
 mod logs;
 mod pack;
@@ -34,6 +35,7 @@ use super::{args::Reach, failure::Failure};
 use answer::{lost, refused};
 
 pub(super) use address::is_known;
+pub(super) use guest::{import as guest_import, list as guest_list, remove as guest_remove};
 pub(super) use login::run as login;
 pub(super) use pack::{Archive, archive as pack, files as pack_files};
 pub(super) use run::run;
@@ -130,10 +132,13 @@ impl Client {
 
     /// Sends a file as the body. It may take as long as it takes.
     async fn upload(&self, path: &str, file: &Path) -> Result<Value, Failure> {
+        self.send_file(self.request(Method::PUT, path), "application/gzip", file).await
+    }
+
+    async fn send_file(&self, request: RequestBuilder, kind: &str, file: &Path) -> Result<Value, Failure> {
         let opened = tokio::fs::File::open(file).await.map_err(|error| Failure::file("read", file, &error))?;
         let length = opened.metadata().await.map_err(|error| Failure::file("read", file, &error))?.len();
-        let request = self.request(Method::PUT, path).header("content-type", "application/gzip");
-        let request = request.header("content-length", length);
+        let request = request.header("content-type", kind).header("content-length", length);
         self.json(request.body(Body::wrap_stream(tokio_util::io::ReaderStream::new(opened)))).await
     }
 

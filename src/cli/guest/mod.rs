@@ -20,6 +20,7 @@ use std::{
 
 use super::{
     args::{Guest, GuestVerb},
+    client,
     failure::{Done, Failure},
 };
 use crate::{
@@ -29,6 +30,9 @@ use crate::{
 
 pub fn verb(args: &Guest) -> Done {
     match &args.verb {
+        GuestVerb::Import(args) => client::guest_import(args),
+        GuestVerb::List(args) => client::guest_list(args),
+        GuestVerb::Remove(args) => client::guest_remove(args),
         GuestVerb::Run(args) => run::run(args),
         GuestVerb::Inspect(args) => inspect::run(args),
     }

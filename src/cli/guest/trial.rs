@@ -174,6 +174,7 @@ impl Trial {
             steps: vec![Step::Prepare(self.prepare()?), Step::Guest(asked.phase)],
             at_end: AtEnd::Remove,
             ending: None,
+            demand: None,
             stop_grace_seconds: self.grace_seconds,
             secrets: ChainSecrets {
                 chain_key: Secret::new(key.to_vec()),
@@ -185,6 +186,7 @@ impl Trial {
                 masks: Vec::new(),
                 git: None,
                 state: None,
+                workload: None,
                 guest_key: Some(Secret::new(random_bytes::<32>().to_vec())),
             },
         };
@@ -198,7 +200,12 @@ impl Trial {
         File::open(&path)
             .and_then(|mut archive| io::copy(&mut archive, &mut hasher))
             .map_err(|error| Failure::file("read", &path, &error))?;
-        Ok(Prepare { source: Fetch::Upload { path, digest: hasher.digest() }, disk_floor_bytes: 0 })
+        Ok(Prepare {
+            source: Fetch::Upload { path, digest: hasher.digest() },
+            disk_floor_bytes: 0,
+            patch: None,
+            shows: Vec::new(),
+        })
     }
 }
 

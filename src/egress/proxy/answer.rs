@@ -86,6 +86,19 @@ impl Proxy {
         }
     }
 
+    /// A connection for a client that cannot be told why there is none.
+    pub(super) async fn open_or_deny(&self, destination: &Destination) -> Option<Metered<TcpStream>> {
+        match self.open(destination).await {
+            Ok(stream) => Some(stream),
+            Err(no) => {
+                if let Some(what) = no.denies() {
+                    self.ledger.deny(what, &destination.to_string(), &no.to_string());
+                }
+                None
+            }
+        }
+    }
+
     /// Says once that nothing goes through any more, however the last connection ended.
     pub(super) fn tell_when_spent(&self) {
         let traffic = self.ledger.traffic();

@@ -7,6 +7,7 @@
 
 mod answer;
 mod head;
+mod relay;
 mod secret;
 
 use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};

@@ -11,6 +11,7 @@
 //! | `stacks`, `lock` | `/stacks`, their locks |
 //! | `source`, `environment`, `state` | what belongs to a stack |
 //! | `runs`, `verbs` | runs, and what people decide about them |
+//! | `guests` | registered guests; what guests left of a run |
 //! | `log`, `events` | what a run prints, at once or as it comes |
 //! | `users`, `keys`, `credentials`, `audit`, `master_key` | the installation |
 //! | `oauth` | `/oauth2/token` |
@@ -22,6 +23,7 @@ mod credentials;
 mod docs;
 mod environment;
 mod events;
+mod guests;
 mod keys;
 mod list;
 mod lock;
@@ -42,6 +44,8 @@ mod words;
 use axum::Router;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
+
+pub use guests::download;
 
 use super::{Problem, Web};
 
@@ -65,6 +69,7 @@ fn described() -> OpenApiRouter<Web> {
         .merge(environment::routes())
         .merge(state::routes())
         .merge(runs::routes())
+        .merge(guests::routes())
         .merge(verbs::routes())
         .merge(log::routes())
         .merge(events::routes())

@@ -19,9 +19,12 @@ use super::{
     words,
 };
 use crate::{
-    actions::{NewRun, NewTask},
+    actions::{NewGuestTask, NewRun, NewTask},
     auth::Permission,
-    domain::{Changes, CommitSha, Kind, Refused, RunId, Slug, StackId, State},
+    domain::{
+        Changes, CommitSha, GuestName, Kind, Refused, RunId, Slug, StackId, State,
+        guest::{GuestCall, May, Stdin},
+    },
     http::{
         Problem, Web,
         extract::{Asker, At, Body, Params},
@@ -80,17 +83,36 @@ async fn trigger(
     made(&asker, asker.web.actions.trigger(&permit, stack.id, new, once).await?)
 }
 
+/// Either `command`, or `guest` with what belongs to it.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewTask)]
 struct TaskInput {
     /// What `sh -c` performs.
-    command: String,
     #[serde(default)]
-    skip_initialization: bool,
+    command: Option<String>,
+    #[serde(default)]
+    skip_initialization: Option<bool>,
+    /// A registered guest, which works on a copy of the source.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    guest: Option<GuestName>,
+    #[serde(default)]
+    args: Vec<String>,
+    /// A text, or `{"file": path}`.
+    #[serde(default)]
+    #[schema(schema_with = words::stdin)]
+    stdin: Option<Stdin>,
+    /// A script for an interpreter; its path is the first argument.
+    #[serde(default)]
+    script: Option<String>,
+    /// What it may use and reach.
+    #[serde(default)]
+    #[schema(schema_with = words::may)]
+    caps: Option<May>,
 }
 
-/// Perform one command on the stack's workspace.
+/// Perform one command on the stack's workspace, or one guest on a copy of it.
 #[utoipa::path(post, path = "/stacks/{stack}/tasks", request_body = TaskInput, responses((status = 201, body = RunShape)))]
 async fn perform(
     asker: Asker,
@@ -100,8 +122,42 @@ async fn perform(
 ) -> Answer<Made> {
     let (stack, permit) = asker.may_on(Permission::Perform, &slug).await?;
     let once = asker.once(&headers, &format!("/stacks/{slug}/tasks"), &bytes)?;
-    let new = NewTask { command: input.command, skip_initialization: input.skip_initialization };
-    made(&asker, asker.web.actions.perform(&permit, stack.id, new, once).await?)
+    let actions = &asker.web.actions;
+    let run = match input.read()? {
+        Asked::Command(new) => actions.perform(&permit, stack.id, new, once).await?,
+        Asked::Guest(new) => actions.perform_guest(&permit, stack.id, new, once).await?,
+    };
+    made(&asker, run)
+}
+
+#[allow(clippy::large_enum_variant, reason = "it lives for one request")]
+enum Asked {
+    Command(NewTask),
+    Guest(NewGuestTask),
+}
+
+impl TaskInput {
+    fn read(self) -> Result<Asked, Refused> {
+        let of_guests = !self.args.is_empty() || self.stdin.is_some() || self.script.is_some() || self.caps.is_some();
+        match (self.guest, self.command) {
+            (Some(_), Some(_)) => Err(Refused::field("command", "a task has a command or a guest, not both")),
+            (Some(_), None) if self.skip_initialization.is_some() => {
+                Err(Refused::field("skip_initialization", "a guest works on the source itself; nothing is initialized"))
+            }
+            (Some(guest), None) => {
+                let call = GuestCall { guest, args: self.args, stdin: self.stdin, may: self.caps.unwrap_or_default() };
+                Ok(Asked::Guest(NewGuestTask { call, script: self.script }))
+            }
+            (None, Some(_)) if of_guests => {
+                Err(Refused::field("guest", "is needed: `args`, `stdin`, `script` and `caps` are a guest's"))
+            }
+            (None, Some(command)) => Ok(Asked::Command(NewTask {
+                command,
+                skip_initialization: self.skip_initialization.unwrap_or_default(),
+            })),
+            (None, None) => Err(Refused::field("command", "is needed, or a guest")),
+        }
+    }
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -6,7 +6,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::words;
+use super::{guests::ReceiptShape, words};
 use crate::{
     domain::{
         BlockedBy, Delta, Digest, Kind, Note, Phase, Role, RunId, Slug, State, Timestamp, Verdict,
@@ -179,6 +179,14 @@ pub(super) struct RunShape {
     history: Vec<HistoryShape>,
     #[schema(value_type = Vec<Object>)]
     run_tasks: [(); 0],
+    /// The guest that it runs, as it would be typed.
+    guest: Option<String>,
+    /// The run whose guest made the changes that this one is about.
+    #[schema(value_type = Option<String>)]
+    patched_by: Option<RunId>,
+    /// Of its last guest.
+    #[schema(schema_with = words::maybe_receipt)]
+    receipt: Option<ReceiptShape>,
     links: Links,
 }
 
@@ -203,7 +211,7 @@ impl From<BlockedBy> for BlockedShape {
             BlockedBy::Lock { by } | BlockedBy::State { by } => ("lock", None, Some((&by).into())),
             BlockedBy::Disabled => ("lock", None, Some((&ActorName::system()).into())),
             BlockedBy::Approval => ("approval", None, None),
-            BlockedBy::Slot => ("slot", None, None),
+            BlockedBy::Slot | BlockedBy::Pool { .. } => ("slot", None, None),
             BlockedBy::Upstream { run } => ("upstream", Some(run), None),
             BlockedBy::Disk => ("disk", None, None),
         };
@@ -278,6 +286,9 @@ struct Links {
     changes: String,
     log: String,
     events: String,
+    artifacts: String,
+    receipt: String,
+    patch: String,
     /// For people.
     page: String,
 }
@@ -311,7 +322,7 @@ impl RunShape {
             prioritized: run.prioritized,
             targets: run.targets,
             retry_of: run.retry_of,
-            declared_task: None,
+            declared_task: run.declared_task.as_ref().map(ToString::to_string),
             runtime_config: None,
             warnings: run.warnings,
             policies: [],
@@ -320,6 +331,9 @@ impl RunShape {
             phases,
             history: detail.history.into_iter().map(HistoryShape::from).collect(),
             run_tasks: [],
+            guest: run.guest,
+            patched_by: run.patched.map(|patched| patched.run),
+            receipt: ReceiptShape::last(detail.left),
             links,
         }
     }
@@ -345,6 +359,9 @@ impl Links {
             changes: format!("{this}/changes"),
             log: format!("{this}/log"),
             events: format!("{this}/events"),
+            artifacts: format!("{this}/artifacts"),
+            receipt: format!("{this}/receipt"),
+            patch: format!("{this}/patch"),
             page: format!("{}/runs/{}", web.actions.setup().public_url, run.id),
             this,
         }
@@ -369,6 +386,7 @@ mod tests {
             (BlockedBy::Disabled, "lock"),
             (BlockedBy::Approval, "approval"),
             (BlockedBy::Slot, "slot"),
+            (BlockedBy::Pool { most: 3 }, "slot"),
             (BlockedBy::Upstream { run: RunId::from_number(1) }, "upstream"),
             (BlockedBy::Disk, "disk"),
         ];

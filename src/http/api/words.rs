@@ -230,7 +230,88 @@ fn vendor() -> Schemed {
         ("apply", command()),
         ("destroy", command()),
     ];
-    any_of([terraform("terraform"), terraform("opentofu"), object(1, custom)])
+    let wasi = vec![
+        ("kind", one_of(["wasi"])),
+        ("init", guest_call()),
+        ("plan", guest_call()),
+        ("apply", guest_call()),
+        ("destroy", guest_call()),
+    ];
+    any_of([terraform("terraform"), terraform("opentofu"), object(1, custom), object(1, wasi)])
+}
+
+/// What a guest may use and reach.
+fn may_members() -> Vec<(&'static str, Schemed)> {
+    let size = || any_of([number(), text()]);
+    let secret = object(1, vec![("secret", text())]);
+    vec![
+        ("fuel", number()),
+        ("memory", size()),
+        ("output", size()),
+        ("files", object(0, vec![("count", number()), ("bytes", size())])),
+        ("timeout", number()),
+        ("workspace", one_of(["none", "read", "write"])),
+        ("network", list(text())),
+        ("headers", map(map(secret))),
+        ("env", list(text())),
+        ("clock", one_of(["frozen", "real"])),
+        ("random", one_of(["seeded", "real"])),
+    ]
+}
+
+/// Names of one's own, each with this.
+fn map(of: Schemed) -> Schemed {
+    let object = ObjectBuilder::new().schema_type(Type::Object);
+    object.additional_properties(Some(of)).build().into()
+}
+
+pub(super) fn may() -> Schemed {
+    or_null(object(0, may_members()))
+}
+
+pub(super) fn stdin() -> Schemed {
+    any_of([text(), object(1, vec![("file", text())]), of_type(Type::Null)])
+}
+
+fn guest_call() -> Schemed {
+    let mut members = vec![("guest", text()), ("args", list(text())), ("stdin", stdin())];
+    members.extend(may_members());
+    or_null(object(1, members))
+}
+
+/// The members of a receipt beside its phase.
+fn receipt_members() -> Vec<(&'static str, Schemed)> {
+    let caps = ["fuel", "memory_bytes", "wall_seconds", "output_bytes", "files_bytes", "files"];
+    let input = object(3, vec![("kind", text()), ("name", text()), ("detail", text())]);
+    let host = vec![("host", text()), ("requests", number()), ("bytes_sent", number()), ("bytes_received", number())];
+    let denial =
+        object(3, vec![("kind", one_of(["path", "write", "http", "cap"])), ("tried", text()), ("count", number())]);
+    vec![
+        ("guest_digest", text()),
+        ("inputs", list(input)),
+        ("caps", object(caps.len(), caps.into_iter().map(|name| (name, number())).collect())),
+        ("fuel_used", optional(Type::Integer)),
+        ("peak_memory_bytes", optional(Type::Integer)),
+        ("wall_ms", number()),
+        ("cpu_ms", optional(Type::Integer)),
+        ("output_bytes", number()),
+        ("files_written", number()),
+        ("hosts", list(object(4, host))),
+        ("denials", list(denial)),
+        ("denials_dropped", number()),
+        ("verdict", verdict()),
+    ]
+}
+
+/// A receipt, with the phase that it is about.
+pub(super) fn receipt() -> Schemed {
+    let mut members = vec![("phase", phase())];
+    members.extend(receipt_members());
+    object(members.len(), members)
+}
+
+pub(super) fn maybe_receipt() -> Schemed {
+    or_null(receipt())
 }
 
 fn source() -> Schemed {
@@ -339,7 +420,7 @@ mod tests {
             settings.hooks.after_run = vec!["true".to_owned()];
             assert!(matches!(
                 settings.vendor,
-                Vendor::Terraform { .. } | Vendor::OpenTofu { .. } | Vendor::Custom { .. }
+                Vendor::Terraform { .. } | Vendor::OpenTofu { .. } | Vendor::Custom { .. } | Vendor::Wasi { .. }
             ));
             covers(&json_of(&stack(2, Vec::new())), &serde_json::to_value(&settings).unwrap(), "stack");
         }

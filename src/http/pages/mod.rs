@@ -60,6 +60,7 @@ pub fn routes(_: &Web) -> Router<Web> {
     let with_file = usize::try_from(limits::FILE_BYTES + AROUND_FILE).unwrap_or(usize::MAX);
     // An upload is bounded while it is written to its file.
     let settings = get(stack::settings::get).post(stack::settings::post).layer(DefaultBodyLimit::disable());
+    let guests = get(admin::guests::get).post(admin::guests::post).layer(DefaultBodyLimit::disable());
     let environment =
         get(stack::environment::get).post(stack::environment::post).layer(DefaultBodyLimit::max(with_file));
     Router::new()
@@ -78,6 +79,8 @@ pub fn routes(_: &Web) -> Router<Web> {
         .route("/runs", get(runs::get))
         .route("/runs/{id}", get(run::get).post(run::decide::post).layer(long))
         .route("/runs/{id}/log", get(run::get_log))
+        .route("/runs/{id}/patch", get(run::guest::get_patch))
+        .route("/runs/{id}/artifacts/{*path}", get(run::guest::get_artifact))
         .route("/runs/{id}/changes", get(run::get_changes).post(run::decide::post).layer(long))
         .route("/tasks", get(tasks::get).post(tasks::post).layer(long))
         .route("/queue", get(queue::get).post(queue::post))
@@ -85,6 +88,7 @@ pub fn routes(_: &Web) -> Router<Web> {
         .route("/admin/users", get(admin::users::get).post(admin::users::post))
         .route("/admin/keys", get(admin::keys::get).post(admin::keys::post))
         .route("/admin/credentials", get(admin::credentials::get).post(admin::credentials::post))
+        .route("/admin/guests", guests)
         .route("/account", get(account::get).post(account::post))
         .route("/docs/api", get(docs::get))
         .merge(live_routes())

@@ -103,7 +103,7 @@ pub fn title(run: &Run) -> String {
     if let Some(message) = &run.message {
         return message.to_string();
     }
-    if let Some(command) = &run.command {
+    if let Some(command) = run.command.as_ref().or(run.guest.as_ref()) {
         return command.clone();
     }
     let source = match &run.source {
@@ -140,7 +140,7 @@ fn blocked_why(blocked: &BlockedBy, slug: &Slug) -> Why {
             Why::linked(text, format!("/stacks/{slug}"))
         }
         BlockedBy::Slot => Why::linked(text, "/queue"),
-        BlockedBy::Approval | BlockedBy::Disk => Why::new(text),
+        BlockedBy::Approval | BlockedBy::Disk | BlockedBy::Pool { .. } => Why::new(text),
     }
 }
 

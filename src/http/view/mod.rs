@@ -19,7 +19,7 @@
 //! | `/stacks/{slug}`, `/tasks`, `/environment`, `/settings` | [`StackRunsPage`], [`StackTasksPage`], [`StackEnvironmentPage`], [`StackSettingsPage`] |
 //! | `/runs`, `/tasks`, `/queue`, `/audit` | [`RunsPage`], [`TasksPage`], [`QueuePage`], [`AuditPage`] |
 //! | `/runs/{id}`, `/log`, `/changes` | [`RunPage`], [`RunLogPage`], [`RunChangesPage`] |
-//! | `/admin/users`, `/keys`, `/credentials` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`] |
+//! | `/admin/users`, `/keys`, `/credentials`, `/guests` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`GuestsPage`] |
 //! | `/setup`, `/sign-in`, `/sign-in/again`, `/invitation`, `/account` | [`SetupPage`], [`SignInPage`], [`ReauthenticatePage`], [`InvitationPage`], [`AccountPage`] |
 //! | errors, `/docs/api` | [`ErrorPage`], [`ApiDocsPage`] |
 
@@ -30,6 +30,7 @@ pub mod docs;
 pub mod error;
 pub mod form;
 pub mod frame;
+pub mod guest;
 pub mod lists;
 pub mod live;
 pub mod log;
@@ -46,6 +47,7 @@ pub use admin::{AuditPage, CredentialsPage, KeysPage, UsersPage};
 pub use docs::ApiDocsPage;
 pub use error::ErrorPage;
 pub use frame::Frame;
+pub use guest::GuestsPage;
 pub use lists::{HomePage, QueuePage, RunsPage, StacksPage, TasksPage};
 pub use run::{RunChangesPage, RunLogPage, RunPage};
 pub use stack::{StackEnvironmentPage, StackRunsPage, StackSettingsPage, StackTasksPage};

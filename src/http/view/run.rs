@@ -5,6 +5,7 @@ use askama::Template;
 use super::{
     changes::ChangesView,
     frame::{Frame, Tab},
+    guest::GuestView,
     log::LogView,
     offers::Act,
     rows::{StackRef, Why},
@@ -38,6 +39,8 @@ pub struct RunHead {
     pub decided: Option<(Mark, &'static str, Option<String>)>,
     /// The run that this one repeats.
     pub retry_of: Option<Why>,
+    /// The run whose guest made the changes that this one is about.
+    pub patched_by: Option<Why>,
     pub acts: Vec<Act>,
     /// Said where no button is: `Applying cannot be stopped`.
     pub no_acts: Option<String>,
@@ -152,16 +155,18 @@ pub struct Timeline {
     pub may_comment: bool,
 }
 
-/// The opened tab. Further tabs (run tasks, policies, a guest's receipt) become further variants.
+/// The opened tab. Further tabs (run tasks, policies) become further variants.
 #[derive(Clone, Debug)]
 pub enum Panel {
     /// A plan with changes, without changes, or none yet and why.
     Changes(Result<ChangesView, String>),
     Log(Box<LogView>),
+    /// What guests may do, did and left.
+    Guest(Box<GuestView>),
     Timeline(Timeline),
 }
 
-/// `/runs/{id}?tab=changes|log|timeline`.
+/// `/runs/{id}?tab=changes|guest|log|timeline`.
 ///
 /// Blocks: `head` (state, title, buttons, decision, failure), `aside` (phases, facts), `tabs`, and
 /// `panel`. The log is not fetched as a block while it is open: its lines come by the stream.
@@ -188,6 +193,7 @@ impl RunPage {
             Panel::Timeline(timeline) => timeline.rev,
             Panel::Changes(Err(_)) => self.rev,
             Panel::Log(log) => log.rev,
+            Panel::Guest(guest) => guest.rev,
         }
     }
 }

@@ -6,7 +6,10 @@ use super::{
     form::{Choice, Control, Field, Fields, form, size},
     frame::Frame,
 };
-use crate::domain::stack::{ExecutorKind, Limits, NetworkMode, Source, StackSettings, Vendor};
+use crate::domain::{
+    guest::{GuestCall, May},
+    stack::{ExecutorKind, Limits, NetworkMode, Source, StackSettings, Vendor},
+};
 
 form!(
     /// Everything that is set on a stack; names are the API's paths. Lists are one item a line,
@@ -30,6 +33,10 @@ form!(
         plan,
         apply,
         destroy,
+        guest_init,
+        guest_plan,
+        guest_apply,
+        guest_destroy,
         executor_kind,
         image,
         network,
@@ -94,6 +101,15 @@ fn choices(items: &[(&str, &str, &str)]) -> Vec<Choice> {
     items.iter().map(|(value, label, hint)| Choice::new(*value, *label).hint(*hint)).collect()
 }
 
+/// A guest as it is typed; as JSON where that does not say all.
+fn guest_line(call: &GuestCall) -> String {
+    let plain = |arg: &String| !arg.is_empty() && !arg.contains(char::is_whitespace);
+    if call.stdin.is_none() && call.may == May::default() && call.args.iter().all(plain) {
+        return call.line();
+    }
+    serde_json::to_string_pretty(call).unwrap_or_default()
+}
+
 fn hook(name: &'static str, label: &'static str) -> Field {
     Field::code_area(name, label, 2)
 }
@@ -137,6 +153,7 @@ impl StackForm {
                     ("terraform", "Terraform", ""),
                     ("opentofu", "OpenTofu", ""),
                     ("custom", "Custom", "Shell commands of your own"),
+                    ("wasi", "WASI guests", "Code that nobody trusts, in a sandbox with caps"),
                 ])),
             )
             .value("terraform"),
@@ -149,6 +166,14 @@ impl StackForm {
                 .hint("Exit 0: no change. Exit 2: changes; describe them as JSON in $AIRLOCK_PLAN_FILE. Else: failed."),
             apply: Field::code_area("vendor.apply", "Apply", 3),
             destroy: Field::code_area("vendor.destroy", "Destroy", 2),
+            guest_init: Field::code_area("vendor.guest.init", "Init guest", 1)
+                .hint("The guest's name and its arguments; or JSON, with caps and grants. Empty: nothing is done."),
+            guest_plan: Field::code_area("vendor.guest.plan", "Plan guest", 2)
+                .hint("It writes its changes to /output/plan.json. Exit 0 without any: nothing to do.")
+                .placeholder("planner --env prod"),
+            guest_apply: Field::code_area("vendor.guest.apply", "Apply guest", 2)
+                .placeholder(r#"{"guest": "applier", "memory": "64MiB", "network": ["api.example.org"]}"#),
+            guest_destroy: Field::code_area("vendor.guest.destroy", "Destroy guest", 1),
             executor_kind: Field::new(
                 "executor.kind",
                 "Isolation",
@@ -265,6 +290,12 @@ impl StackForm {
                 self.plan.value = plan.clone().unwrap_or_default();
                 self.apply.value = apply.clone().unwrap_or_default();
                 self.destroy.value = destroy.clone().unwrap_or_default();
+            }
+            Vendor::Wasi { init, plan, apply, destroy } => {
+                self.guest_init.value = init.as_ref().map(guest_line).unwrap_or_default();
+                self.guest_plan.value = plan.as_ref().map(guest_line).unwrap_or_default();
+                self.guest_apply.value = apply.as_ref().map(guest_line).unwrap_or_default();
+                self.guest_destroy.value = destroy.as_ref().map(guest_line).unwrap_or_default();
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::{
         stack::{Limits, NetworkMode},
         verdict::bytes,
     },
-    protocol::Environment,
+    protocol::{Environment, GuestCompile},
     runner::{
         attend::Attended,
         fault::Fault,
@@ -39,6 +39,14 @@ const CODE_BYTES: u64 = limits::GIB;
 const FORGIVEN_AFTER: Duration = Duration::from_hours(1);
 
 impl Chain {
+    /// Sees that a guest can be compiled; the code is kept for whoever runs it.
+    pub(super) fn compile_only(&mut self, wanted: &GuestCompile, desk: &mut Desk) -> Result<Verdict, Fault> {
+        // What a jail fills is measured there, though nothing comes of it.
+        self.make_empty_workspace()?;
+        let module = self.module(&wanted.name, &wanted.code)?;
+        Ok(self.compiled(&module, Some(&wanted.cache), desk)?.map_or_else(|verdict| verdict, |_| Verdict::SUCCESS))
+    }
+
     /// Code that may be loaded, or the verdict of a phase that cannot run.
     pub(super) fn compiled(
         &self,

@@ -76,7 +76,7 @@ impl Chain {
         if phase.phase == Phase::Planning {
             self.forget_old_plans()?;
         }
-        let module = self.module(phase)?;
+        let module = self.module(&phase.name, &phase.code)?;
         let (stdin, mut inputs) = self.stdin(&phase.stdin)?;
         inputs.extend(self.inputs(phase));
         let mut receipt = receipt::empty(phase, module.digest.clone(), inputs);
@@ -104,10 +104,10 @@ impl Chain {
         Ok(verdict)
     }
 
-    fn module(&self, phase: &GuestPhase) -> Result<Module, Fault> {
-        let name = phase.name.clone();
+    pub(super) fn module(&self, name: &str, code: &GuestCode) -> Result<Module, Fault> {
+        let name = name.to_owned();
         let doing = || format!("open the guest `{name}`");
-        match &phase.code {
+        match code {
             GuestCode::Registered { path, digest } => {
                 let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, 0.into());
                 let mut file = File::from(opened.map_err(Fault::io(doing()))?);
@@ -255,7 +255,7 @@ impl Chain {
                 leave::keep(views, &changes, before, tree.owner())
                     .map_err(Fault::io("keep what the guest changed in the workspace"))?;
             } else if !keeps {
-                Self::offer(views, &changes, desk)?;
+                self.offer(views, &changes, desk)?;
             }
         }
         match phase.phase {
@@ -264,11 +264,13 @@ impl Chain {
         }
     }
 
-    fn offer(views: Views<'_>, changes: &[Change], desk: &mut Desk) -> Result<(), Fault> {
-        let (text, summary) = patch::write(views, changes).map_err(Fault::io("write the patch"))?;
+    fn offer(&self, views: Views<'_>, changes: &[Change], desk: &mut Desk) -> Result<(), Fault> {
+        let (text, mut summary) = patch::write(views, changes).map_err(Fault::io("write the patch"))?;
         if !summary.is_empty() {
+            let masked = self.tools.masks.mask_text(&text);
+            summary.masked = masked != text;
             desk.produced.patch = Some(summary);
-            desk.result.patch = Some(Secret::new(text));
+            desk.result.patch = Some(Secret::new(masked));
         }
         Ok(())
     }

@@ -176,6 +176,7 @@ impl Chain {
                 self.initialized = true;
                 self.guest(guest, desk)
             }
+            Step::Compile(wanted) => self.compile_only(wanted, desk),
             Step::Seal(kept) => {
                 self.verify_plan(kept.plan_digest.as_ref())?;
                 self.sealed = Some(self.seal()?);

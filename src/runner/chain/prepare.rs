@@ -3,12 +3,13 @@
 use std::{fs::File, path::PathBuf};
 
 use crate::{
+    crypt::digest,
     domain::{
-        BranchName, CommitSha, Verdict, limits,
+        BranchName, CommitSha, RelativePath, Verdict, limits,
         stack::{ExecutorKind, NetworkMode},
         verdict::bytes,
     },
-    protocol::{Bind, Environment, Fetch, GitCredential, Prepare, RunFacts, file, inside},
+    protocol::{Bind, Environment, Fetch, GitCredential, PatchFile, Prepare, RunFacts, ShownFile, file, inside},
     source::{
         git::{self, Address, Credential, FetchScript},
         upload,
@@ -25,6 +26,7 @@ use crate::runner::{
     dir::ChainDir,
     fault::Fault,
     native::{self, StopSignal},
+    patching,
     tree::Tree,
     watch::Why,
 };
@@ -75,9 +77,33 @@ impl Chain {
             }
         };
         if verdict.is_success() {
+            if let Some(patch) = &prepare.patch {
+                self.apply_patch(patch, desk)?;
+            }
+            self.show_files(&prepare.shows, desk)?;
             self.place_files(desk)?;
         }
         Ok(verdict)
+    }
+
+    fn apply_patch(&self, patch: &PatchFile, desk: &mut Desk) -> Result<(), Fault> {
+        let text = std::fs::read_to_string(&patch.path).map_err(Fault::io("read the patch"))?;
+        if digest(text.as_bytes()) != patch.digest {
+            return Err(Fault::Other("the patch is not the one that was proposed".to_owned()));
+        }
+        let files = patching::apply(&text, self.tree()?).map_err(Fault::of)?;
+        desk.log.note(&format!("made the changes of run #{} in {files} files", patch.run));
+        Ok(())
+    }
+
+    /// Hands the server what it asked to see of the source.
+    fn show_files(&self, shows: &[RelativePath], desk: &mut Desk) -> Result<(), Fault> {
+        for path in shows {
+            if let Some(content) = self.tree()?.beginning(path, limits::MANIFEST_BYTES as u64 + 1)? {
+                desk.result.files.push(ShownFile { path: path.clone(), content });
+            }
+        }
+        Ok(())
     }
 
     /// For hooks that run although nothing could be opened.

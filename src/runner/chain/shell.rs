@@ -8,7 +8,7 @@ use crate::{
         Phase, State, Verdict, limits,
         stack::{Limits, NetworkMode},
     },
-    protocol::{Bind, Command, Environment, Shell, StateAccess, inside},
+    protocol::{Bind, Command, Environment, Relay, Shell, StateAccess, Workload, inside},
     vendor::{self, Carried, Outcome, Places, StateEndpoint, Surroundings},
 };
 
@@ -20,6 +20,7 @@ use crate::runner::{
     state::{States, http},
     watch::{Terms, Why},
     way_out::{self, Door, WayOut},
+    workload,
 };
 
 /// Port of the managed state in a jail that has a network of its own.
@@ -49,6 +50,10 @@ pub(super) enum Service {
     WayOut(WayOut),
     /// A guest's way out, with the runner's end of its line.
     Gateway(WayOut, OwnedFd),
+    /// A service behind a port of the jail.
+    Relay(Relay),
+    /// Tokens and the compatible API.
+    Workload(Workload),
 }
 
 impl Service {
@@ -57,14 +62,16 @@ impl Service {
         match self {
             Self::State => Some(STATE_PORT),
             Self::WayOut(_) => Some(way_out::PORT),
+            Self::Relay(relay) => Some(relay.port),
+            Self::Workload(_) => Some(workload::PORT),
             Self::Gateway(..) => None,
         }
     }
 
     const fn way_out(&self) -> Option<&WayOut> {
         match self {
-            Self::State => None,
             Self::WayOut(way_out) | Self::Gateway(way_out, _) => Some(way_out),
+            Self::State | Self::Relay(_) | Self::Workload(_) => None,
         }
     }
 }
@@ -86,6 +93,9 @@ impl Chain {
         if shell.skip {
             desk.log.note("skipped, because the stack's environment says AIRLOCK_SKIP_APPLYING=true");
             return Ok(Verdict::SUCCESS);
+        }
+        for path in self.spec.demand.iter().flat_map(|demand| &demand.directories) {
+            self.tree()?.directories(path.as_str())?;
         }
         let cli_config = self.write_cli_config(shell)?;
         if shell.phase == Phase::Planning {
@@ -168,6 +178,7 @@ impl Chain {
 
     fn serve(&self, services: &[Service], listeners: Vec<TcpListener>) -> Result<(), Fault> {
         let mut listeners = listeners.into_iter();
+        let proxy = services.iter().find_map(Service::way_out).map(WayOut::proxy);
         for service in services {
             let (talk, listener) = (&self.tools.talk, service.port().and_then(|_| listeners.next()));
             match (service, listener) {
@@ -179,7 +190,18 @@ impl Chain {
                     let end = end.try_clone().map_err(Fault::io("serve the guest's way out"))?;
                     talk.serve_proxy(Door::Line(end), way_out.proxy());
                 }
-                (Service::State | Service::WayOut(_), None) | (Service::Gateway(..), Some(_)) => {
+                (Service::Relay(relay), Some(listener)) => {
+                    if let Some(proxy) = &proxy {
+                        talk.serve_relay(listener, Arc::clone(proxy), relay.to.clone());
+                    }
+                }
+                (Service::Workload(workload), Some(listener)) => {
+                    if let Some(secret) = &self.spec.secrets.workload {
+                        talk.serve_workload(listener, workload::Door::new(workload.socket.clone(), secret.clone()));
+                    }
+                }
+                (Service::State | Service::WayOut(_) | Service::Relay(_) | Service::Workload(_), None)
+                | (Service::Gateway(..), Some(_)) => {
                     return Err(Fault::Missing("listener that the jail was asked for"));
                 }
             }
@@ -223,6 +245,8 @@ impl Chain {
             // No other proxy can be reached, so these win over the stack's own.
             environment.extend(way_out::environment());
         }
+        let demand = self.spec.demand.clone().filter(|_| self.has_own_network()).unwrap_or_default();
+        let inside = demand.relays.into_iter().map(Service::Relay).chain(demand.workload.map(Service::Workload));
         let silence = self.jail.limits.silence_seconds;
         Program {
             what: native::Program::Exec(argv(script.argv())),
@@ -231,7 +255,7 @@ impl Chain {
             environment,
             network: facts.network.clone(),
             binds: if self.confined() { shell.binds.clone() } else { Vec::new() },
-            serves: state_inside.into_iter().chain(way_out.map(Service::WayOut)).collect(),
+            serves: state_inside.into_iter().chain(way_out.map(Service::WayOut)).chain(inside).collect(),
             signal: stop_signal(&facts.vendor),
             wall: Duration::from_secs(shell.wall_seconds),
             silence: (silence > 0).then(|| Duration::from_secs(silence)),
@@ -268,7 +292,8 @@ impl Chain {
         match &self.spec.run.network {
             NetworkMode::Allow(listed) if self.confined() => {
                 let (asked, clock) = (Arc::clone(&self.tools.asked), Arc::clone(&self.tools.clock));
-                WayOut::open(listed, asked, clock).map(Some)
+                let vouched = self.spec.demand.as_ref().map_or(&[][..], |demand| &demand.vouched);
+                WayOut::open(listed, vouched, asked, clock).map(Some)
             }
             NetworkMode::Allow(_) | NetworkMode::Host | NetworkMode::None => Ok(None),
         }

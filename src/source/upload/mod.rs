@@ -35,9 +35,20 @@ pub struct UploadInfo {
     pub unpacked: u64,
 }
 
+/// What an archive holds, and the beginnings of some of its files, by path.
+pub type Inspected = (UploadInfo, Vec<(String, Vec<u8>)>);
+
 /// Walks an archive to its end without writing anything.
 pub fn inspect(archive: impl Read) -> Result<UploadInfo, UploadError> {
-    walk::walk(archive, &mut walk::Nowhere)
+    Ok(inspect_and_read(archive, &[], 0)?.0)
+}
+
+/// As [`inspect`]. Of the files that are `wanted` it gives the
+/// first `most` bytes; what is a link to elsewhere there is not followed.
+pub fn inspect_and_read(archive: impl Read, wanted: &[&str], most: usize) -> Result<Inspected, UploadError> {
+    let mut looking = walk::Looking::new(wanted, most);
+    let info = walk::walk(archive, &mut looking)?;
+    Ok((info, looking.found()))
 }
 
 /// Unpacks an archive into an empty directory, by the same rules as [`inspect`], and gives every

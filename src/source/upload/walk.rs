@@ -1,6 +1,6 @@
 //! The one walk through an archive.
 
-use std::io::Read;
+use std::{collections::BTreeMap, io::Read};
 
 use super::{
     UploadError, UploadInfo,
@@ -61,27 +61,63 @@ fn take<R: Read>(
     }
 }
 
-/// Throws everything away.
+/// Throws everything away but the beginnings of some files.
 #[derive(Debug)]
-pub struct Nowhere;
+pub struct Looking<'a> {
+    wanted: &'a [&'a str],
+    /// Bytes of each that are kept.
+    most: usize,
+    found: BTreeMap<String, Vec<u8>>,
+    /// The file that is being read, if it is wanted.
+    reading: Option<String>,
+}
 
-impl Sink for Nowhere {
+impl<'a> Looking<'a> {
+    pub fn new(wanted: &'a [&'a str], most: usize) -> Self {
+        Self { wanted, most, found: BTreeMap::new(), reading: None }
+    }
+
+    pub fn found(self) -> Vec<(String, Vec<u8>)> {
+        self.found.into_iter().collect()
+    }
+
+    fn forget(&mut self, path: &[u8]) {
+        self.found.retain(|name, _| name.as_bytes() != path);
+    }
+}
+
+impl Sink for Looking<'_> {
     fn directory(&mut self, _: &[u8], _: u32) -> Result<(), UploadError> {
         Ok(())
     }
-    fn file(&mut self, _: &[u8], _: bool) -> Result<(), UploadError> {
+    fn file(&mut self, path: &[u8], _: bool) -> Result<(), UploadError> {
+        self.reading = self.wanted.iter().find(|name| name.as_bytes() == path).map(|name| (*name).to_owned());
+        if let Some(name) = &self.reading {
+            self.found.insert(name.clone(), Vec::new());
+        }
         Ok(())
     }
-    fn content(&mut self, _: &[u8]) -> Result<(), UploadError> {
+    fn content(&mut self, piece: &[u8]) -> Result<(), UploadError> {
+        if let Some(kept) = self.reading.as_ref().and_then(|name| self.found.get_mut(name)) {
+            let room = self.most.saturating_sub(kept.len());
+            kept.extend_from_slice(&piece[..piece.len().min(room)]);
+        }
         Ok(())
     }
     fn file_ends(&mut self, _: u32, _: u64) -> Result<(), UploadError> {
+        self.reading = None;
         Ok(())
     }
-    fn symlink(&mut self, _: &[u8], _: &[u8]) -> Result<(), UploadError> {
+    fn symlink(&mut self, path: &[u8], _: &[u8]) -> Result<(), UploadError> {
+        self.forget(path);
         Ok(())
     }
-    fn hard_link(&mut self, _: &[u8], _: &[u8], _: bool) -> Result<(), UploadError> {
+    fn hard_link(&mut self, path: &[u8], target: &[u8], _: bool) -> Result<(), UploadError> {
+        self.forget(path);
+        let found = std::str::from_utf8(target).ok().and_then(|target| self.found.get(target)).cloned();
+        if let Some((name, content)) = self.wanted.iter().find(|name| name.as_bytes() == path).zip(found) {
+            self.found.insert((*name).to_owned(), content);
+        }
         Ok(())
     }
 }

@@ -76,7 +76,7 @@ pub fn read_plan(
         Vendor::Terraform { .. } | Vendor::OpenTofu { .. } => {
             terraform::read(code, json.ok_or(PlanError::Missing(vendor.word()))?, hash)
         }
-        Vendor::Custom { .. } => custom::read(code, json, hash),
+        Vendor::Custom { .. } | Vendor::Wasi { .. } => custom::read(code, json, hash),
     }
 }
 

@@ -140,6 +140,7 @@ fn head(situation: Situation) -> RunHead {
             branch: Some("main".into()),
         }),
         decided: None,
+        patched_by: None,
         retry_of: None,
         acts: situation.acts(),
         no_acts: None,

@@ -145,7 +145,12 @@ impl Trial {
         let digest = sha256(&bytes);
         let path = self.root.path().join(digest.digits());
         fs::write(&path, bytes).unwrap();
-        Step::Prepare(Prepare { source: Fetch::Upload { path, digest }, disk_floor_bytes: 1 })
+        Step::Prepare(Prepare {
+            source: Fetch::Upload { path, digest },
+            disk_floor_bytes: 1,
+            patch: None,
+            shows: Vec::new(),
+        })
     }
 
     pub fn sealed_file(&self) -> PathBuf {
@@ -185,7 +190,9 @@ impl Trial {
             at_end: self.at_end,
             ending: self.ending.clone(),
             stop_grace_seconds: self.grace,
+            demand: None,
             secrets: ChainSecrets {
+                workload: None,
                 chain_key: Secret::new(CHAIN_KEY.to_vec()),
                 redaction_key: Secret::new(vec![8; 32]),
                 open: self.chains.checked_sub(1).map(|before| self.seal_keys(before)),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use airlock::{
-    actions::{Decision, NewKey, NewRun, NewStack, NewTask, NewVariable},
+    actions::{Decision, NewDemand, NewKey, NewRun, NewService, NewStack, NewTask, NewVariable},
     app::App,
     auth::{On, Permission, Permit, Who},
     config::{Config, Flags},
@@ -152,6 +152,29 @@ impl Rig {
         let new = NewTask { command: command.to_owned(), skip_initialization: true };
         let permit = self.permit(Permission::Perform, stack);
         self.app.actions.perform(&permit, stack.id, new, None).await.unwrap()
+    }
+
+    /// A run of a declared task, with variables by whole name.
+    pub async fn declared(&self, stack: &Stack, task: &str, variables: &[(&str, &str)]) -> Run {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        let new = NewDemand { task: task.parse().unwrap(), variables, stdin: None };
+        let permit = self.permit(Permission::RunDeclared, stack);
+        self.app.actions.run_declared(&permit, stack.id, new, None).await.unwrap()
+    }
+
+    pub async fn service(&self, name: &str, scheme: &str, port: u16, password: &str) {
+        let now = self.app.actions.now();
+        let permit = airlock::auth::permit(&Who::system(), Permission::ManageServices, On::Installation, now).unwrap();
+        let new = NewService {
+            name: name.parse().unwrap(),
+            scheme: scheme.to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port,
+            path: "main".to_owned(),
+            username: "ada".to_owned(),
+            password: Some(Secret::new(password.to_owned())),
+        };
+        self.app.actions.put_service(&permit, new).await.unwrap();
     }
 
     pub async fn decide(&self, run: &Run, permission: Permission, decision: Decision) -> Result<Run, String> {

@@ -1,6 +1,7 @@
-//! The administration: users, API keys, credentials.
+//! The administration: users, API keys, credentials, guests.
 
 pub mod credentials;
+pub mod guests;
 pub mod keys;
 pub mod users;
 

@@ -23,6 +23,7 @@ enum Wanted {
     Decide(Permission, Decision),
     Retry,
     Promote,
+    Propose,
 }
 
 pub async fn post(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>, Form(sent): Form) -> Answer {
@@ -30,6 +31,7 @@ pub async fn post(State(web): State<Web>, visitor: Visitor, Path(id): Path<Strin
     match wanted(&sent)? {
         Wanted::Retry => again(&web, &visitor, id, &sent, Permission::Trigger).await,
         Wanted::Promote => again(&web, &visitor, id, &sent, Permission::Promote).await,
+        Wanted::Propose => propose(&web, &visitor, id, &sent).await,
         Wanted::Decide(permission, decision) => {
             let (_, permit) = visitor.may_on_run(permission, id).await?;
             let text = said(&decision);
@@ -61,6 +63,7 @@ fn wanted(sent: &Sent) -> Result<Wanted, Problem> {
         "force_stop" => (Permission::ForceStop, Decision::ForceStop { note: needed("note")? }),
         "retry" => return Ok(Wanted::Retry),
         "promote" => return Ok(Wanted::Promote),
+        "propose" => return Ok(Wanted::Propose),
         other => return Err(unknown_verb(other)),
     };
     Ok(Wanted::Decide(permission, decision))
@@ -86,6 +89,16 @@ const fn said(decision: &Decision) -> &'static str {
         Decision::Acknowledge { .. } => "was acknowledged",
         Decision::ForceStop { .. } => "is being killed",
     }
+}
+
+/// Makes a preview of what the run's guest changed, and leads there.
+async fn propose(web: &Web, visitor: &Visitor, id: RunId, sent: &Sent) -> Answer {
+    let (old, permit) = visitor.may_on_run(Permission::Trigger, id).await?;
+    let once = visitor.once(sent)?;
+    let run = web.actions.propose(&permit, id, None, once).await?;
+    let (new, old) = (offers::label(run.kind, run.number), offers::label(old.kind, old.number));
+    let carried = Carried::good(format!("{} plans the changes of {old}.", sentence(&new)));
+    visitor.done(&format!("/runs/{}", run.id), carried.link("Where they come from", format!("/runs/{id}?tab=guest")))
 }
 
 /// Makes another run out of this one, and leads there.

@@ -29,7 +29,7 @@ pub fn head(rows: &Rows, who: &Who, detail: &RunDetail, role: Role, label: Strin
         id: run.id.to_string(),
         label,
         title: show::title(run),
-        command: run.message.is_none() && run.command.is_some(),
+        command: run.message.is_none() && (run.command.is_some() || run.guest.is_some()),
         stack: rows.stack(run),
         kind: kind_word(run.kind),
         badge: show::badge(run),
@@ -41,6 +41,9 @@ pub fn head(rows: &Rows, who: &Who, detail: &RunDetail, role: Role, label: Strin
         source: source(run),
         decided: decided(detail),
         retry_of: run.retry_of.map(|id| Why::linked("another run", format!("/runs/{id}"))),
+        patched_by: run.patched.as_ref().map(|patched| {
+            Why::linked(format!("run #{}", patched.run_number), format!("/runs/{}?tab=guest", patched.run))
+        }),
         no_acts: (acts.is_empty() && role >= Role::Writer).then(|| no_acts(run, who)).flatten(),
         acts,
         warnings: warnings(detail),

@@ -1,6 +1,7 @@
 //! The pages of one run: what it is and does, its log, its changes.
 
 pub mod decide;
+pub mod guest;
 mod head;
 mod log;
 mod phases;
@@ -40,6 +41,7 @@ pub fn id_of(text: &str) -> Result<RunId, Problem> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Changes,
+    Guest,
     Log,
     Timeline,
 }
@@ -49,9 +51,12 @@ impl Part {
     pub fn of(asked: &Sent, run: &Run) -> Self {
         match asked.text("tab") {
             "changes" if run.kind.plans() => Self::Changes,
+            "guest" => Self::Guest,
             "log" => Self::Log,
             "timeline" => Self::Timeline,
             _ if run.kind.plans() && shows_changes(run) => Self::Changes,
+            // What a guest left says more than what it printed.
+            _ if run.guest.is_some() && run.state.is_terminal() => Self::Guest,
             _ => Self::Log,
         }
     }
@@ -59,6 +64,7 @@ impl Part {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Changes => "changes",
+            Self::Guest => "guest",
             Self::Log => "log",
             Self::Timeline => "timeline",
         }
@@ -84,15 +90,17 @@ impl Revs {
     pub fn of(run: &Run, stack_version: u64, part: Part, shown: &Shown) -> Self {
         let phases: Vec<_> = run.phases.iter().map(|phase| (phase.number, phase.finished_at)).collect();
         let all = Rev::default().run(run).with((stack_version, run.history, run.comments, run.unacknowledged, phases));
+        let all = all.number();
         let panel = match part {
             Part::Changes => {
                 let digest = run.plan_digest.as_ref().map(ToString::to_string);
                 Rev::default().with((digest, run.state == RunState::Unconfirmed)).number()
             }
+            Part::Guest => all,
             Part::Timeline => Rev::default().with((run.history, run.comments)).number(),
             Part::Log => shown.rev(run),
         };
-        Self { run: all.number(), panel }
+        Self { run: all, panel }
     }
 }
 
@@ -118,7 +126,7 @@ async fn page(web: &Web, visitor: &Visitor, id: RunId, asked: &Sent) -> Result<R
     let (panel, next) = panel(web, visitor, &detail, asked, part, &shown).await?;
     let error_line = match &panel {
         Panel::Log(log) => log.lines.iter().rev().find(|line| line.error).map(|line| format!("#L{}", line.n)),
-        Panel::Changes(_) | Panel::Timeline(_) => None,
+        Panel::Changes(_) | Panel::Guest(_) | Panel::Timeline(_) => None,
     };
     let mut frame = frame(visitor, &rows, run, None)?;
     if !run.state.is_terminal() {
@@ -132,7 +140,7 @@ async fn page(web: &Web, visitor: &Visitor, id: RunId, asked: &Sent) -> Result<R
         failure: head::failure(run, error_line),
         phases: phases::phases(&rows, &detail),
         facts: phases::facts(run),
-        tabs: tabs(run, part),
+        tabs: tabs(&detail, part),
         panel,
     })
 }
@@ -180,7 +188,8 @@ fn live_hook(id: RunId, of: &str, part: Part, shown: &Shown, next: Option<u64>) 
     LiveHook::new(query.address(&format!("/live/runs/{id}"), &[]))
 }
 
-fn tabs(run: &Run, here: Part) -> Vec<Tab> {
+fn tabs(detail: &RunDetail, here: Part) -> Vec<Tab> {
+    let run = &detail.run;
     let tab = |part: Part, word: &str| Tab::new(word, format!("/runs/{}?tab={}", run.id, part.word()), part == here);
     let mut tabs = Vec::new();
     if run.kind.plans() {
@@ -188,6 +197,13 @@ fn tabs(run: &Run, here: Part) -> Vec<Tab> {
         tabs.push(match run.delta {
             Some(delta) => changes.counted(u64::from(delta.resources.total() + delta.outputs.total())),
             None => changes,
+        });
+    }
+    if guest::has_guest(detail) {
+        let artifacts: usize = detail.left.iter().map(|left| left.artifacts.len()).sum();
+        tabs.push(match artifacts {
+            0 => tab(Part::Guest, "Guest"),
+            n => tab(Part::Guest, "Guest").counted(n as u64),
         });
     }
     tabs.push(tab(Part::Log, "Log"));
@@ -207,6 +223,10 @@ async fn panel(
     let run = &detail.run;
     Ok(match part {
         Part::Changes => (Panel::Changes(changes(web, visitor, detail, SHOWN)?), None),
+        Part::Guest => {
+            let rev = Revs::of(run, stack_version(detail), part, shown).panel;
+            (Panel::Guest(Box::new(guest::view(web, visitor, detail, rev)?)), None)
+        }
         Part::Timeline => (Panel::Timeline(timeline(web, visitor, detail)), None),
         Part::Log => {
             let (mut view, next) = log_view(web, visitor, run, asked, shown, log::Page::Run).await?;

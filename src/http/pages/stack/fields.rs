@@ -2,7 +2,8 @@
 
 use crate::{
     domain::{
-        BranchName, FieldError, Label, RelativePath, StackName,
+        BranchName, FieldError, GuestName, Label, RelativePath, StackName,
+        guest::GuestCall,
         stack::{Executor, ExecutorKind, Hooks, Limits, NetworkMode, Source, StackSettings, Vendor},
     },
     http::view::{
@@ -12,7 +13,13 @@ use crate::{
 };
 
 /// Names that actions use for fields that the form calls otherwise.
-pub const NAMES: &[(&str, &str)] = &[("executor.network", "executor.network.allow")];
+pub const NAMES: &[(&str, &str)] = &[
+    ("executor.network", "executor.network.allow"),
+    ("vendor.init.guest", "vendor.guest.init"),
+    ("vendor.plan.guest", "vendor.guest.plan"),
+    ("vendor.apply.guest", "vendor.guest.apply"),
+    ("vendor.destroy.guest", "vendor.guest.destroy"),
+];
 
 /// Reads fields, and collects what is wrong with them.
 struct Reading<'f> {
@@ -138,8 +145,33 @@ impl Reading<'_> {
                 apply: command(&form.apply),
                 destroy: command(&form.destroy),
             }),
+            "wasi" => {
+                let (init, plan) = (self.guest(&form.guest_init), self.guest(&form.guest_plan));
+                let (apply, destroy) = (self.guest(&form.guest_apply), self.guest(&form.guest_destroy));
+                Some(Vendor::Wasi { init: init?, plan: plan?, apply: apply?, destroy: destroy? })
+            }
             _ => {
                 self.wrong(&form.vendor_kind, "choose one");
+                None
+            }
+        }
+    }
+
+    /// A guest that may be left out: its name and its arguments, or all of it as JSON.
+    fn guest(&mut self, field: &Field) -> Option<Option<GuestCall>> {
+        let text = field.value.trim();
+        if text.starts_with('{') {
+            return self.parsed(field, |text| serde_json::from_str(&text).map(Some));
+        }
+        let mut words = text.split_whitespace();
+        let Some(name) = words.next() else { return Some(None) };
+        match GuestName::new(name) {
+            Ok(guest) => {
+                let args = words.map(str::to_owned).collect();
+                Some(Some(GuestCall { args, ..GuestCall::new(guest) }))
+            }
+            Err(error) => {
+                self.wrong(field, format!("the guest's name {error}"));
                 None
             }
         }

@@ -49,7 +49,7 @@ fn git_makes_the_same_tree_of_it() {
             symlink("run.sh", dir.join("link")).unwrap();
         },
     );
-    assert_eq!(summary, PatchSummary { added: 2, changed: 4, deleted: 1, unshown: 0 });
+    assert_eq!(summary, PatchSummary { added: 2, changed: 4, deleted: 1, unshown: 0, masked: false });
     let file = before.path().with_extension("patch");
     fs::write(&file, &text).unwrap();
     let applied = Command::new("git").arg("apply").arg(&file).current_dir(before.path()).output().unwrap();

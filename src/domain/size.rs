@@ -1,6 +1,10 @@
 //! Sizes as people write them: `64MiB`, `1GiB`, `500KB`, `1048576`.
 
-use crate::domain::limits::{GIB, KIB, MIB};
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use super::limits::{GIB, KIB, MIB};
 
 /// Why a text is not a size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,12 +51,41 @@ pub fn parse_size(text: &str) -> Result<u64, SizeError> {
 }
 
 /// The unit that was probably meant.
-pub(super) fn unit_near(unit: &str) -> Option<&'static str> {
+pub fn unit_near(unit: &str) -> Option<&'static str> {
     let word = unit.trim().to_ascii_uppercase();
     UNITS.iter().rev().map(|(name, _)| *name).filter(|name| !name.is_empty()).find(|name| {
         let name = name.to_ascii_uppercase();
         name == word || name.strip_suffix("IB") == Some(&word)
     })
+}
+
+/// Bytes, read from a number or from a text such as `64MiB`, written as a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct Size(pub u64);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of bytes, or a size such as `64MiB`")
+            }
+
+            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<Size, E> {
+                Ok(Size(bytes))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+                parse_size(text).map(Size).map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
 }
 
 #[cfg(test)]

@@ -11,22 +11,28 @@ use crate::{
     domain::{
         EnvName, Phase, Refused, RelativePath, RunId, StackId, limits,
         run::{Kind, SourceVersion},
-        stack::{Source, Vendor},
+        stack::{Limits, Source, Vendor},
     },
-    machine::Chain as ChainKind,
+    machine::{Chain as ChainKind, Shape},
     protocol::{
-        AtEnd, Bind, ChainSecrets, ChainSpec, Command, Fetch, GitCredential, JailSpec, ManagedState, MountedFile, Open,
-        Prepare, Root, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION, Variable, inside,
+        AtEnd, Bind, ChainSecrets, ChainSpec, Command, Demand, Fetch, GitCredential, JailSpec, ManagedState,
+        MountedFile, Open, PatchFile, Prepare, Root, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION,
+        Variable, inside,
     },
     source::git::{self, Address},
     store::{
         Error, Fault, Find, Order, Rows, Snapshot,
-        record::{Chain, Credential, CredentialKind, Run, Stack, StateVersion, VariableValue},
+        record::{Chain, Credential, CredentialKind, GuestTask, Run, Stack, StateVersion, VariableValue},
         tables as t,
     },
 };
 
-use super::{Actions, life, missing, vault};
+use super::{Actions, declaration, guest::code, life, missing, vault};
+
+mod declared;
+mod guest;
+
+pub(super) use guest::compiling;
 
 /// A chain to be started.
 #[derive(Debug)]
@@ -56,6 +62,25 @@ struct Reading<'a> {
     kind: ChainKind,
 }
 
+/// What a chain consists of, beside what all have in common.
+struct Content {
+    facts: RunFacts,
+    steps: Vec<Step>,
+    limits: Limits,
+    state: StateAccess,
+    ending: Option<Shell>,
+    demand: Option<Demand>,
+    given: Given,
+}
+
+/// What phases are given that may be secret.
+#[derive(Default)]
+struct Given {
+    variables: Vec<Variable>,
+    files: Vec<MountedFile>,
+    workload: Option<Secret<String>>,
+}
+
 impl Actions {
     /// The spec of a run's present chain; none when it has no chain any more.
     pub fn to_start(&self, run: RunId) -> Result<Option<ToStart>, Error> {
@@ -74,25 +99,25 @@ impl Reading<'_> {
         let dir = chain_dir(&setup.data, self.run.id, self.chain.number);
         let goes_on = matches!(self.kind, ChainKind::GoOn | ChainKind::Seal);
         let shape = self.kind.shape(self.run.kind, self.run.skip_initialization, self.stack.settings.autodeploy);
-        let steps = shape.phases.iter().map(|phase| self.step(*phase)).collect::<Result<Vec<_>, Error>>()?;
-        let vendor = self.vendor();
-        let state = self.state_access(vendor.has_state());
+        let Content { facts, steps, limits, state, ending, demand, given } = self.content(&shape)?;
+        let guest_key = steps.iter().any(|step| matches!(step, Step::Guest(_))).then(|| code::key(&self.keys));
         let spec = ChainSpec {
             version: VERSION,
-            run: self.facts(vendor),
+            run: facts,
             chain: self.chain.number,
             first_phase: self.chain.first_phase,
             steps,
             at_end: shape.at_end,
-            ending: self.ending(),
+            ending,
             stop_grace_seconds: setup.stop_grace.as_secs(),
-            secrets: self.secrets(shape.at_end, state)?,
+            demand,
+            secrets: ChainSecrets { guest_key, ..self.secrets(shape.at_end, state, given)? },
         };
         let jail = JailSpec {
             version: VERSION,
             kind: self.stack.settings.executor.kind,
             user: self.run.uid,
-            limits: self.stack.settings.executor.limits.clone(),
+            limits,
             root: Root::Host,
             dir: dir.clone(),
             hostname: self.stack.slug.to_string(),
@@ -106,6 +131,59 @@ impl Reading<'_> {
             jail,
             spec,
         })
+    }
+
+    /// What this chain consists of.
+    fn content(&self, shape: &Shape) -> Result<Content, Error> {
+        if self.run.kind == Kind::OnDemand {
+            return self.content_on_demand(shape);
+        }
+        let vendor = self.vendor();
+        let state = self.state_access(vendor.has_state());
+        Ok(Content {
+            facts: self.facts(vendor),
+            steps: self.steps(shape)?,
+            limits: self.stack.settings.executor.limits.clone(),
+            state,
+            ending: self.ending(),
+            demand: None,
+            given: Given { variables: self.variables()?, files: self.files()?, workload: None },
+        })
+    }
+
+    fn content_on_demand(&self, shape: &Shape) -> Result<Content, Error> {
+        let limits = self.stack.settings.executor.limits.clone();
+        let guest = self.guest_task()?;
+        if self.kind != ChainKind::GoOn || guest.is_some() {
+            let facts = self.facts(self.stack.settings.vendor.clone());
+            let (state, steps) = (StateAccess::None, self.steps(shape)?);
+            let given = guest.map(|task| self.given_to_guest(&task)).transpose()?.unwrap_or_default();
+            return Ok(Content { facts, steps, limits, state, ending: None, demand: None, given });
+        }
+        let told = self.told()?;
+        let secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
+        let workload =
+            secrets.workload.as_ref().map(|sealed| vault::workload(self.run.id).open_text(&self.keys, sealed));
+        Ok(Content {
+            facts: self.facts_of(&told)?,
+            steps: self.steps_of(&told)?,
+            limits: self.limits_of(&told),
+            state: StateAccess::None,
+            ending: None,
+            demand: Some(self.demand_of(&told)?),
+            given: Given { variables: self.variables_of(&told)?, files: Vec::new(), workload: workload.transpose()? },
+        })
+    }
+
+    /// A guest gets those of the stack's variables that it names, and finds the mounted files.
+    fn given_to_guest(&self, task: &GuestTask) -> Result<Given, Error> {
+        let mut files = self.files()?;
+        files.extend(Self::script(task));
+        Ok(Given { variables: self.variables()?, files, workload: None })
+    }
+
+    fn steps(&self, shape: &Shape) -> Result<Vec<Step>, Error> {
+        shape.phases.iter().map(|phase| self.step(*phase)).collect()
     }
 
     fn facts(&self, vendor: Vendor) -> RunFacts {
@@ -159,9 +237,14 @@ impl Reading<'_> {
     }
 
     fn step(&self, phase: Phase) -> Result<Step, Error> {
+        if let Some(step) = self.vendor_guest(phase)? {
+            return Ok(step);
+        }
         Ok(match phase {
             Phase::Preparing => {
-                Step::Prepare(Prepare { source: self.fetch()?, disk_floor_bytes: limits::DISK_FLOOR_BYTES })
+                let shows = declaration::files().map(|path| RelativePath::new(path).expect("it is relative")).collect();
+                let (source, patch) = (self.fetch()?, self.patch());
+                Step::Prepare(Prepare { source, patch, disk_floor_bytes: limits::DISK_FLOOR_BYTES, shows })
             }
             Phase::PreparingApply => Step::Open(Open { plan_digest: self.run.plan_digest.clone() }),
             Phase::Sealing => Step::Seal(Seal { plan_digest: self.run.plan_digest.clone() }),
@@ -174,6 +257,9 @@ impl Reading<'_> {
             Phase::Applying => Step::Shell(self.shell(phase, Command::Apply)),
             Phase::Destroying => Step::Shell(self.shell(phase, Command::Destroy)),
             Phase::Performing => {
+                if let Some(task) = self.guest_task()? {
+                    return self.perform_guest(&task);
+                }
                 let command = self.run.command.clone().unwrap_or_default();
                 Step::Shell(self.shell(phase, Command::Perform { command }))
             }
@@ -250,6 +336,13 @@ impl Reading<'_> {
         })
     }
 
+    /// The changes that a proposal is about.
+    fn patch(&self) -> Option<PatchFile> {
+        let patched = self.run.patched.as_ref()?;
+        let path = self.actions.patch_path(patched.run, patched.phase);
+        Some(PatchFile { path, digest: patched.digest.clone(), run: patched.run_number })
+    }
+
     fn fetch(&self) -> Result<Fetch, Error> {
         match (&self.run.source, &self.stack.settings.source) {
             (SourceVersion::Upload { digest }, _) => {
@@ -279,14 +372,15 @@ impl Reading<'_> {
         }
     }
 
-    fn secrets(&self, at_end: AtEnd, state: StateAccess) -> Result<ChainSecrets, Error> {
+    fn secrets(&self, at_end: AtEnd, state: StateAccess, given: Given) -> Result<ChainSecrets, Error> {
         let keys = &*self.keys;
         let run_secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
         let chain_key = vault::chain_key(self.run.id, self.chain.number).open(keys, &self.chain.key)?;
         let open = matches!(self.kind, ChainKind::Apply | ChainKind::Replan);
         let open = open.then(|| self.seal_keys(run_secrets.seal_key.as_ref())).transpose()?;
         let own = if self.kind == ChainKind::Replan { &run_secrets.next_seal_key } else { &run_secrets.seal_key };
-        let seal = (at_end != AtEnd::Remove).then(|| self.seal_keys(own.as_ref())).transpose()?;
+        let seals = at_end != AtEnd::Remove && self.kind != ChainKind::Prepare;
+        let seal = seals.then(|| self.seal_keys(own.as_ref())).transpose()?;
         let masks: Vec<Secret<String>> = match &run_secrets.masks {
             Some(sealed) => {
                 let json = vault::masks(self.run.id).open(keys, sealed)?;
@@ -299,8 +393,9 @@ impl Reading<'_> {
             redaction_key: self.redaction_key(run_secrets.redaction_key.as_ref())?.to_secret(),
             open,
             seal,
-            variables: self.variables()?,
-            files: self.files()?,
+            variables: given.variables,
+            files: given.files,
+            workload: given.workload,
             masks,
             git: self.git_credential()?,
             state: (state != StateAccess::None).then(|| self.managed_state()).transpose()?,

@@ -1,0 +1,290 @@
+//! The second chain of a declared task: its build hook and its command, with what it is connected to.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use crate::{
+    crypt::Secret,
+    domain::{
+        EnvName, Phase, Refused, RelativePath, ServiceName, limits,
+        network::Host,
+        stack::{Limits, NetworkMode, Vendor},
+    },
+    manifest::{
+        DeclaredTask,
+        declared::{MountSource, Stdin, TaskType},
+    },
+    protocol::{Bind, Command, Demand, Relay, RunFacts, Shell, StateAccess, Step, Variable, Workload, inside},
+    store::{
+        Error, Rows,
+        record::{Service, VariableValue},
+        tables as t,
+    },
+};
+
+use super::{Reading, make_shared};
+use crate::actions::{
+    declared::{self, Input},
+    service, setting, vault,
+};
+
+mod variables;
+
+pub(super) use variables::Connected;
+
+/// Ports of the jail's loopback that are taken.
+const TAKEN: [u16; 3] = [8_200, 8_201, 8_202];
+/// Where ports for services begin that cannot have their own.
+const FIRST_PORT: u16 = 20_001;
+
+/// Everything about a declared task that its second chain is made of.
+pub(super) struct Told {
+    pub task: DeclaredTask,
+    pub input: Input,
+    /// The relationships, by their name in the task.
+    pub connected: BTreeMap<String, Connected>,
+}
+
+impl Reading<'_> {
+    /// What the source says about the run's task.
+    pub(super) fn told(&self) -> Result<Told, Error> {
+        let demand = declared::demand_of(&self.view, &self.run)?;
+        let json = demand.declared.as_deref().unwrap_or_default();
+        let task: DeclaredTask = serde_json::from_str(json).map_err(crate::actions::sealed_fault)?;
+        let input = declared::input_of(&self.keys, self.run.id, &demand)?;
+        self.check_type(&task)?;
+        let connected = self.connected(&task)?;
+        Ok(Told { task, input, connected })
+    }
+
+    fn check_type(&self, task: &DeclaredTask) -> Result<(), Refused> {
+        let image = |name: &str| match name {
+            "host" => Ok(()),
+            name => Err(Refused::conflict(format!("the image `{name}` is not imported; `host` is always there"))),
+        };
+        match &task.kind {
+            TaskType::Native => Ok(()),
+            TaskType::Image(name) => image(name.as_str()),
+            TaskType::Runtime { name, version } => {
+                let runtime = format!("{name}:{version}");
+                let images = &self.actions.setup.runtime_images;
+                match images.get(&runtime).or_else(|| images.get(name)) {
+                    Some(mapped) => image(mapped),
+                    None => Err(Refused::conflict(format!(
+                        "no image stands for `{runtime}`; the operator says which one does in `runtime_images`"
+                    ))),
+                }
+            }
+            TaskType::Guest(_) | TaskType::GuestFile(_) => {
+                Err(Refused::conflict(format!("`{}` is no type of task that runs here", task.kind)))
+            }
+        }
+    }
+
+    /// The services behind the relationships, each with where the task finds it.
+    fn connected(&self, task: &DeclaredTask) -> Result<BTreeMap<String, Connected>, Error> {
+        let mut ports: BTreeSet<u16> = TAKEN.into();
+        let mut connected = BTreeMap::new();
+        for (name, relationship) in &task.relationships {
+            let service = self.service(&relationship.service)?;
+            let password = match &service.password {
+                Some(sealed) => Some(vault::service(&service.name).open_text(&self.keys, sealed)?),
+                None => None,
+            };
+            let relay = relayed(&service).then(|| free_port(&mut ports, service.port));
+            let endpoint = relationship.endpoint.clone().unwrap_or_else(|| service.scheme.clone());
+            connected.insert(name.clone(), Connected { service, password, relay, endpoint });
+        }
+        Ok(connected)
+    }
+
+    fn service(&self, name: &ServiceName) -> Result<Service, Error> {
+        let found = self.view.get(t::NAME_TO_SERVICE, name.as_str())?;
+        found.ok_or_else(|| Refused::conflict(format!("the service `{name}` is not registered any more")).into())
+    }
+
+    /// The facts of a run that has nothing of the stack's vendor.
+    pub(super) fn facts_of(&self, told: &Told) -> Result<RunFacts, Error> {
+        let mut hosts = Vec::new();
+        for connected in told.connected.values() {
+            hosts.push(service::destination(&connected.service)?.to_string());
+        }
+        hosts.extend(told.task.airlock.network.iter().map(ToString::to_string));
+        hosts.sort_unstable();
+        hosts.dedup();
+        Ok(RunFacts {
+            project_root: told.task.source.root.clone(),
+            network: NetworkMode::Allow(hosts),
+            ..self.facts(no_vendor())
+        })
+    }
+
+    /// The stack's limits, with what the task says itself.
+    pub(super) fn limits_of(&self, told: &Told) -> Limits {
+        let (own, airlock) = (self.stack.settings.executor.limits.clone(), &told.task.airlock);
+        Limits {
+            wall_seconds: u64::from(told.task.run.timeout_seconds),
+            silence_seconds: 0,
+            memory_bytes: airlock.memory_bytes.unwrap_or(own.memory_bytes),
+            processes: airlock.processes.unwrap_or(own.processes),
+            cpu_percent: airlock.cpu_percent.or(own.cpu_percent),
+            output_bytes: airlock.output_bytes.unwrap_or(own.output_bytes),
+            ..own
+        }
+    }
+
+    pub(super) fn steps_of(&self, told: &Told) -> Result<Vec<Step>, Error> {
+        let binds = self.mounts(&told.task)?;
+        let shell = |phase, command: String, wall_seconds| {
+            Step::Shell(Shell {
+                phase,
+                before: Vec::new(),
+                command: Command::Perform { command },
+                after: Vec::new(),
+                wall_seconds,
+                binds: binds.clone(),
+                state: StateAccess::None,
+                skip: false,
+            })
+        };
+        let build = told.task.hooks.build.clone();
+        let build = build.map(|build| shell(Phase::Preparing, build, limits::PHASE_WALL.as_secs()));
+        let command = told.with_stdin(told.task.run.command.text());
+        let perform = shell(Phase::Performing, command, u64::from(told.task.run.timeout_seconds));
+        Ok(build.into_iter().chain([perform]).collect())
+    }
+
+    /// What persists from run to run, where the task sees it.
+    fn mounts(&self, task: &DeclaredTask) -> Result<Vec<Bind>, Error> {
+        let mut binds = Vec::new();
+        let below = self.actions.setup.data.join("mounts").join(self.stack.id.to_string());
+        for (path, mount) in &task.mounts {
+            let owner = match &mount.source {
+                MountSource::Instance | MountSource::Tmp => continue,
+                MountSource::Storage => format!("task-{}", task.name),
+                MountSource::Service(service) => format!("service-{service}"),
+            };
+            let host = below.join(owner).join(mount.source_path.as_str());
+            make_shared(&host).map_err(|error| {
+                Refused::new(crate::domain::RefusedKind::Unavailable, format!("the mount `{path}`: {error}"))
+            })?;
+            binds.push(Bind { host, inside: inside_of(task, path), writable: true });
+        }
+        Ok(binds)
+    }
+
+    pub(super) fn demand_of(&self, told: &Told) -> Result<Demand, Error> {
+        let mut demand = Demand {
+            directories: told.task.mounts.keys().map(|path| joined(&told.task.source.root, path)).collect(),
+            workload: Some(Workload { socket: self.actions.setup.data.join(crate::actions::WORKLOAD_SOCKET) }),
+            ..Demand::default()
+        };
+        for connected in told.connected.values() {
+            let to = service::destination(&connected.service)?.to_string();
+            demand.relays.extend(connected.relay.map(|port| Relay { port, to: to.clone() }));
+            demand.vouched.push(to);
+        }
+        Ok(demand)
+    }
+
+    /// All variables of the task, by precedence.
+    pub(super) fn variables_of(&self, told: &Told) -> Result<Vec<Variable>, Error> {
+        let settings = setting::all(&self.view, self.stack.id)?;
+        let mut open = Vec::new();
+        for row in settings.into_iter().filter(|row| row.is_enabled && row.visible_runtime) {
+            let (value, sensitive) = match &row.value {
+                VariableValue::Plain(value) => (Secret::new(value.clone()), false),
+                VariableValue::Sensitive { sealed, .. } => {
+                    let key = setting::key_of(row.level, &row.name);
+                    (vault::setting(self.stack.id, &key).open_text(&self.keys, sealed)?, true)
+                }
+            };
+            open.push(variables::Open { row, value, sensitive });
+        }
+        let own = self.variables()?;
+        Ok(variables::all(&variables::Sources {
+            told,
+            run: &self.run,
+            stack: &self.stack,
+            entropy: variables::entropy(&self.keys, self.stack.id),
+            settings: &open,
+            own: &own,
+        })?)
+    }
+}
+
+impl Told {
+    /// The command with its standard input, which is empty where nothing else is said.
+    fn with_stdin(&self, command: &str) -> String {
+        let stdin = self.input.stdin.clone().map(Stdin::Text).or_else(|| self.task.airlock.stdin.clone());
+        match stdin {
+            None => command.to_owned(),
+            Some(Stdin::File(path)) => {
+                format!("exec <{} || exit\n{command}", quoted(&format!("{}/{path}", inside::WORKSPACE)))
+            }
+            Some(Stdin::Text(text)) => format!("{{\n{command}\n}} <<{MARK}\n{}\n{MARK}\n", here(&text)),
+        }
+    }
+}
+
+/// Ends a text that is handed over in a command.
+const MARK: &str = "AIRLOCK_END_OF_STANDARD_INPUT";
+
+/// A text for a here-document whose mark is not quoted.
+fn here(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\\' | '$' | '`') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// Programs speak to a service as if it were on the jail's loopback. Those that speak HTTP know
+/// proxies, and need the service's own name for TLS; but no program asks a proxy for loopback.
+fn relayed(service: &Service) -> bool {
+    let loopback = match Host::parse(&service.host) {
+        Ok(Host::Address(address)) => address.is_loopback(),
+        Ok(Host::Name(name)) => name == "localhost",
+        Err(_) => false,
+    };
+    loopback || !matches!(service.scheme.as_str(), "http" | "https")
+}
+
+/// The service's own port, if a program of no privileges may listen there and nobody else does.
+fn free_port(taken: &mut BTreeSet<u16>, wanted: u16) -> u16 {
+    let free = |port: &u16| *port >= 1_024 && !taken.contains(port);
+    let port = Some(wanted).filter(free).or_else(|| (FIRST_PORT..).find(|port| !taken.contains(port)));
+    let port = port.expect("a task has fewer relationships than there are ports");
+    taken.insert(port);
+    port
+}
+
+/// Nothing of the stack's vendor reaches its declared tasks.
+const fn no_vendor() -> Vendor {
+    Vendor::Custom { init: None, plan: None, apply: None, destroy: None }
+}
+
+fn joined(root: &RelativePath, path: &RelativePath) -> RelativePath {
+    match root.as_str() {
+        "" => path.clone(),
+        root => RelativePath::new(format!("{root}/{path}")).expect("two relative paths are one"),
+    }
+}
+
+fn inside_of(task: &DeclaredTask, path: &RelativePath) -> PathBuf {
+    PathBuf::from(inside::WORKSPACE).join(joined(&task.source.root, path).as_str())
+}
+
+/// A name that shells take for a variable.
+fn env_name(text: &str) -> Result<EnvName, Refused> {
+    EnvName::new(text).map_err(|error| Refused::invalid(format!("the variable `{text}` {error}")))
+}

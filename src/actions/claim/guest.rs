@@ -1,0 +1,214 @@
+//! Phases that run guests: a task's guest, and those of a wasi stack.
+
+use crate::{
+    crypt,
+    domain::{
+        EnvName, GuestName, Kind, Phase, Refused, RelativePath, RunId, Slug, StackId,
+        guest::{Caps, GuestCall, Stdin, WorkspaceGrant},
+        stack::{ExecutorKind, Limits, NetworkMode, Vendor},
+    },
+    protocol::{
+        AtEnd, ChainSecrets, ChainSpec, Grants, GuestCompile, GuestInput, GuestPhase, HeaderGrant, JailSpec,
+        MountedFile, Root, RunFacts, Step, VERSION,
+    },
+    store::{
+        Error, Rows,
+        record::{GuestTask, PinnedGuest},
+        tables as t,
+    },
+};
+
+use super::Reading;
+use crate::actions::{Actions, ToCompile, chain_dir, guest::code, missing};
+
+/// Where a task's script lies in the workspace.
+const SCRIPT: &str = ".airlock/script";
+
+impl Reading<'_> {
+    /// What a task performs, if it performs a guest.
+    pub(super) fn guest_task(&self) -> Result<Option<GuestTask>, Error> {
+        Ok(self.view.get(t::RUN_TO_GUESTS, self.run.seq)?.and_then(|guests| guests.task))
+    }
+
+    /// A task's only phase.
+    pub(super) fn perform_guest(&self, task: &GuestTask) -> Result<Step, Error> {
+        let mut call = task.call.clone();
+        if task.script.is_some() {
+            call.args.insert(0, format!("{}/{SCRIPT}", crate::protocol::inside::WORKSPACE));
+        }
+        let workspace = call.may.workspace.unwrap_or_default();
+        let scripted = task.script.is_some();
+        Ok(Step::Guest(self.guest_phase(Phase::Performing, &call, workspace, scripted)?))
+    }
+
+    /// A task's script, as a file of its workspace.
+    pub(super) fn script(task: &GuestTask) -> Option<MountedFile> {
+        let content = crypt::Secret::new(task.script.clone()?.into_bytes());
+        let path = RelativePath::new(SCRIPT).expect("it is a relative path");
+        Some(MountedFile { path, content, sensitive: false })
+    }
+
+    /// A phase of a wasi stack; none where the stack has no guest for it, or is none.
+    pub(super) fn vendor_guest(&self, phase: Phase) -> Result<Option<Step>, Error> {
+        let Vendor::Wasi { init, plan, apply, destroy } = &self.stack.settings.vendor else { return Ok(None) };
+        let call = match phase {
+            Phase::Initializing => init,
+            Phase::Planning => plan,
+            Phase::Applying => apply,
+            Phase::Destroying => destroy,
+            Phase::Preparing | Phase::PreparingApply | Phase::Performing | Phase::Sealing | Phase::Ending => &None,
+        };
+        let Some(call) = call else { return Ok(None) };
+        let workspace = match call.may.workspace {
+            None | Some(WorkspaceGrant::Write | WorkspaceGrant::Keep) => WorkspaceGrant::Keep,
+            Some(narrow @ (WorkspaceGrant::None | WorkspaceGrant::Read)) => narrow,
+        };
+        let phase = self.guest_phase(phase, call, workspace, false)?;
+        let changes = matches!(phase.phase, Phase::Applying | Phase::Destroying);
+        Ok(Some(Step::Guest(GuestPhase { skip: changes && self.skips_applying(), ..phase })))
+    }
+
+    fn guest_phase(
+        &self,
+        phase: Phase,
+        call: &GuestCall,
+        workspace: WorkspaceGrant,
+        scripted: bool,
+    ) -> Result<GuestPhase, Error> {
+        let pinned = self.pinned(&call.guest)?;
+        let data = &self.actions.setup.data;
+        let usual = if pinned.interpreter || scripted { Caps::for_interpreters() } else { Caps::default() };
+        Ok(GuestPhase {
+            phase,
+            name: call.guest.to_string(),
+            code: code::code(data, &pinned)?,
+            args: call.args.clone(),
+            plain_env: self.guest_facts(phase),
+            env: self.known(&call.may.env)?,
+            stdin: match &call.stdin {
+                None => GuestInput::Empty,
+                Some(Stdin::Text(text)) => GuestInput::Text { text: text.clone() },
+                Some(Stdin::File(file)) => GuestInput::File { path: file.file.clone() },
+            },
+            caps: call.may.caps(usual),
+            grants: Grants {
+                workspace,
+                network: call.may.network.clone(),
+                clock: call.may.clock.unwrap_or_default(),
+                random: call.may.random.unwrap_or_default(),
+                headers: headers(call),
+                mounts: Vec::new(),
+            },
+            cache: Some(code::cache(data)),
+            skip: false,
+        })
+    }
+
+    /// The guest that the run began with.
+    fn pinned(&self, name: &GuestName) -> Result<PinnedGuest, Error> {
+        let guests = self.view.get(t::RUN_TO_GUESTS, self.run.seq)?.unwrap_or_default();
+        let pinned = guests.pinned.into_iter().find(|pinned| pinned.name == *name);
+        pinned.ok_or_else(|| {
+            let why = format!("the run began before the stack named the guest `{name}`; start a new run");
+            Refused::conflict(why).into()
+        })
+    }
+
+    /// The variables that are asked for; refuses those that the stack does not have.
+    fn known(&self, names: &[EnvName]) -> Result<Vec<EnvName>, Error> {
+        for name in names {
+            if self.view.get(t::STACK_NAME_TO_VARIABLE, (self.stack.id.number(), name.as_str()))?.is_none() {
+                return Err(missing(format_args!("the variable {name}, which the guest is to get,")));
+            }
+        }
+        Ok(names.to_vec())
+    }
+
+    /// What a guest is told about its run; each of a fixed length for one stack, so that the same guest
+    /// and input take the same fuel.
+    fn guest_facts(&self, phase: Phase) -> Vec<(String, String)> {
+        let facts = [
+            ("AIRLOCK", "true".to_owned()),
+            ("AIRLOCK_RUN_ID", self.run.id.to_string()),
+            ("AIRLOCK_RUN_KIND", self.run.kind.to_string()),
+            ("AIRLOCK_STACK", self.stack.slug.to_string()),
+            ("AIRLOCK_PHASE", phase.to_string()),
+            ("AIRLOCK_WORKSPACE", crate::protocol::inside::WORKSPACE.to_owned()),
+            ("AIRLOCK_PROJECT_ROOT", self.project_root().to_string()),
+        ];
+        facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+}
+
+/// What the runner adds to the guest's requests.
+fn headers(call: &GuestCall) -> Vec<HeaderGrant> {
+    let bound = call.may.headers.iter().flat_map(|(host, bound)| bound.iter().map(move |one| (host, one)));
+    bound
+        .map(|(host, (header, bound))| HeaderGrant {
+            host: host.clone(),
+            header: header.clone(),
+            secret: bound.secret.clone(),
+            plain: false,
+        })
+        .collect()
+}
+
+/// What a runner gets that compiles a guest and runs nothing.
+pub(in crate::actions) fn compiling(actions: &Actions, guest: &ToCompile) -> (JailSpec, ChainSpec) {
+    let setup = &actions.setup;
+    let run = RunId::from_number(guest.id);
+    let slug = Slug::new("guest").expect("it is a slug");
+    let compile =
+        GuestCompile { name: guest.name.to_string(), code: guest.code.clone(), cache: code::cache(&setup.data) };
+    let jail = JailSpec {
+        version: VERSION,
+        kind: ExecutorKind::Jail,
+        user: setup.compiler_uid(),
+        limits: Limits::default(),
+        root: Root::Host,
+        dir: chain_dir(&setup.data, run, 1),
+        hostname: slug.to_string(),
+        cgroup: setup.cgroup.clone(),
+    };
+    let facts = RunFacts {
+        id: run,
+        number: 0,
+        kind: Kind::OnDemand,
+        stack: StackId::from_number(guest.id),
+        slug,
+        url: String::new(),
+        triggered_by: String::new(),
+        branch: None,
+        commit: None,
+        project_root: RelativePath::new("").expect("the empty path is the root"),
+        network: NetworkMode::None,
+        vendor: Vendor::Custom { init: None, plan: None, apply: None, destroy: None },
+        mask_well_known: false,
+    };
+    let secrets = ChainSecrets {
+        chain_key: crypt::Secret::new(crypt::Key::random().to_secret().expose().clone()),
+        redaction_key: crypt::Key::random().to_secret(),
+        open: None,
+        seal: None,
+        variables: Vec::new(),
+        files: Vec::new(),
+        masks: Vec::new(),
+        git: None,
+        state: None,
+        guest_key: Some(code::key(&actions.keys.get())),
+        workload: None,
+    };
+    let spec = ChainSpec {
+        version: VERSION,
+        run: facts,
+        chain: 1,
+        first_phase: 1,
+        steps: vec![Step::Compile(compile)],
+        at_end: AtEnd::Remove,
+        ending: None,
+        stop_grace_seconds: setup.stop_grace.as_secs(),
+        demand: None,
+        secrets,
+    };
+    (jail, spec)
+}

@@ -1,0 +1,174 @@
+//! What a run's guests may do, did and left.
+
+use axum::{
+    extract::{Path, State},
+    http::header,
+    response::{IntoResponse as _, Response},
+};
+
+use super::id_of;
+use crate::{
+    domain::{
+        Role,
+        guest::{GuestCall, Receipt},
+        verdict::bytes,
+    },
+    http::{
+        Problem, Web, api,
+        pages::visitor::{Answer, Visitor},
+        view::{
+            guest::{
+                ArtifactLink, Given, GuestPart, GuestView, PatchView, caps, patch_lines, patch_sentence, refusal, used,
+            },
+            words,
+        },
+    },
+    queries::{Left, Run, RunDetail, RunGuests},
+};
+
+/// Whether a run has anything to do with guests.
+pub fn has_guest(detail: &RunDetail) -> bool {
+    detail.run.guest.is_some() || !detail.left.is_empty()
+}
+
+/// The tab's content.
+pub fn view(web: &Web, visitor: &Visitor, detail: &RunDetail, rev: u64) -> Result<GuestView, Problem> {
+    let run = &detail.run;
+    let guests = web.queries.guests_of(run)?;
+    let mut parts: Vec<GuestPart> = detail.left.iter().map(|left| part(left, &guests)).collect();
+    if let (true, Some(task)) = (parts.is_empty(), &guests.task) {
+        parts.push(waiting(&task.call, &guests));
+    }
+    let artifacts = web.queries.artifacts(run)?.into_iter().map(|row| ArtifactLink {
+        href: format!("/runs/{}/artifacts/{}", run.id, encoded(&row.artifact.path)),
+        path: row.artifact.path,
+        size: bytes(row.artifact.bytes),
+        digest: row.artifact.digest.short(),
+    });
+    Ok(GuestView {
+        rev,
+        parts,
+        artifacts: artifacts.collect(),
+        expired: detail.left.iter().any(|left| left.expired),
+        patch: patch(web, visitor, run)?,
+    })
+}
+
+fn encoded(path: &str) -> String {
+    let part = |part| percent_encoding::utf8_percent_encode(part, percent_encoding::NON_ALPHANUMERIC).to_string();
+    path.split('/').map(part).collect::<Vec<_>>().join("/")
+}
+
+/// A guest that has ended.
+fn part(left: &Left, guests: &RunGuests) -> GuestPart {
+    let receipt = left.receipt.as_ref();
+    let call = guests.task.as_ref().map(|task| &task.call);
+    let mut may: Vec<Given> = call.map(asked).unwrap_or_default();
+    may.extend(receipt.iter().flat_map(|receipt| granted(receipt)));
+    may.extend(receipt.map(|receipt| caps(receipt.caps)).unwrap_or_default());
+    let counts = |host: &crate::domain::guest::HostUse| {
+        let (sent, received) = (bytes(host.bytes_sent), bytes(host.bytes_received));
+        Given::code(&host.host, format!("{}, {sent} sent, {received} received", words::count(host.requests, "request")))
+    };
+    GuestPart {
+        phase: super::phases::title(left.phase),
+        digest: receipt.map(|receipt| (receipt.guest_digest.short(), receipt.guest_digest.to_string())),
+        may,
+        verdict: receipt.map(|receipt| receipt.verdict.to_string()),
+        good: receipt.is_some_and(|receipt| receipt.verdict.is_success()),
+        used: receipt.map(used).unwrap_or_default(),
+        hosts: receipt.map(|receipt| receipt.hosts.iter().map(counts).collect()).unwrap_or_default(),
+        refusals: receipt.map(|receipt| receipt.denials.iter().map(refusal).collect()).unwrap_or_default(),
+        refusals_dropped: receipt.map_or(0, |receipt| receipt.denials_dropped),
+    }
+}
+
+/// A guest that has not begun, as it was asked for.
+fn waiting(call: &GuestCall, guests: &RunGuests) -> GuestPart {
+    let digest = guests.pinned.iter().find(|pinned| pinned.name == call.guest).map(|pinned| &pinned.digest);
+    let mut may = asked(call);
+    may.push(Given::new("Workspace", if call.may.workspace.is_none() { "read" } else { "as asked" }));
+    may.extend(call.may.network.iter().map(|host| Given::code("Host", host)));
+    may.extend(call.may.env.iter().map(|name| Given::code("Variable", name.as_str())));
+    GuestPart {
+        phase: "Performing",
+        digest: digest.map(|digest| (digest.short(), digest.to_string())),
+        may,
+        verdict: None,
+        good: false,
+        used: Vec::new(),
+        hosts: Vec::new(),
+        refusals: Vec::new(),
+        refusals_dropped: 0,
+    }
+}
+
+fn asked(call: &GuestCall) -> Vec<Given> {
+    vec![Given::code("Runs", call.line())]
+}
+
+/// Grants, as the receipt lists what went in.
+fn granted(receipt: &Receipt) -> Vec<Given> {
+    let named = |kind: &str| match kind {
+        "directory" => "Directory",
+        "variable" => "Variable",
+        "stdin" => "Standard input",
+        "host" => "Host",
+        "clock" => "Clock",
+        "random" => "Randomness",
+        _ => "Argument",
+    };
+    let shown = receipt.inputs.iter().filter(|input| input.kind != "argument" && input.detail != "declared");
+    shown
+        .map(|input| {
+            let value = match (input.kind.as_str(), input.detail.as_str()) {
+                ("stdin", digest) => format!("{} ({})", input.name, digest.chars().take(15).collect::<String>()),
+                (_, "") => input.name.clone(),
+                (_, detail) => format!("{} ({detail})", input.name),
+            };
+            Given::code(named(&input.kind), value)
+        })
+        .collect()
+}
+
+fn patch(web: &Web, visitor: &Visitor, run: &Run) -> Result<Option<PatchView>, Problem> {
+    let Some((left, text)) = web.queries.patch(run)? else { return Ok(None) };
+    let summary = left.patch.unwrap_or_default();
+    let (lines, hidden) = patch_lines(&text);
+    let no_propose = match (summary.masked, summary.unshown) {
+        (true, _) => Some("The patch holds secrets, which are masked; it cannot be proposed.".to_owned()),
+        (false, 0) => None,
+        (false, n) => Some(format!("{n} of the files cannot be looked at, so that the patch cannot be proposed.")),
+    };
+    let writes = visitor.who.role_on(run.stack) >= Some(Role::Writer);
+    Ok(Some(PatchView {
+        sentence: format!("{}.", patch_sentence(summary)),
+        lines,
+        hidden,
+        href: format!("/runs/{}/patch", run.id),
+        may_propose: no_propose.is_none() && writes && run.state.is_terminal(),
+        no_propose,
+        expired: left.expired,
+    }))
+}
+
+/// `/runs/{id}/artifacts/{path}`: a download, whatever it is.
+pub async fn get_artifact(
+    State(web): State<Web>,
+    visitor: Visitor,
+    Path((id, path)): Path<(String, String)>,
+) -> Answer {
+    let (row, file) = web.queries.artifact(&visitor.who, id_of(&id)?, &path)?;
+    Ok(api::download(&row.artifact, file))
+}
+
+/// `/runs/{id}/patch`: all of it, as text.
+pub async fn get_patch(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>) -> Answer {
+    let run = web.queries.run(&visitor.who, id_of(&id)?)?;
+    let Some((_, text)) = web.queries.patch(&run)? else {
+        return Err(Problem::not_found("the run left no patch"));
+    };
+    let name = format!("attachment; filename=\"run-{}.patch\"", run.number);
+    let headers = [(header::CONTENT_TYPE, "text/x-diff; charset=utf-8"), (header::CONTENT_DISPOSITION, &name)];
+    Ok(Response::from((headers, text).into_response()))
+}

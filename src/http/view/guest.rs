@@ -1,0 +1,250 @@
+//! What a run's guests may do, did and left; and the page of registered guests.
+
+use askama::Template;
+
+use super::{
+    form::{Control, Field, Fields, form},
+    frame::{Empty, Frame, Tab},
+    status::{Mark, Moment},
+    words,
+};
+use crate::domain::{
+    guest::{Caps, Denial, DenialKind, PatchSummary, Receipt},
+    limits,
+    verdict::bytes,
+};
+
+/// One line of what a guest was given, or used: name, value, whether it is code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    pub name: String,
+    pub value: String,
+    pub code: bool,
+}
+
+impl Given {
+    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: value.into(), code: false }
+    }
+
+    pub fn code(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { code: true, ..Self::new(name, value) }
+    }
+}
+
+/// How much of a cap was used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    pub name: &'static str,
+    /// `1 204 512`
+    pub used: String,
+    /// `of 10 000 000 000`
+    pub of: String,
+    /// Per cent.
+    pub share: u64,
+}
+
+/// Something that was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// `path`, `write`, `host`, `cap`.
+    pub kind: &'static str,
+    pub tried: String,
+    pub count: u64,
+}
+
+/// One guest of a run.
+#[derive(Clone, Debug)]
+pub struct GuestPart {
+    /// `Performing`
+    pub phase: &'static str,
+    /// `sha256:9c41…e07b`, and all of it.
+    pub digest: Option<(String, String)>,
+    /// What it may do.
+    pub may: Vec<Given>,
+    /// How it ended, in words; none while it has not.
+    pub verdict: Option<String>,
+    pub good: bool,
+    pub used: Vec<Used>,
+    /// `host`, `3 requests, 1 KB sent, 2 KB received`
+    pub hosts: Vec<Given>,
+    pub refusals: Vec<Refusal>,
+    pub refusals_dropped: u64,
+}
+
+/// A file that can be fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArtifactLink {
+    pub path: String,
+    pub href: String,
+    pub size: String,
+    pub digest: String,
+}
+
+/// One line of a patch, with what it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatchLine {
+    /// `file`, `hunk`, `add`, `delete`, `same`.
+    pub kind: &'static str,
+    pub text: String,
+}
+
+/// What a guest changed in its workspace.
+#[derive(Clone, Debug)]
+pub struct PatchView {
+    /// `1 file added, 2 changed`
+    pub sentence: String,
+    pub lines: Vec<PatchLine>,
+    /// Lines that only the whole patch has.
+    pub hidden: usize,
+    pub href: String,
+    /// Why nobody can propose it, where somebody might wish to.
+    pub no_propose: Option<String>,
+    /// A button proposes it.
+    pub may_propose: bool,
+    pub expired: bool,
+}
+
+/// The tab *Guest*.
+#[derive(Clone, Debug)]
+pub struct GuestView {
+    pub rev: u64,
+    pub parts: Vec<GuestPart>,
+    pub artifacts: Vec<ArtifactLink>,
+    pub expired: bool,
+    pub patch: Option<PatchView>,
+}
+
+/// Lines of a patch that the page shows.
+const PATCH_LINES: usize = 600;
+
+/// Each line of a unified diff, as far as a page shows it; and how many are left.
+pub fn patch_lines(text: &str) -> (Vec<PatchLine>, usize) {
+    let mut lines = Vec::new();
+    let mut all = text.lines();
+    for line in all.by_ref().take(PATCH_LINES) {
+        let kind = match line.as_bytes() {
+            [b'd', b'i', b'f', b'f', ..] => "file",
+            [b'@', ..] => "hunk",
+            [b'+', b'+', b'+', b' ', ..] | [b'-', b'-', b'-', b' ', ..] => continue,
+            [b'+', ..] => "add",
+            [b'-', ..] => "delete",
+            _ => "same",
+        };
+        lines.push(PatchLine { kind, text: line.chars().take(4_000).collect() });
+    }
+    (lines, all.count())
+}
+
+/// `1 file added, 2 changed, 1 deleted`
+pub fn patch_sentence(patch: PatchSummary) -> String {
+    let parts = [(patch.added, "added"), (patch.changed, "changed"), (patch.deleted, "deleted")];
+    let parts = parts.into_iter().filter(|(n, _)| *n > 0);
+    let parts: Vec<_> = parts.map(|(n, verb)| format!("{} {verb}", words::count(u64::from(n), "file"))).collect();
+    let unshown = match patch.unshown {
+        0 => String::new(),
+        n => format!("; {n} of them binary or too large, and only named"),
+    };
+    format!("{}{unshown}", parts.join(", "))
+}
+
+/// What a guest used, beside what it might have.
+pub fn used(receipt: &Receipt) -> Vec<Used> {
+    let caps = receipt.caps;
+    let one = |name, used: u64, of: u64, show: fn(u64) -> String| Used {
+        name,
+        used: show(used),
+        of: show(of),
+        share: (u128::from(used) * 100 / u128::from(of.max(1))).min(100) as u64,
+    };
+    let seconds = |ms: u64| format!("{}.{:02} s", ms / 1_000, ms % 1_000 / 10);
+    let mut rows = Vec::new();
+    rows.extend(receipt.fuel_used.map(|fuel| one("Fuel", fuel, caps.fuel, words::number)));
+    rows.extend(receipt.peak_memory_bytes.map(|peak| one("Memory", peak, caps.memory_bytes, bytes)));
+    rows.push(one("Wall time", receipt.wall_ms, caps.wall_seconds.saturating_mul(1_000), seconds));
+    rows.push(one("Output", receipt.output_bytes, caps.output_bytes, bytes));
+    rows.push(one("Files written", receipt.files_written, caps.files, words::number));
+    rows
+}
+
+/// The caps as a list, before anything was used.
+pub fn caps(caps: Caps) -> Vec<Given> {
+    vec![
+        Given::new("Fuel", words::number(caps.fuel)),
+        Given::new("Memory", bytes(caps.memory_bytes)),
+        Given::new("Wall time", format!("{} s", caps.wall_seconds)),
+        Given::new("Output", bytes(caps.output_bytes)),
+        Given::new("Files", format!("{} in {}", bytes(caps.files_bytes), words::count(caps.files, "file"))),
+    ]
+}
+
+pub fn refusal(denial: &Denial) -> Refusal {
+    let kind = match denial.kind {
+        DenialKind::Path => "path",
+        DenialKind::Write => "write",
+        DenialKind::Http => "host",
+        DenialKind::Cap => "cap",
+    };
+    Refusal { kind, tried: denial.tried.clone(), count: denial.count }
+}
+
+/// A registered guest.
+#[derive(Clone, Debug)]
+pub struct GuestRow {
+    pub name: String,
+    /// `core module`, `component`
+    pub kind: &'static str,
+    pub size: String,
+    pub digest: (String, String),
+    /// What it does, for one that came with Airlock.
+    pub about: Option<&'static str>,
+    pub interpreter: bool,
+    /// Slugs of stacks that name it.
+    pub stacks: Vec<String>,
+    pub imported: Option<(Moment, Mark)>,
+}
+
+form!(
+    /// Posts `do=import` with the file as `guest`.
+    GuestForm {
+        name,
+        guest,
+        interpreter,
+    }
+);
+
+impl GuestForm {
+    pub fn new() -> Self {
+        let most = format!(
+            "A core module (WASI preview 1) or a component (preview 2) of at most {}. It is compiled before it is kept.",
+            bytes(limits::GUEST_IMPORT_BYTES)
+        );
+        Self {
+            name: Field::code("name", "Name").required().placeholder("python").hint("What stacks and tasks call it."),
+            guest: Field::new("guest", "File", Control::File { accept: ".wasm,application/wasm" })
+                .required()
+                .hint(&most),
+            interpreter: Field::toggle("interpreter", "It interprets scripts")
+                .hint("An instruction of a script costs many of the guest's: it gets fifty times the fuel."),
+        }
+    }
+}
+
+impl Default for GuestForm {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// `/admin/guests`. Posts `do=import` (multipart) or `do=remove`, `guest`.
+#[derive(Clone, Debug, Template)]
+#[template(path = "guests.html")]
+pub struct GuestsPage {
+    pub frame: Frame,
+    pub tabs: Vec<Tab>,
+    pub guests: Vec<GuestRow>,
+    pub form: GuestForm,
+    pub problems: Vec<String>,
+    /// Shown where nobody has imported one yet.
+    pub empty: Option<Empty>,
+}

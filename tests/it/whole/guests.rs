@@ -1,0 +1,223 @@
+//! Guests through the whole of it: imported, run as tasks, run as a stack's vendor, proposed.
+
+use airlock::{
+    actions::{NewGuest, NewGuestTask},
+    auth::{On, Permission, Permit, Who},
+    domain::{
+        GuestName, Kind, Phase, State, Verdict,
+        guest::{GuestCall, May, WorkspaceGrant},
+    },
+    queries::{Run, Stack},
+};
+use serde_json::json;
+
+use super::rig::Rig;
+
+/// Writes what the workspace's file `changes.json` holds as its plan, as a person would in any language.
+const PLANNER: &str = r#"(module
+  (import "wasi_snapshot_preview1" "path_open"
+    (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 100) "changes.json")
+  (data (i32.const 120) "plan.json")
+  (func (export "_start")
+    ;; 3 is /workspace, 5 is /output
+    (drop (call $open (i32.const 3) (i32.const 0) (i32.const 100) (i32.const 12) (i32.const 0)
+      (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 0)))
+    (i32.store (i32.const 16) (i32.const 1000))
+    (i32.store (i32.const 20) (i32.const 4000))
+    (drop (call $read (i32.load (i32.const 0)) (i32.const 16) (i32.const 1) (i32.const 24)))
+    (drop (call $open (i32.const 5) (i32.const 0) (i32.const 120) (i32.const 9) (i32.const 1)
+      (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 0)))
+    (i32.store (i32.const 16) (i32.const 1000))
+    (i32.store (i32.const 20) (i32.load (i32.const 24)))
+    (drop (call $write (i32.load (i32.const 0)) (i32.const 16) (i32.const 1) (i32.const 28)))))"#;
+
+impl Rig {
+    fn here(&self, permission: Permission) -> Permit {
+        airlock::auth::permit(&Who::system(), permission, On::Installation, self.app.actions.now()).unwrap()
+    }
+
+    async fn import(&self, name: &str, code: &[u8]) -> Result<String, String> {
+        let scratch = self.data().join("uploads").join(format!("incoming-{name}"));
+        std::fs::write(&scratch, code).unwrap();
+        let new = NewGuest { name: GuestName::new(name).unwrap(), interpreter: false };
+        let imported = self.app.actions.import_guest(&self.here(Permission::ManageGuests), new, scratch).await;
+        imported.map(|guest| guest.digest.to_string()).map_err(|error| error.to_string())
+    }
+
+    async fn perform_guest(&self, stack: &Stack, guest: &str, args: &[&str], may: May) -> Run {
+        let args = args.iter().map(|&arg| arg.to_owned()).collect();
+        let call = GuestCall { args, may, ..GuestCall::new(GuestName::new(guest).unwrap()) };
+        let new = NewGuestTask { call, script: None };
+        let permit = self.permit(Permission::Perform, stack);
+        self.app.actions.perform_guest(&permit, stack.id, new, None).await.unwrap()
+    }
+}
+
+fn writes() -> May {
+    May { workspace: Some(WorkspaceGrant::Write), ..May::default() }
+}
+
+fn custom() -> serde_json::Value {
+    json!({"name": "Shop", "allow_promotion": true,
+           "vendor": {"kind": "custom", "plan": "cat a.txt; exit 2", "apply": "cat a.txt"}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_with_a_guest_leaves_a_receipt_and_artifacts() {
+    let rig = Rig::new().await;
+    let stack = rig.stack(custom(), &[("a.txt", "one\ntwo # TODO\n"), ("b/c.md", "x\n")]).await;
+    let run = rig.perform_guest(&stack, "surveyor", &["--title", "Shop"], May::default()).await;
+    assert_eq!((run.kind, run.guest.as_deref()), (Kind::OnDemand, Some("surveyor --title Shop")));
+    let run = rig.until_state(&run, State::Finished).await;
+    rig.until_tidy().await;
+    let queries = &rig.app.queries;
+    let left = queries.left(&run).unwrap();
+    let receipt = left[0].receipt.as_ref().unwrap();
+    assert_eq!((left[0].phase, &receipt.verdict), (Phase::Performing, &Verdict::Exited { code: 0 }));
+    assert!(receipt.fuel_used.unwrap() > 1_000 && receipt.peak_memory_bytes.unwrap() >= 65_536, "{receipt:?}");
+    let paths: Vec<_> = queries.artifacts(&run).unwrap().into_iter().map(|row| row.artifact.path).collect();
+    assert_eq!(paths, ["report.html", "report.json"]);
+    let (_, file) = queries.artifact(&Who::system(), run.id, "report.json").unwrap();
+    let report: serde_json::Value = serde_json::from_reader(file).unwrap();
+    assert_eq!((&report["files"], &report["marks"][0]["path"]), (&json!(2), &json!("a.txt")));
+    assert_eq!(queries.patch(&run).unwrap().map(|_| ()), None, "it may only read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_guest_and_input_take_the_same_fuel() {
+    let rig = Rig::new().await;
+    let stack = rig.stack(custom(), &[("a.txt", "one\n")]).await;
+    let mut fuel = Vec::new();
+    for _ in 0..2 {
+        let run = rig.perform_guest(&stack, "surveyor", &[], May::default()).await;
+        let run = rig.until_state(&run, State::Finished).await;
+        fuel.push(rig.app.queries.left(&run).unwrap()[0].receipt.as_ref().unwrap().fuel_used);
+    }
+    assert_eq!(fuel[0], fuel[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_becomes_a_proposed_run_and_that_a_deployment() {
+    let rig = Rig::new().await;
+    let stack = rig.stack(custom(), &[("a.txt", "one\ntwo\n"), ("gone", "x\n")]).await;
+    let args = ["replace", "a.txt", "two", "zwei", "write", "new/b.txt", "fresh\n", "delete", "gone"];
+    let agent = rig.perform_guest(&stack, "patcher", &args, writes()).await;
+    let agent = rig.until_state(&agent, State::Finished).await;
+    let (left, text) = rig.app.queries.patch(&agent).unwrap().unwrap();
+    let summary = left.patch.unwrap();
+    assert_eq!((summary.added, summary.changed, summary.deleted), (1, 1, 1));
+    assert!(text.contains("-two\n+zwei\n"), "{text}");
+
+    // Later uploads change nothing about what was proposed.
+    rig.upload(&stack, &[("a.txt", "other\n")]).await;
+    let permit = rig.permit(Permission::Trigger, &stack);
+    let proposed = rig.app.actions.propose(&permit, agent.id, None, None).await.unwrap();
+    assert_eq!((proposed.kind, proposed.patched.as_ref().unwrap().run), (Kind::Proposed, agent.id));
+    let proposed = rig.until_state(&proposed, State::Finished).await;
+    assert!(rig.log(&proposed, Phase::Planning).contains("one\nzwei\n"));
+
+    let permit = rig.permit(Permission::Promote, &stack);
+    let tracked = rig.app.actions.promote(&permit, proposed.id, None).await.unwrap();
+    let tracked = rig.until_state(&tracked, State::Unconfirmed).await;
+    rig.confirm(&tracked).await;
+    let tracked = rig.until_state(&tracked, State::Finished).await;
+    assert!(rig.log(&tracked, Phase::Applying).contains("one\nzwei\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_holds_a_secret_is_masked_and_not_proposed() {
+    let rig = Rig::new().await;
+    let stack = rig.stack(custom(), &[("a.txt", "password = hunter22\n")]).await;
+    rig.set(&stack, "PASSWORD", "hunter22", true).await;
+    let agent = rig.perform_guest(&stack, "patcher", &["append", "a.txt", "more"], writes()).await;
+    let agent = rig.until_state(&agent, State::Finished).await;
+    let (_, text) = rig.app.queries.patch(&agent).unwrap().unwrap();
+    assert!(!text.contains("hunter22") && text.contains("*****"), "{text}");
+    let permit = rig.permit(Permission::Trigger, &stack);
+    let refused = rig.app.actions.propose(&permit, agent.id, None, None).await.unwrap_err().to_string();
+    assert!(refused.contains("holds secrets"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wasi_stack_is_planned_sealed_confirmed_and_applied_by_guests() {
+    let rig = Rig::new().await;
+    rig.import("planner", &wat::parse_str(PLANNER).unwrap()).await.unwrap();
+    let vendor = json!({"kind": "wasi", "plan": {"guest": "planner", "fuel": 1_000_000_000, "memory": "64MiB"},
+                        "apply": {"guest": "patcher", "args": ["append", "a.txt", "applied"]}});
+    let changes =
+        r#"[{"address": "file.a", "type": "file", "action": "update", "before": {"lines": 1}, "after": {"lines": 2}}]"#;
+    let stack =
+        rig.stack(json!({"name": "Agents", "vendor": vendor}), &[("a.txt", "one\n"), ("changes.json", changes)]).await;
+    let run = rig.unconfirmed(&stack).await;
+    assert_eq!(run.delta.unwrap().resources.changed, 1);
+    // Whatever is imported under that name meanwhile, the run goes on with what it began with.
+    let digest = rig.app.queries.guests_of(&run).unwrap().pinned.into_iter().find(|pinned| !pinned.bundled).unwrap();
+    rig.import(
+        "planner",
+        &wat::parse_str(r#"(module (func (export "_start")) (memory (export "memory") 1))"#).unwrap(),
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        rig.app.queries.guests_of(&run).unwrap().pinned.into_iter().find(|pinned| !pinned.bundled),
+        Some(digest)
+    );
+    rig.confirm(&run).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    let phases: Vec<_> = rig.app.queries.left(&run).unwrap().into_iter().map(|left| left.phase).collect();
+    assert_eq!(phases, [Phase::Planning, Phase::Applying]);
+
+    // The guest that is registered now writes no plan: nothing to do, nobody is asked.
+    let run = rig.trigger(&stack, Kind::Tracked).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    assert_eq!(run.reason.as_deref(), Some("nothing to change"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_a_guest_is_refused_with_the_reason_and_leaves_nothing() {
+    let rig = Rig::new().await;
+    let valid_but_broken =
+        wat::parse_str(r#"(module (memory (export "memory") 1) (func (export "_start") (drop (i32.const 1))))"#)
+            .unwrap();
+    // A body that reads well and does not type: only the compiler can tell.
+    let mut broken = valid_but_broken.clone();
+    let constant = broken.windows(2).rposition(|pair| pair == [0x41, 0x01]).unwrap();
+    broken[constant] = 0x1a;
+    for (code, why) in [
+        (b"(module)".to_vec(), "WebAssembly text"),
+        (b"\x7fELF....".to_vec(), "precompiled"),
+        (b"hello".to_vec(), "not WebAssembly"),
+        (wat::parse_str("(module)").unwrap(), "no function `_start`"),
+        (broken, "cannot be"),
+    ] {
+        let refused = rig.import("x", &code).await.unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+    }
+    let refused = rig.import("guard", &valid_but_broken).await.unwrap_err();
+    assert!(refused.contains("comes with Airlock"), "{refused}");
+    assert_eq!(std::fs::read_dir(rig.data().join("guests")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(rig.data().join("runs")).unwrap().count(), 0);
+    assert_eq!(rig.app.queries.guests(&Who::system()).unwrap().len(), 3, "only those that come along");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_a_stack_names_stays_and_one_that_nobody_names_goes_with_its_file() {
+    let rig = Rig::new().await;
+    let code = wat::parse_str(r#"(module (func (export "_start")) (memory (export "memory") 1))"#).unwrap();
+    rig.import("idle", &code).await.unwrap();
+    let vendor = json!({"kind": "wasi", "plan": {"guest": "idle"}});
+    let stack = rig.stack(json!({"name": "Agents", "vendor": vendor}), &[("a", "")]).await;
+    let permit = rig.here(Permission::ManageGuests);
+    let remove = || rig.app.actions.remove_guest(&permit, GuestName::new("idle").unwrap());
+    assert_eq!(remove().await.unwrap_err().to_string(), "still used by agents");
+    let run = rig.trigger(&stack, Kind::Tracked).await;
+    rig.until_state(&run, State::Finished).await;
+    let delete = rig.permit(Permission::DeleteStack, &stack);
+    rig.app.actions.delete_stack(&delete, stack.id, "agents").await.unwrap();
+    remove().await.unwrap();
+    assert_eq!(std::fs::read_dir(rig.data().join("guests")).unwrap().count(), 0);
+}
