@@ -15,6 +15,7 @@ mod api_stacks;
 mod api_state;
 mod browser;
 mod cli;
+mod compat;
 mod direction;
 mod gallery;
 mod pages;

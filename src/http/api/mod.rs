@@ -12,6 +12,7 @@
 //! | `source`, `environment`, `state` | what belongs to a stack |
 //! | `runs`, `verbs` | runs, and what people decide about them |
 //! | `log`, `events` | what a run prints, at once or as it comes |
+//! | `declared`, `services` | declared tasks, and what they are connected to |
 //! | `users`, `keys`, `credentials`, `audit` | the installation |
 //! | `oauth` | `/oauth2/token` |
 //!
@@ -19,6 +20,7 @@
 
 mod audit;
 mod credentials;
+mod declared;
 mod docs;
 mod environment;
 mod events;
@@ -30,6 +32,7 @@ mod login;
 mod merge;
 mod oauth;
 mod runs;
+mod services;
 mod shape;
 mod source;
 mod stacks;
@@ -70,6 +73,8 @@ fn described() -> OpenApiRouter<Web> {
         .merge(users::routes())
         .merge(keys::routes())
         .merge(credentials::routes())
+        .merge(services::routes())
+        .merge(declared::routes())
         .merge(audit::routes())
         .merge(docs::routes());
     OpenApiRouter::with_openapi(docs::base()).nest(PREFIX, api).merge(oauth::routes())
