@@ -93,11 +93,7 @@ fn resolved(tx: &Tx<'_>, demand: Demand, files: &[DeclarationFile]) -> Result<De
 }
 
 /// One task of a source, with everything that it needs from outside there.
-fn find(
-    files: &[DeclarationFile],
-    name: &TaskName,
-    services: &BTreeSet<ServiceName>,
-) -> Result<DeclaredTask, String> {
+fn find(files: &[DeclarationFile], name: &TaskName, services: &BTreeSet<ServiceName>) -> Result<DeclaredTask, String> {
     let manifest = read(files).map_err(|error| error.to_string())?;
     let manifest = manifest.ok_or_else(|| {
         format!("the source declares no tasks: it has none of {}", self::files().collect::<Vec<_>>().join(", "))

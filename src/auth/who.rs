@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use super::token::{self, Presented};
 use crate::{
     crypt,
-    domain::{Actor, Role, RunId, SessionId, StackId, TaskName, Timestamp, UserId, authorization::Authorization, limits},
+    domain::{
+        Actor, Role, RunId, SessionId, StackId, TaskName, Timestamp, UserId, authorization::Authorization, limits,
+    },
     store::{
         Fault, Find, Rows,
         record::{ApiKey, Holder, RoleOnStack, Session, SessionKind, User},

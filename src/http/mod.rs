@@ -67,7 +67,7 @@ pub fn router(web: Web) -> Router {
     let routes = Router::new()
         .merge(pages::routes(&web))
         .merge(api::routes())
-        .merge(compat::routes())
+        .merge(compat::routes(&web))
         .route("/static/{name}", get(assets::serve))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready));

@@ -141,7 +141,8 @@ async fn an_activity_is_canceled_once_and_a_failure_says_what_failed() {
     let broken = compat.again(&broken).await;
     assert_eq!((&broken["result"], &broken["failure_reason"]), (&json!("failure"), &json!("shell")));
     assert_eq!(broken["commands"], json!([{"app": "broken", "type": "task", "exit_code": 7}]));
-    for path in ["/projects/nothing", "/projects/shop/environments/dev/tasks", "/projects/shop/environments/main/tasks/no/run"]
+    for path in
+        ["/projects/nothing", "/projects/shop/environments/dev/tasks", "/projects/shop/environments/main/tasks/no/run"]
     {
         let method = if path.ends_with("run") { "POST" } else { "GET" };
         assert_eq!(compat.ask(method, path, None).await.0, 404, "{path}");
@@ -150,7 +151,10 @@ async fn an_activity_is_canceled_once_and_a_failure_says_what_failed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn variables_are_kept_on_both_levels_and_sensitive_ones_never_come_back() {
-    let compat = Compat::with("tasks: {show: {type: native, run: {command: 'echo $A $B; echo $PLATFORM_VARIABLES | base64 -d'}}}").await;
+    let compat = Compat::with(
+        "tasks: {show: {type: native, run: {command: 'echo $A $B; echo $PLATFORM_VARIABLES | base64 -d'}}}",
+    )
+    .await;
     let (project, environment) = ("/projects/shop/variables", "/projects/shop/environments/main/variables");
     let new = json!({"name": "env:A", "value": "project", "is_json": false, "ignored": 1});
     let (status, made) = compat.ask("POST", project, Some(new)).await;
@@ -158,7 +162,10 @@ async fn variables_are_kept_on_both_levels_and_sensitive_ones_never_come_back() 
     let secret = json!({"name": "env:B", "value": "hunter2hunter2", "is_sensitive": true});
     let (status, made) = compat.ask("POST", environment, Some(secret)).await;
     assert_eq!((status, &made["_embedded"]["entity"]["value"]), (201, &Value::Null));
-    assert_eq!(compat.ask("POST", project, Some(json!({"name": "sizes", "value": "[1,2]", "is_json": true}))).await.0, 201);
+    assert_eq!(
+        compat.ask("POST", project, Some(json!({"name": "sizes", "value": "[1,2]", "is_json": true}))).await.0,
+        201
+    );
     assert_eq!(compat.ask("POST", project, Some(json!({"name": "env:A", "value": "x"}))).await.0, 409);
     let (status, changed) = compat.ask("PATCH", &format!("{project}/env%3AA"), Some(json!({"value": "changed"}))).await;
     assert_eq!((status, &changed["_embedded"]["entity"]["value"]), (200, &json!("changed")));
@@ -207,9 +214,7 @@ print("other", call("GET", "/projects/other/environments/main/tasks")[0])
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_triggers_another_by_its_own_token_as_far_as_it_is_authorized() {
     let program = format!("python3 - <<'P'\n{PROGRAM}\nP");
-    let task = |authorizations: Value| {
-        json!({"type": "native", "run": {"command": program}, "authorizations": authorizations})
-    };
+    let task = |authorizations: Value| json!({"type": "native", "run": {"command": program}, "authorizations": authorizations});
     let tasks = json!({"tasks": {
         "greet": {"type": "native", "run": {"command": "echo hello $NAME"}},
         "chief": task(json!([{"type": "task", "resource": "greet", "action": "operate"}])),
@@ -238,10 +243,10 @@ async fn a_task_triggers_another_by_its_own_token_as_far_as_it_is_authorized() {
 async fn keys_are_exchanged_as_clients_do_it_and_the_workload_door_is_not_on_the_network() {
     let compat = Compat::with(TASKS).await;
     let key = compat.server.post("api-keys", json!({"name": "ci", "admin": true})).await;
-    let form: &'static str = Box::leak(
-        format!("grant_type=api_token&api_token={}", key["secret"].as_str().unwrap()).into_boxed_str(),
-    );
-    let (status, text) = compat.server.form("/oauth2/token", &[("authorization", "Basic cGxhdGZvcm0tYXBpLXVzZXI6")], form).await;
+    let form: &'static str =
+        Box::leak(format!("grant_type=api_token&api_token={}", key["secret"].as_str().unwrap()).into_boxed_str());
+    let (status, text) =
+        compat.server.form("/oauth2/token", &[("authorization", "Basic cGxhdGZvcm0tYXBpLXVzZXI6")], form).await;
     assert_eq!(status, 200, "{text}");
     let answer: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&answer["expires_in"], &answer["token_type"]), (&json!(900), &json!("bearer")));

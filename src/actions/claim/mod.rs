@@ -15,8 +15,9 @@ use crate::{
     },
     machine::{Chain as ChainKind, Shape},
     protocol::{
-        AtEnd, Bind, ChainSecrets, ChainSpec, Command, Demand, Fetch, GitCredential, JailSpec, ManagedState, MountedFile, Open,
-        Prepare, Root, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION, Variable, inside,
+        AtEnd, Bind, ChainSecrets, ChainSpec, Command, Demand, Fetch, GitCredential, JailSpec, ManagedState,
+        MountedFile, Open, Prepare, Root, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION, Variable,
+        inside,
     },
     source::git::{self, Address},
     store::{
@@ -156,7 +157,8 @@ impl Reading<'_> {
         }
         let told = self.told()?;
         let secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
-        let workload = secrets.workload.as_ref().map(|sealed| vault::workload(self.run.id).open_text(&self.keys, sealed));
+        let workload =
+            secrets.workload.as_ref().map(|sealed| vault::workload(self.run.id).open_text(&self.keys, sealed));
         Ok(Content {
             facts: self.facts_of(&told)?,
             steps: self.steps_of(&told)?,

@@ -109,11 +109,7 @@ struct ServiceInput {
 
 /// Register a service, new or in place of the one of that name.
 #[utoipa::path(put, path = "/services/{name}", request_body = ServiceInput, responses((status = 200, body = ServiceShape)))]
-async fn put(
-    asker: Asker,
-    At(name): At<String>,
-    Body { input, .. }: Body<ServiceInput>,
-) -> Answer<Json<ServiceShape>> {
+async fn put(asker: Asker, At(name): At<String>, Body { input, .. }: Body<ServiceInput>) -> Answer<Json<ServiceShape>> {
     let permit = asker.may_here(Permission::ManageServices).await?;
     let name = ServiceName::new(name).map_err(|error| Refused::field("name", error.to_string()))?;
     let ServiceInput { scheme, host, port, path, username, password } = input;

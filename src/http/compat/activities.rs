@@ -1,7 +1,7 @@
 //! Runs of declared tasks as activities.
 
 use axum::{
-    Json, Router,
+    Router,
     extract::RawQuery,
     http::StatusCode,
     routing::{get, post},
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     Answer, Caller, environment_of_run,
-    hal::{environment_path, escaped, links, project_path, time},
+    hal::{Hal, environment_path, escaped, links, project_path, time},
 };
 use crate::{
     actions::Decision,
@@ -37,7 +37,7 @@ pub(super) fn routes() -> Router<Web> {
         .route(&format!("{ENVIRONMENT}/{{id}}/cancel"), post(cancel_of_environment))
 }
 
-async fn of_project(caller: Caller, At(project): At<String>, RawQuery(query): RawQuery) -> Answer<Json<Value>> {
+async fn of_project(caller: Caller, At(project): At<String>, RawQuery(query): RawQuery) -> Answer<Hal> {
     let (stack, _) = caller.may(Permission::See, &project).await?;
     list(&caller, &stack, None, &Wanted::read(query.as_deref())?)
 }
@@ -46,7 +46,7 @@ async fn of_environment(
     caller: Caller,
     At((project, environment)): At<(String, String)>,
     RawQuery(query): RawQuery,
-) -> Answer<Json<Value>> {
+) -> Answer<Hal> {
     let (stack, _) = caller.may_in(Permission::See, &project, &environment).await?;
     list(&caller, &stack, Some(&environment), &Wanted::read(query.as_deref())?)
 }
@@ -90,7 +90,7 @@ impl Wanted {
     }
 }
 
-fn list(caller: &Caller, stack: &Stack, environment: Option<&str>, wanted: &Wanted) -> Answer<Json<Value>> {
+fn list(caller: &Caller, stack: &Stack, environment: Option<&str>, wanted: &Wanted) -> Answer<Hal> {
     let filter = RunFilter { stack: Some(stack.id), kinds: vec![Kind::OnDemand], ..RunFilter::default() };
     let (mut found, mut cursor) = (Vec::new(), None);
     loop {
@@ -103,22 +103,22 @@ fn list(caller: &Caller, stack: &Stack, environment: Option<&str>, wanted: &Want
         }
         cursor = page.next;
         if cursor.is_none() || found.len() >= wanted.count {
-            return Ok(Json(Value::Array(found)));
+            return Ok(Hal(Value::Array(found)));
         }
     }
 }
 
-async fn one_of_project(caller: Caller, At((project, id)): At<(String, String)>) -> Answer<Json<Value>> {
+async fn one_of_project(caller: Caller, At((project, id)): At<(String, String)>) -> Answer<Hal> {
     let run = find(&caller, &project, None, &id).await?;
-    Ok(Json(shape(&caller.web, &run)?))
+    Ok(Hal(shape(&caller.web, &run)?))
 }
 
 async fn one_of_environment(
     caller: Caller,
     At((project, environment, id)): At<(String, String, String)>,
-) -> Answer<Json<Value>> {
+) -> Answer<Hal> {
     let run = find(&caller, &project, Some(&environment), &id).await?;
-    Ok(Json(shape(&caller.web, &run)?))
+    Ok(Hal(shape(&caller.web, &run)?))
 }
 
 /// An activity of a project, or of one of its environments.
@@ -134,14 +134,14 @@ pub(super) async fn find(caller: &Caller, project: &str, environment: Option<&st
 async fn cancel_of_project(
     caller: Caller,
     At((project, id)): At<(String, String)>,
-) -> Answer<(StatusCode, Json<Value>)> {
+) -> Answer<(StatusCode, Hal)> {
     cancel(&caller, &project, None, &id).await
 }
 
 async fn cancel_of_environment(
     caller: Caller,
     At((project, environment, id)): At<(String, String, String)>,
-) -> Answer<(StatusCode, Json<Value>)> {
+) -> Answer<(StatusCode, Hal)> {
     cancel(&caller, &project, Some(&environment), &id).await
 }
 
@@ -150,7 +150,7 @@ async fn cancel(
     project: &str,
     environment: Option<&str>,
     id: &str,
-) -> Answer<(StatusCode, Json<Value>)> {
+) -> Answer<(StatusCode, Hal)> {
     let run = find(caller, project, environment, id).await?;
     let (_, permit) = caller.may(Permission::Cancel, project).await?;
     if run.state.is_terminal() || run.stopping {
@@ -165,7 +165,7 @@ async fn cancel(
     };
     let activity = shape(&caller.web, &run)?;
     let answer = json!({"status": "accepted", "code": 202, "_embedded": {"activities": [activity]}});
-    Ok((StatusCode::ACCEPTED, Json(answer)))
+    Ok((StatusCode::ACCEPTED, Hal(answer)))
 }
 
 fn cannot_cancel(run: &Run) -> Problem {
@@ -276,4 +276,3 @@ fn timings(run: &Run, now: Timestamp) -> Value {
         "execute": seconds(|phase| phase == Phase::Performing),
     })
 }
-

@@ -53,7 +53,7 @@ pub fn open_door(data: &Path) -> io::Result<Doorway> {
 
 /// Serves until `stop`, then lets requests end.
 pub async fn serve_door(doorway: Doorway, web: Web, stop: CancellationToken) -> io::Result<()> {
-    let routes = Router::new().route("/oauth2/token", post(token)).merge(super::routes());
+    let routes = Router::new().route("/oauth2/token", post(token)).merge(super::routes(&web));
     let router: Router = shield::around(routes, &web).with_state(web);
     let listener = UnixListener::from_std(doorway.listener)?;
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await

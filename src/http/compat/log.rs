@@ -18,10 +18,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::{sync::watch, time::Instant};
 
-use super::{
-    Answer, Caller, activities,
-    hal::time,
-};
+use super::{Answer, Caller, activities, hal::time};
 use crate::{
     domain::RunId,
     http::{
@@ -166,12 +163,7 @@ struct Items {
 const PIECE: usize = 256 << 10;
 
 /// Items that begin at `from` or behind it. A line that may still grow waits for its end.
-fn items(
-    text: crate::queries::LogText,
-    from: u64,
-    most: usize,
-    ended: bool,
-) -> Result<Items, crate::actions::Error> {
+fn items(text: crate::queries::LogText, from: u64, most: usize, ended: bool) -> Result<Items, crate::actions::Error> {
     let mut items = Items { bytes: Vec::new(), count: 0, next: from };
     let len = text.len();
     let mut lines = text.lines(from.saturating_sub(1));

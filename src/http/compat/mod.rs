@@ -29,7 +29,7 @@ mod projects;
 mod tasks;
 mod variables;
 
-use axum::{Router, extract::FromRequestParts, http::request::Parts};
+use axum::{Router, extract::FromRequestParts, http::request::Parts, middleware};
 
 pub use door::{Doorway, open_door, serve_door};
 
@@ -41,13 +41,14 @@ use crate::{
 };
 
 /// Every route of the compatible API.
-pub fn routes() -> Router<Web> {
+pub fn routes(web: &Web) -> Router<Web> {
     Router::new()
         .merge(projects::routes())
         .merge(tasks::routes())
         .merge(activities::routes())
         .merge(log::routes())
         .merge(variables::routes())
+        .layer(middleware::from_fn_with_state(web.clone(), hal::finish))
 }
 
 type Answer<T> = Result<T, Problem>;
@@ -120,9 +121,7 @@ impl Caller {
         let Some(task) = &run.declared_task else { return false };
         match self.who.workload() {
             None => true,
-            Some(workload) => {
-                workload.views_environment() || workload.authorizations.iter().any(|one| one.names(task))
-            }
+            Some(workload) => workload.views_environment() || workload.authorizations.iter().any(|one| one.names(task)),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Projects, environments, and who asks: what clients look up first.
 
-use axum::{Json, Router, routing::get};
+use axum::{Router, routing::get};
 use serde_json::{Value, json};
 
 use super::{
     Answer, Caller, environment_of,
-    hal::{environment_path, links, project_path, segment, time},
+    hal::{Hal, environment_path, links, project_path, segment, time},
 };
 use crate::{
     auth::{Permission, Who},
@@ -26,9 +26,9 @@ pub(super) fn routes() -> Router<Web> {
         .route("/users/{user}/extended-access", get(extended_access))
 }
 
-async fn project(caller: Caller, At(project): At<String>) -> Answer<Json<Value>> {
+async fn project(caller: Caller, At(project): At<String>) -> Answer<Hal> {
     let (stack, _) = caller.may(Permission::See, &project).await?;
-    Ok(Json(project_shape(&stack)))
+    Ok(Hal(project_shape(&stack)))
 }
 
 fn project_shape(stack: &Stack) -> Value {
@@ -62,23 +62,23 @@ fn project_shape(stack: &Stack) -> Value {
     })
 }
 
-async fn settings(caller: Caller, At(project): At<String>) -> Answer<Json<Value>> {
+async fn settings(caller: Caller, At(project): At<String>) -> Answer<Hal> {
     caller.may(Permission::See, &project).await?;
-    Ok(Json(json!({"sizing_api_enabled": false, "enable_paused_environments": false})))
+    Ok(Hal(json!({"sizing_api_enabled": false, "enable_paused_environments": false})))
 }
 
-async fn environments(caller: Caller, At(project): At<String>) -> Answer<Json<Value>> {
+async fn environments(caller: Caller, At(project): At<String>) -> Answer<Hal> {
     let (stack, _) = caller.may(Permission::See, &project).await?;
     if caller.who.workload().is_some() {
         return Err(Refused::forbidden("the token of a task is for its own environment, and lists none").into());
     }
-    Ok(Json(json!([environment_shape(&stack)])))
+    Ok(Hal(json!([environment_shape(&stack)])))
 }
 
-async fn environment(caller: Caller, At((project, name)): At<(String, String)>) -> Answer<Json<Value>> {
+async fn environment(caller: Caller, At((project, name)): At<(String, String)>) -> Answer<Hal> {
     let (stack, _) = caller.may_in(Permission::See, &project, &name).await?;
     caller.sees_environment()?;
-    Ok(Json(environment_shape(&stack)))
+    Ok(Hal(environment_shape(&stack)))
 }
 
 fn environment_shape(stack: &Stack) -> Value {
@@ -117,13 +117,13 @@ fn environment_shape(stack: &Stack) -> Value {
     })
 }
 
-async fn me(caller: Caller) -> Json<Value> {
-    Json(user_shape(&caller.who))
+async fn me(caller: Caller) -> Hal {
+    Hal(user_shape(&caller.who))
 }
 
-async fn user(caller: Caller, At(user): At<String>) -> Answer<Json<Value>> {
+async fn user(caller: Caller, At(user): At<String>) -> Answer<Hal> {
     own(&caller, &user)?;
-    Ok(Json(user_shape(&caller.who)))
+    Ok(Hal(user_shape(&caller.who)))
 }
 
 /// Only oneself: other people's accounts are none of a client's business.
@@ -162,7 +162,7 @@ fn user_shape(who: &Who) -> Value {
     })
 }
 
-async fn extended_access(caller: Caller, At(user): At<String>) -> Answer<Json<Value>> {
+async fn extended_access(caller: Caller, At(user): At<String>) -> Answer<Hal> {
     own(&caller, &user)?;
     let id = id_of(&caller.who);
     let rows = caller.web.queries.stacks(&caller.who, &StackFilter::default())?;
@@ -185,5 +185,5 @@ async fn extended_access(caller: Caller, At(user): At<String>) -> Answer<Json<Va
             })
         })
         .collect();
-    Ok(Json(json!({"items": items, "_links": links([("self", format!("/users/{id}/extended-access"))])})))
+    Ok(Hal(json!({"items": items, "_links": links([("self", format!("/users/{id}/extended-access"))])})))
 }

@@ -1,7 +1,7 @@
 //! Declared tasks as this API shows them, and running one.
 
 use axum::{
-    Json, Router,
+    Router,
     body::Bytes,
     http::{HeaderMap, StatusCode},
     routing::{get, post},
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Answer, Caller, activities,
-    hal::{environment_path, links, segment},
+    hal::{Hal, environment_path, links, segment},
 };
 use crate::{
     actions::NewDemand,
@@ -29,20 +29,17 @@ pub(super) fn routes() -> Router<Web> {
         .route(&format!("{TASKS}/{{task}}/run"), post(run))
 }
 
-async fn list(caller: Caller, At((project, environment)): At<(String, String)>) -> Answer<Json<Value>> {
+async fn list(caller: Caller, At((project, environment)): At<(String, String)>) -> Answer<Hal> {
     let (stack, _) = caller.may_in(Permission::See, &project, &environment).await?;
     let declared = caller.web.queries.declared(&caller.who, &stack.slug)?;
     if let Err(error) = &declared.manifest {
         return Err(Refused::conflict(error.to_string()).into());
     }
     let visible = declared.tasks().filter(|task| sees(&caller, &task.name));
-    Ok(Json(visible.map(|task| shape(task, &project, &environment)).collect()))
+    Ok(Hal(visible.map(|task| shape(task, &project, &environment)).collect()))
 }
 
-async fn one(
-    caller: Caller,
-    At((project, environment, name)): At<(String, String, String)>,
-) -> Answer<Json<Value>> {
+async fn one(caller: Caller, At((project, environment, name)): At<(String, String, String)>) -> Answer<Hal> {
     let (stack, _) = caller.may_in(Permission::See, &project, &environment).await?;
     let name = task_name(&name)?;
     if !sees(&caller, &name) {
@@ -53,7 +50,7 @@ async fn one(
         return Err(Refused::conflict(error.to_string()).into());
     }
     let task = declared.task(&name).ok_or_else(|| Problem::not_found(format!("there is no task `{name}`")))?;
-    Ok(Json(shape(task, &project, &environment)))
+    Ok(Hal(shape(task, &project, &environment)))
 }
 
 /// Whether a task is the caller's to see.
@@ -118,7 +115,7 @@ async fn run(
     At((project, environment, name)): At<(String, String, String)>,
     headers: HeaderMap,
     body: Bytes,
-) -> Answer<(StatusCode, Json<Value>)> {
+) -> Answer<(StatusCode, Hal)> {
     let (stack, permit) = caller.may_in(Permission::RunDeclared, &project, &environment).await?;
     let task = task_name(&name)?;
     let input = if body.iter().all(u8::is_ascii_whitespace) {
@@ -131,10 +128,7 @@ async fn run(
     let once = caller.once(&headers, &format!("{}/{name}", stack.slug), &body)?;
     let run = caller.web.actions.run_declared(&permit, stack.id, new, once).await?;
     let activity = activities::shape(&caller.web, &run)?;
-    Ok((
-        StatusCode::ACCEPTED,
-        Json(json!({"status": "created", "code": 202, "_embedded": {"activities": [activity]}})),
-    ))
+    Ok((StatusCode::ACCEPTED, Hal(json!({"status": "created", "code": 202, "_embedded": {"activities": [activity]}}))))
 }
 
 /// By whole name: a map is a prefix, anything else a variable of the environment.

@@ -1,12 +1,12 @@
 //! Variables of a project and of an environment.
 
-use axum::{Json, Router, http::StatusCode, routing::get};
+use axum::{Router, http::StatusCode, routing::get};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     Answer, Caller,
-    hal::{environment_path, links, project_path, segment, time},
+    hal::{Hal, environment_path, links, project_path, segment, time},
 };
 use crate::{
     actions::{NewSetting, NewVariable, Secret},
@@ -44,12 +44,7 @@ impl Level {
         Ok(Self { caller, stack, permit, environment: None })
     }
 
-    async fn environment(
-        caller: Caller,
-        permission: Permission,
-        project: &str,
-        environment: String,
-    ) -> Answer<Self> {
+    async fn environment(caller: Caller, permission: Permission, project: &str, environment: String) -> Answer<Self> {
         let (stack, permit) = caller.may_in(permission, project, &environment).await?;
         caller.sees_environment()?;
         Ok(Self { caller, stack, permit, environment: Some(environment) })
@@ -138,7 +133,7 @@ impl Level {
         self.found(name)
     }
 
-    async fn create(self, input: Input) -> Answer<(StatusCode, Json<Value>)> {
+    async fn create(self, input: Input) -> Answer<(StatusCode, Hal)> {
         let name = input.name.clone().ok_or_else(|| Refused::field("name", "is needed"))?;
         if self.find(&name)?.is_some() {
             return Err(Refused::conflict(format!("the variable `{name}` exists already; change it instead")).into());
@@ -146,24 +141,24 @@ impl Level {
         let shown = self.set(&name, input, None).await?;
         let entity = shown.shape(&self);
         let answer = json!({"status": "created", "code": 201, "_embedded": {"entity": entity, "activities": []}});
-        Ok((StatusCode::CREATED, Json(answer)))
+        Ok((StatusCode::CREATED, Hal(answer)))
     }
 
-    async fn change(self, name: &str, input: Input) -> Answer<Json<Value>> {
+    async fn change(self, name: &str, input: Input) -> Answer<Hal> {
         let old = self.found(name)?;
         let shown = self.set(name, input, Some(&old)).await?;
         let entity = shown.shape(&self);
-        Ok(Json(json!({"status": "ok", "code": 200, "_embedded": {"entity": entity, "activities": []}})))
+        Ok(Hal(json!({"status": "ok", "code": 200, "_embedded": {"entity": entity, "activities": []}})))
     }
 
-    async fn delete(self, name: &str) -> Answer<Json<Value>> {
+    async fn delete(self, name: &str) -> Answer<Hal> {
         self.found(name)?;
         let actions = &self.caller.web.actions;
         match self.own(name)? {
             Some(env) => actions.delete_variable(&self.permit, self.stack.id, env).await?,
             None => actions.delete_setting(&self.permit, self.stack.id, self.level(), name.to_owned()).await?,
         }
-        Ok(Json(json!({"status": "deleted", "code": 200, "_embedded": {"activities": []}})))
+        Ok(Hal(json!({"status": "deleted", "code": 200, "_embedded": {"activities": []}})))
     }
 }
 
@@ -262,36 +257,33 @@ fn open(value: VariableValue) -> (Option<String>, bool) {
     }
 }
 
-fn shapes(level: &Level) -> Answer<Json<Value>> {
-    Ok(Json(level.all()?.iter().take(2 * limits::VARIABLES_PER_STACK).map(|shown| shown.shape(level)).collect()))
+fn shapes(level: &Level) -> Answer<Hal> {
+    Ok(Hal(level.all()?.iter().take(2 * limits::VARIABLES_PER_STACK).map(|shown| shown.shape(level)).collect()))
 }
 
-async fn list_p(caller: Caller, At(project): At<String>) -> Answer<Json<Value>> {
+async fn list_p(caller: Caller, At(project): At<String>) -> Answer<Hal> {
     shapes(&Level::project(caller, Permission::See, &project).await?)
 }
 
-async fn list_e(caller: Caller, At((project, environment)): At<(String, String)>) -> Answer<Json<Value>> {
+async fn list_e(caller: Caller, At((project, environment)): At<(String, String)>) -> Answer<Hal> {
     shapes(&Level::environment(caller, Permission::See, &project, environment).await?)
 }
 
-async fn one_p(caller: Caller, At((project, name)): At<(String, String)>) -> Answer<Json<Value>> {
+async fn one_p(caller: Caller, At((project, name)): At<(String, String)>) -> Answer<Hal> {
     let level = Level::project(caller, Permission::See, &project).await?;
-    Ok(Json(level.found(&name)?.shape(&level)))
+    Ok(Hal(level.found(&name)?.shape(&level)))
 }
 
-async fn one_e(
-    caller: Caller,
-    At((project, environment, name)): At<(String, String, String)>,
-) -> Answer<Json<Value>> {
+async fn one_e(caller: Caller, At((project, environment, name)): At<(String, String, String)>) -> Answer<Hal> {
     let level = Level::environment(caller, Permission::See, &project, environment).await?;
-    Ok(Json(level.found(&name)?.shape(&level)))
+    Ok(Hal(level.found(&name)?.shape(&level)))
 }
 
 async fn create_p(
     caller: Caller,
     At(project): At<String>,
     Body { input, .. }: Body<Input>,
-) -> Answer<(StatusCode, Json<Value>)> {
+) -> Answer<(StatusCode, Hal)> {
     Level::project(caller, Permission::EditEnvironment, &project).await?.create(input).await
 }
 
@@ -299,7 +291,7 @@ async fn create_e(
     caller: Caller,
     At((project, environment)): At<(String, String)>,
     Body { input, .. }: Body<Input>,
-) -> Answer<(StatusCode, Json<Value>)> {
+) -> Answer<(StatusCode, Hal)> {
     Level::environment(caller, Permission::EditEnvironment, &project, environment).await?.create(input).await
 }
 
@@ -307,7 +299,7 @@ async fn change_p(
     caller: Caller,
     At((project, name)): At<(String, String)>,
     Body { input, .. }: Body<Input>,
-) -> Answer<Json<Value>> {
+) -> Answer<Hal> {
     Level::project(caller, Permission::EditEnvironment, &project).await?.change(&name, input).await
 }
 
@@ -315,17 +307,17 @@ async fn change_e(
     caller: Caller,
     At((project, environment, name)): At<(String, String, String)>,
     Body { input, .. }: Body<Input>,
-) -> Answer<Json<Value>> {
+) -> Answer<Hal> {
     Level::environment(caller, Permission::EditEnvironment, &project, environment).await?.change(&name, input).await
 }
 
-async fn delete_p(caller: Caller, At((project, name)): At<(String, String)>) -> Answer<Json<Value>> {
+async fn delete_p(caller: Caller, At((project, name)): At<(String, String)>) -> Answer<Hal> {
     Level::project(caller, Permission::EditEnvironment, &project).await?.delete(&name).await
 }
 
 async fn delete_e(
     caller: Caller,
     At((project, environment, name)): At<(String, String, String)>,
-) -> Answer<Json<Value>> {
+) -> Answer<Hal> {
     Level::environment(caller, Permission::EditEnvironment, &project, environment).await?.delete(&name).await
 }

@@ -93,10 +93,15 @@ pub struct AuditPage {
 
 /// The tabs of the administration.
 pub fn admin_tabs(here: &str) -> Vec<Tab> {
-    [("Users", "/admin/users"), ("API keys", "/admin/keys"), ("Credentials", "/admin/credentials")]
-        .into_iter()
-        .map(|(word, href)| Tab::new(word, href, word == here))
-        .collect()
+    [
+        ("Users", "/admin/users"),
+        ("API keys", "/admin/keys"),
+        ("Credentials", "/admin/credentials"),
+        ("Services", "/admin/services"),
+    ]
+    .into_iter()
+    .map(|(word, href)| Tab::new(word, href, word == here))
+    .collect()
 }
 
 /// A role on each stack: sent as `role.<slug>` = `` | `reader` | `writer` | `admin`.

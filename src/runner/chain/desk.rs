@@ -100,7 +100,8 @@ impl Chain {
 
     /// Writes `<NN>.result` durably, if there is anything to write.
     fn store_result(&self, number: u32, result: &PhaseResult) -> Result<bool, Fault> {
-        if result.changes.is_none() && result.plan_json.is_none() && result.masks.is_empty() && result.files.is_empty() {
+        if result.changes.is_none() && result.plan_json.is_none() && result.masks.is_empty() && result.files.is_empty()
+        {
             return Ok(false);
         }
         let json = zeroize::Zeroizing::new(serde_json::to_vec(result).map_err(Fault::of)?);

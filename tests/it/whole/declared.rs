@@ -19,8 +19,11 @@ const CONFIG: &str = ".airlock/config.yaml";
 
 /// A stack whose source declares tasks.
 async fn stack(rig: &Rig, tasks: &str) -> Stack {
-    rig.stack(json!({"name": "Shop", "vendor": {"kind": "custom", "plan": "exit 2"}}), &[(CONFIG, tasks), ("data.txt", "42")])
-        .await
+    rig.stack(
+        json!({"name": "Shop", "vendor": {"kind": "custom", "plan": "exit 2"}}),
+        &[(CONFIG, tasks), ("data.txt", "42")],
+    )
+    .await
 }
 
 async fn cancel(rig: &Rig, run: &Run) -> Run {
@@ -49,7 +52,15 @@ tasks:
     let log = rig.log(&run, Phase::Performing);
     assert!(log.starts_with("42file|environment|trigger|*****|report|shop|report\n"), "{log}");
     assert!(log.contains(r#""shop:color":"red""#) && log.contains(r#""shop:size":3"#), "{log}");
-    let states: Vec<State> = rig.app.queries.run_detail(&airlock::auth::Who::system(), run.id).unwrap().history.iter().map(|entry| entry.state).collect();
+    let states: Vec<State> = rig
+        .app
+        .queries
+        .run_detail(&airlock::auth::Who::system(), run.id)
+        .unwrap()
+        .history
+        .iter()
+        .map(|entry| entry.state)
+        .collect();
     assert_eq!(states, [State::Queued, State::Ready, State::Preparing, State::Performing, State::Finished]);
     let again = rig.declared(&stack, "report", &[]).await;
     rig.until_state(&again, State::Finished).await;
@@ -106,8 +117,10 @@ async fn three_run_at_once_the_fourth_waits_and_both_kinds_can_be_canceled() {
 async fn a_deployment_ends_running_tasks_before_it_applies_and_lets_others_wait() {
     let rig = Rig::new().await;
     let gate = Gate::new().await;
-    let settings = json!({"name": "Shop", "vendor": {"kind": "custom", "plan": "exit 2", "apply": gate.command("apply")}});
-    let tasks = "tasks: {wait: {type: native, run: {command: 'trap \"echo saved; exit 0\" TERM; echo up; sleep 60 & wait'}}}";
+    let settings =
+        json!({"name": "Shop", "vendor": {"kind": "custom", "plan": "exit 2", "apply": gate.command("apply")}});
+    let tasks =
+        "tasks: {wait: {type: native, run: {command: 'trap \"echo saved; exit 0\" TERM; echo up; sleep 60 & wait'}}}";
     let stack = rig.stack(settings, &[(CONFIG, tasks)]).await;
     let tracked = rig.unconfirmed(&stack).await;
     let running = rig.declared(&stack, "wait", &[]).await;

@@ -1,7 +1,8 @@
-//! The administration: users, API keys, credentials.
+//! The administration: users, API keys, credentials, services.
 
 pub mod credentials;
 pub mod keys;
+pub mod services;
 pub mod users;
 
 use std::collections::BTreeMap;
