@@ -212,8 +212,8 @@ pub async fn serve(app: App, ready: impl FnOnce(&App)) -> Result<(), AppError> {
         source,
     })?;
     tasks.spawn(serve_tasks(door, web.clone(), stop.child_token()));
-    ready(&app);
     tell_set_up(&app).await?;
+    ready(&app);
     let mut serving = std::pin::pin!(http::serve(listener, web, stop.child_token()));
     let served = tokio::select! {
         served = &mut serving => Some(served),

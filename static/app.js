@@ -222,6 +222,13 @@ function inUse(element) {
   return typing || $("details[data-popover][open], input[type=checkbox]:checked", element);
 }
 
+/**
+ * The numbers told last, and the blocks that were asked for since: an element that is just being
+ * replaced hears nothing, so whatever comes in its place is compared once more.
+ */
+let told = {};
+const asked = new Set();
+
 function refresh(element) {
   if (inUse(element)) return stale.add(element);
   stale.delete(element);
@@ -239,10 +246,16 @@ function changed(state) {
     badge.hidden = !state.needs_you;
     put($("[data-n]", badge), String(state.needs_you));
   });
-  all("[data-block]").forEach((element) => {
-    const rev = state.blocks[element.dataset.block];
-    if (rev !== undefined && String(rev) !== element.dataset.rev) refresh(element);
-  });
+  told = state.blocks;
+  asked.clear();
+  all("[data-block]").forEach((element) => compare(element) && asked.add(element.dataset.block));
+}
+
+function compare(element) {
+  const rev = told[element.dataset.block];
+  const differs = rev !== undefined && String(rev) !== element.dataset.rev;
+  if (differs) refresh(element);
+  return differs;
 }
 
 on("visibilitychange", () => (document.hidden ? close() : (tick(), open())));
@@ -255,7 +268,10 @@ function start(root) {
   all("form[data-bulk]", root).forEach(countChosen);
   root.closest?.("form[data-bulk]") && countChosen(root.closest("form[data-bulk]"));
 }
-on("htmx:load", (event) => start(event.detail.elt));
+on("htmx:load", ({ detail: { elt } }) => {
+  start(elt);
+  if (asked.delete(elt.dataset?.block)) compare(elt);
+});
 start(document);
 $("[data-focus]")?.focus();
 $(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

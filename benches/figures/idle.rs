@@ -76,11 +76,11 @@ fn store_runs(data: &std::path::Path, count: u64) {
 
 fn ended(stack: &record::Stack, seq: u64, n: u64) -> record::Run {
     let at = Timestamp::from_millis(1_760_000_000_000 + i64::try_from(n).unwrap() * 1_000);
-    let state = if n % 9 == 0 { State::Failed } else { State::Finished };
+    let state = if n.is_multiple_of(9) { State::Failed } else { State::Finished };
     let birth = record::Birth {
         id: RunId::from_number(u128::from(seq) << 64 | u128::from(n)),
         seq,
-        kind: if n % 3 == 0 { Kind::Task } else { Kind::Tracked },
+        kind: if n.is_multiple_of(3) { Kind::Task } else { Kind::Tracked },
         by: ActorName::system(),
         source: SourceVersion::Upload { digest: stack.upload.clone().unwrap() },
         at,
@@ -88,7 +88,7 @@ fn ended(stack: &record::Stack, seq: u64, n: u64) -> record::Run {
     record::Run {
         number: seq,
         state,
-        command: (n % 3 == 0).then(|| "terraform state list".to_owned()),
+        command: n.is_multiple_of(3).then(|| "terraform state list".to_owned()),
         ..record::Run::new(stack, birth)
     }
 }

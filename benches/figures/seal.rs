@@ -50,7 +50,7 @@ fn fill(root: &Path) {
     }
     // Half noise, half text: about what a provider's binary compresses to.
     let block: Vec<u8> =
-        (0..1 << 17).flat_map(|n: u64| if n % 2 == 0 { next().to_le_bytes() } else { *b"provider" }).collect();
+        (0..1 << 17).flat_map(|n: u64| if n.is_multiple_of(2) { next().to_le_bytes() } else { *b"provider" }).collect();
     let binary: Vec<u8> = block.iter().copied().cycle().take(300_000_000).collect();
     fs::write(root.join("terraform-provider-bench"), binary).unwrap();
 }

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -49,10 +49,6 @@ impl Server {
         let login = server.post("/api/v1/login", &json!({"username": "admin", "password": PASSWORD}));
         server.token = login["token"].as_str().unwrap().to_owned();
         server
-    }
-
-    pub fn data(&self) -> PathBuf {
-        self.dir.path().join("data")
     }
 
     /// Resident memory in bytes.

@@ -71,11 +71,11 @@ fn cut(text: &str, most: usize) -> String {
 /// Appends an entry behind the newest one.
 pub(crate) fn append(tx: &Tx<'_>, draft: Draft) -> Result<(), Fault> {
     let previous = match newest(tx)? {
-        Some(entry) => hash_of(&entry),
+        Some(entry) => entry.hash,
         None => first(),
     };
     let seq = tx.next("audit")?;
-    let entry = AuditEntry {
+    let mut entry = AuditEntry {
         seq,
         at: draft.at,
         actor: draft.actor,
@@ -85,7 +85,9 @@ pub(crate) fn append(tx: &Tx<'_>, draft: Draft) -> Result<(), Fault> {
         outcome: draft.outcome,
         detail: draft.detail,
         previous,
+        hash: String::new(),
     };
+    entry.hash = hash_of(&entry);
     tx.put(t::SEQ_TO_AUDIT, seq, &entry)?;
     let actor = format!("{}:{}", entry.actor.kind.word(), entry.actor.name);
     tx.mark(t::ACTOR_AUDIT, (actor.as_str(), seq), true)?;
@@ -107,7 +109,7 @@ fn first() -> String {
     "0".repeat(64)
 }
 
-/// The entry's hash, in hexadecimal digits: what the next one names as `previous`.
+/// What an entry's hash must be, in hexadecimal digits: the next one names it as `previous`.
 pub fn hash_of(entry: &AuditEntry) -> String {
     crypt::digest(canonical(entry).as_bytes()).digits().to_owned()
 }
@@ -174,8 +176,10 @@ impl Chain {
         } else if entry.previous != self.whole.head {
             let why = format!("entry {} or the one before it was changed", entry.seq);
             self.broken = Some((entry.seq.saturating_sub(1).max(1), why));
+        } else if hash_of(entry) != entry.hash {
+            self.broken = Some((entry.seq, format!("entry {} was changed", entry.seq)));
         } else {
-            self.whole = Checked { entries: expected, head: hash_of(entry) };
+            self.whole = Checked { entries: expected, head: entry.hash.clone() };
         }
     }
 

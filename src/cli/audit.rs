@@ -190,13 +190,14 @@ mod tests {
         let mut previous = "0".repeat(64);
         let mut lines = String::new();
         for seq in 1..=3 {
-            let entry: AuditEntry = serde_json::from_value(json!({
+            let mut entry: AuditEntry = serde_json::from_value(json!({
                 "seq": seq, "at": "2026-01-31T12:00:00.000Z", "actor": {"kind": "user", "name": "mia"},
                 "address": null, "verb": "run.confirm", "object": "run_1", "outcome": "done", "detail": null,
-                "previous": previous,
+                "previous": previous, "hash": "",
             }))
             .unwrap();
-            previous = hash_of(&entry);
+            entry.hash = hash_of(&entry);
+            previous.clone_from(&entry.hash);
             lines += &(serde_json::to_string(&entry).unwrap() + "\n");
         }
         lines
@@ -224,6 +225,8 @@ mod tests {
             whole @ Verification::Whole { .. } => panic!("{whole:?}"),
         };
         assert_eq!(broken(&log().replacen("mia", "eve", 1)), 1);
+        let (before, last) = log().rsplit_once("mia").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        assert_eq!(broken(&format!("{before}eve{last}")), 3, "the newest entry is held by its own hash");
         assert_eq!(broken(&log().lines().skip(1).collect::<Vec<_>>().join("\n")), 1);
         assert_eq!(broken(&(log() + "and more\n")), 4);
         assert_eq!(broken(&log().replacen('{', "[", 1)), 1);

@@ -209,7 +209,7 @@ mod tests {
         let report = check(dir.path(), &["db"]);
         assert_eq!(report.outcome, Outcome::Refused);
         assert!(
-            report.err.contains(".upsun/config.yaml:5:21: tasks.a.relationships.dbs: the service `dbs` is unknown")
+            report.err.contains(".upsun/config.yaml:5:24: tasks.a.relationships.dbs: the service `dbs` is unknown")
         );
         assert!(report.err.contains("     5 |     relationships: {dbs: }"), "{}", report.err);
     }

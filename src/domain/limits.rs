@@ -216,9 +216,9 @@ pub const IDEMPOTENCY: Duration = Duration::from_hours(24);
 /// Characters of an idempotency key.
 pub const IDEMPOTENCY_CHARS: usize = 128;
 /// Requests a second of one actor, below which nothing is refused.
-pub const RATE_PER_SECOND: u32 = 200;
+pub const RATE_PER_SECOND: u32 = 10_000;
 /// Requests that may come at once above the steady rate.
-pub const RATE_BURST: u32 = 400;
+pub const RATE_BURST: u32 = 20_000;
 /// Use of sessions and keys is written at most this often.
 pub const USE_WRITTEN_EVERY: Duration = Duration::from_mins(1);
 

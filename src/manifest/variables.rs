@@ -150,7 +150,7 @@ fn scalar_json(scalar: &Scalar) -> Json {
         return Json::Null;
     }
     match text.parse::<Json>() {
-        Ok(value @ (Json::Bool(_) | Json::Number(_))) if value.to_string() == text => value,
+        Ok(value @ (Json::Bool(_) | Json::Number(_))) if json_text(&value) == text => value,
         Ok(_) | Err(_) => Json::from(text),
     }
 }
@@ -169,4 +169,9 @@ pub(super) fn plain_environment(reader: &mut Reader, place: &Place) -> Option<Va
         }
     }
     Some(found)
+}
+
+/// A value as JSON spells it. (`Value == str` would ask whether it is that string.)
+fn json_text(value: &Json) -> String {
+    value.to_string()
 }

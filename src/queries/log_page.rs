@@ -132,7 +132,9 @@ fn read(log: &LogReader, window: &LogWindow) -> std::result::Result<LogPart, Log
         LogWindow::Holding { text, from } => {
             let (rows, search_on) = search(log, text, *from)?;
             let mut lines = shown(&mut Ansi::default(), rows);
-            lines.iter_mut().for_each(|line| mark(line, text));
+            for line in &mut lines {
+                mark(line, text);
+            }
             return Ok(LogPart { search_on, ..part(lines) });
         }
     };

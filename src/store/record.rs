@@ -611,6 +611,8 @@ pub struct AuditEntry {
     pub detail: Option<String>,
     /// SHA-256 of the entry before, in hexadecimal digits.
     pub previous: String,
+    /// Its own, in the same form.
+    pub hash: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -89,10 +89,7 @@ pub(super) fn run(opened: Arc<Opened>, queue: Receiver<Order>) {
 }
 
 fn taken(order: Result<Order, TryRecvError>) -> Option<Order> {
-    match order {
-        Ok(order) => Some(order),
-        Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-    }
+    order.ok()
 }
 
 fn commit_all(opened: &Opened, mut batch: Vec<Box<dyn Job>>) {

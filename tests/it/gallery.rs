@@ -1,7 +1,7 @@
 //! Every page in several states, out of sample data: written to `target/gallery/` for the eye, and
 //! held against what must be true of each page.
 
-mod checks;
+pub mod checks;
 mod pages_admin;
 mod pages_run;
 mod pages_stack;

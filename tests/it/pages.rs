@@ -1,8 +1,8 @@
 //! The pages, over real sockets: a real server, a real store, real runs; requests as browsers send
 //! them, HTML asserted by selector.
 
-#[path = "gallery/checks.rs"]
-mod checks;
+use crate::gallery::checks;
+
 mod doors;
 mod forms;
 mod lists;

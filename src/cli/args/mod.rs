@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use client::{
-    Confirm, Decide, How, Login, Logs, NewStack, Perform, Reach, Run, RunVerb, Stack, StackVerb, Task, TaskVerb,
+    Confirm, Decide, How, Login, Logs, NewStack, Perform, Reach, Run, RunDeclared, RunVerb, Stack, StackVerb, Task, TaskVerb,
     Trigger, VendorKind, Waiting,
 };
 pub use people::{ApiKey, ApiKeyVerb, NewSecret, Place, Rights, RoleOn, User, UserVerb};

@@ -63,6 +63,12 @@ pub struct Events<'c> {
 }
 
 impl<'c> Events<'c> {
+    /// Bytes of a phase's log that came so far; none unless it is the phase that is being told.
+    pub fn bytes_of(&self, phase: &str) -> u64 {
+        let told = self.after.as_deref().and_then(|id| id.rsplit_once(':'));
+        told.filter(|(name, _)| *name == phase).and_then(|(_, offset)| offset.parse().ok()).unwrap_or(0)
+    }
+
     /// Begins with the run's present state and the log's first byte.
     pub async fn of(client: &'c Client, run: RunId) -> Result<Self, Failure> {
         let mut events = Self {

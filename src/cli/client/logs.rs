@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{
     Outcome,
@@ -11,6 +11,7 @@ use crate::cli::{
     failure::{Done, Failure},
     output,
 };
+use crate::domain::Phase;
 
 use super::{
     Client,
@@ -48,14 +49,27 @@ async fn whole(client: &Client, args: &Logs, shown: Shown) -> Result<(), Failure
 
 async fn follow(client: &Client, args: &Logs, mut printer: Printer) -> Result<(), Failure> {
     let mut events = Events::of(client, args.run).await?;
+    let mut whole = None;
     loop {
         match events.next().await? {
-            Event::State(_) => {}
+            Event::State(run) => whole = args.phase.and_then(|phase| bytes_of_ended(&run, phase)),
             Event::Log { phase, .. } if args.phase.is_some_and(|wanted| wanted.word() != phase) => {}
             Event::Log { phase, text, .. } => printer.print(&phase, &text)?,
             Event::Done => return printer.finish(),
         }
+        let printed = args.phase.map(|phase| events.bytes_of(phase.word()));
+        if whole.is_some() && printed >= whole {
+            return printer.finish();
+        }
     }
+}
+
+/// How much a phase printed, once it has ended.
+fn bytes_of_ended(run: &Value, phase: Phase) -> Option<u64> {
+    let phases = run["phases"].as_array()?;
+    let row = phases.iter().rev().find(|row| row["name"] == phase.word())?;
+    row["finished_at"].as_str()?;
+    row["log_bytes"].as_u64()
 }
 
 /// How a log is printed.

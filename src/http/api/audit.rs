@@ -82,6 +82,8 @@ struct EntryShape {
     outcome: &'static str,
     detail: Option<String>,
     previous: String,
+    /// SHA-256 over the entry's fields, `previous` among them.
+    hash: String,
 }
 
 impl From<AuditEntry> for EntryShape {
@@ -99,6 +101,7 @@ impl From<AuditEntry> for EntryShape {
             },
             detail: entry.detail,
             previous: entry.previous,
+            hash: entry.hash,
         }
     }
 }

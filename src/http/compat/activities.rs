@@ -131,10 +131,7 @@ pub(super) async fn find(caller: &Caller, project: &str, environment: Option<&st
     if there && caller.sees(&run) { Ok(run) } else { Err(missing()) }
 }
 
-async fn cancel_of_project(
-    caller: Caller,
-    At((project, id)): At<(String, String)>,
-) -> Answer<(StatusCode, Hal)> {
+async fn cancel_of_project(caller: Caller, At((project, id)): At<(String, String)>) -> Answer<(StatusCode, Hal)> {
     cancel(&caller, &project, None, &id).await
 }
 
@@ -145,12 +142,7 @@ async fn cancel_of_environment(
     cancel(&caller, &project, Some(&environment), &id).await
 }
 
-async fn cancel(
-    caller: &Caller,
-    project: &str,
-    environment: Option<&str>,
-    id: &str,
-) -> Answer<(StatusCode, Hal)> {
+async fn cancel(caller: &Caller, project: &str, environment: Option<&str>, id: &str) -> Answer<(StatusCode, Hal)> {
     let run = find(caller, project, environment, id).await?;
     let (_, permit) = caller.may(Permission::Cancel, project).await?;
     if run.state.is_terminal() || run.stopping {

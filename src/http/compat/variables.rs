@@ -164,7 +164,6 @@ impl Level {
 
 /// What a body may say. More is ignored.
 #[derive(Debug, Default, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "the fields of somebody else's format")]
 struct Input {
     name: Option<String>,
     value: Option<Value>,
@@ -315,9 +314,6 @@ async fn delete_p(caller: Caller, At((project, name)): At<(String, String)>) -> 
     Level::project(caller, Permission::EditEnvironment, &project).await?.delete(&name).await
 }
 
-async fn delete_e(
-    caller: Caller,
-    At((project, environment, name)): At<(String, String, String)>,
-) -> Answer<Hal> {
+async fn delete_e(caller: Caller, At((project, environment, name)): At<(String, String, String)>) -> Answer<Hal> {
     Level::environment(caller, Permission::EditEnvironment, &project, environment).await?.delete(&name).await
 }

@@ -11,7 +11,7 @@ use super::{
     visitor::{Answer, Visitor},
 };
 use crate::{
-    actions::{Checked, Verification, hash_of, verify_on},
+    actions::{Checked, Verification, verify_on},
     auth::Permission,
     domain::{Look, limits},
     http::{
@@ -107,7 +107,7 @@ fn row(web: &Web, entry: &AuditEntry) -> AuditRow {
         object: (entry.object.clone(), href(&entry.object)),
         refused: entry.outcome == Outcome::Refused,
         detail: entry.detail.clone().unwrap_or_default(),
-        hash: hash_of(entry).chars().take(DIGITS).collect(),
+        hash: entry.hash.chars().take(DIGITS).collect(),
     }
 }
 

@@ -117,7 +117,7 @@ impl StackForm {
                 "source.kind",
                 "Source",
                 Control::Radio(choices(&[
-                    ("git", "Git", "A branch of a repository; pushes and polling make runs"),
+                    ("git", "Git", "A branch of a repository: each run takes its newest commit"),
                     ("upload", "Upload", "A tar.gz that you send on this stack's settings page or by the API"),
                 ])),
             )

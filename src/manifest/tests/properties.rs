@@ -141,7 +141,7 @@ fn aliases_of_aliases_do_not_unfold_without_bound() {
         text.push_str(&format!("b{n}: &a{n} [{aliases}]\n"));
     }
     assert!(refused(&text).contains("the file unfolds to more than 20000 keys and values"));
-    let long = format!("a: &a '{}'\nb: [{}]\n", "x".repeat(400_000), vec!["*a"; 8].join(", "));
+    let long = format!("a: &a '{}'\nb: [{}]\n", "x".repeat(400_000), ["*a"; 8].join(", "));
     assert!(refused(&long).contains("the file unfolds to more than 2097152 bytes of text"));
 }
 

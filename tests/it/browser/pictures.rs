@@ -111,7 +111,7 @@ async fn furnish(window: &Window) -> Vec<(String, String)> {
         page("account", "/account"),
         page("again", "/sign-in/again?next=%2Fadmin%2Fkeys"),
         page("docs-api", "/docs/api"),
-        page("setup-spent", "/setup?token=spent"),
+        page("error-setup-spent", "/setup?token=spent"),
         page("error-404", "/stacks/nothing"),
         page("error-422", "/runs?kind=odd"),
     ]

@@ -70,7 +70,21 @@ pub struct Window {
     pub client: Client,
     pub base: String,
     _driver: Process,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
+}
+
+impl Drop for Window {
+    /// A driver that is ended leaves its browser behind.
+    fn drop(&mut self) {
+        let profile = self.profile.path().to_str().unwrap_or_default().as_bytes();
+        for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let pid = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+            if let Some(pid) = pid.filter(|_| memchr::memmem::find(&words, profile).is_some()) {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+        }
+    }
 }
 
 /// One of the driver's own commands.
@@ -102,7 +116,7 @@ impl Window {
     async fn open_with(server: &Server, scripts: bool) -> Self {
         assert!(Path::new(DRIVER).exists(), "{DRIVER} is missing: install the packages chromium and chromium-driver");
         let mut command = Command::new(DRIVER);
-        command.args(["--port=0", "--log-level=OFF"]).stderr(Stdio::null());
+        command.arg("--port=0").stderr(Stdio::null());
         let (driver, line) = Process::start(command, "started successfully on port ");
         let port: String = line.split("on port ").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
         let profile = tempfile::tempdir().unwrap();
@@ -129,7 +143,7 @@ impl Window {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .unwrap();
-        Self { client, base: server.base.clone(), _driver: driver, _profile: profile }
+        Self { client, base: server.base.clone(), _driver: driver, profile }
     }
 
     pub async fn close(self) {
@@ -171,9 +185,22 @@ impl Window {
                 return text;
             }
             if std::time::Instant::now() > deadline {
-                panic!("`{css}` on {} never shows `{part}`: {text}", self.path().await);
+                let said = self.console().await;
+                let bar = self.run("return document.body.innerText.slice(0, 400)").await;
+                self.client.refresh().await.unwrap();
+                let anew = self.try_text(css).await.unwrap_or_default();
+                panic!(
+                    "`{css}` on {} never shows `{part}`: {text}; after a reload: {anew}; {said:?} {bar}",
+                    self.path().await
+                );
             }
-            tokio::task::yield_now().await;
+            self.client
+                .wait()
+                .every(Duration::from_millis(20))
+                .at_most(PATIENCE)
+                .for_element(Locator::Css("body"))
+                .await
+                .unwrap();
         }
     }
 

@@ -42,7 +42,7 @@ fn a_demo_has_a_past_and_a_run_that_waits_and_goes_on_where_it_was() {
     assert!(confirmed.out.contains("finished"), "{}", confirmed.out);
     server.stop();
 
-    let (again, new_password, _) = {
+    let (again, new_password, ()) = {
         let mut server = Server::start(&desk, &["demo", "--data", &desk.at("demo"), "--listen", "127.0.0.1:0"]);
         let password = server.process.until("Password").split_whitespace().nth(1).unwrap().to_owned();
         (server, password, ())

@@ -52,7 +52,7 @@ async fn a_refused_form_comes_back_as_it_was_sent_with_links_to_what_is_wrong() 
         ("name", "Shop"),
         ("unconfirmed_expiry_days", "900"),
         ("executor.network", "allow"),
-        ("executor.network.allow", "nohost"),
+        ("executor.network.allow", "no host!"),
     ]);
     let page = admin.post("/stacks/new", &fields).await;
     assert_eq!(page.count(".problems li"), 2, "{}", page.words(".problems"));

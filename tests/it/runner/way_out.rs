@@ -39,7 +39,7 @@ struct Server {
 
 impl Server {
     fn plain() -> Self {
-        Self::start(|stream| answer(stream))
+        Self::start(answer)
     }
 
     /// With a certificate for its address; gives that, too.

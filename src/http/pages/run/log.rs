@@ -75,7 +75,8 @@ impl Shown {
 /// The failing phase, else the last one; what only winds up is told last.
 fn most_telling(run: &Run) -> Option<&PhaseRow> {
     let failing = |row: &&PhaseRow| {
-        let plan = row.phase == Phase::Planning && row.verdict.as_ref().and_then(|v| v.exit_code()) == Some(2);
+        let plan = row.phase == Phase::Planning
+            && row.verdict.as_ref().and_then(crate::domain::verdict::Verdict::exit_code) == Some(2);
         row.verdict.as_ref().is_some_and(|verdict| !verdict.is_success()) && !plan
     };
     let winds_up = |row: &&PhaseRow| matches!(row.phase, Phase::Sealing | Phase::Ending);
@@ -122,7 +123,7 @@ pub async fn log_view(
         raw: format!("/api/v1/runs/{}/log?phase={}&format=text", run.id, shown.phase.word()),
         action: format!("/runs/{}/log", run.id),
         hits: part.as_ref().and_then(|part| links.hits(&window, part)),
-        error: part.as_ref().and_then(|part| first_error(part)),
+        error: part.as_ref().and_then(first_error),
         foot: part.as_ref().zip(shown.row.as_ref()).map(|(part, row)| foot(web, part, row)),
         lines: part.map(|part| lines(&links, &window, part.lines)).unwrap_or_default(),
         live,

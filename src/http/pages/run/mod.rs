@@ -15,7 +15,7 @@ use super::{
     visitor::{Answer, Visitor, block},
 };
 use crate::{
-    domain::{Changes, Delta, Role, RunId, State as RunState},
+    domain::{Changes, Role, RunId, State as RunState},
     http::{
         Problem, Web,
         view::{
@@ -231,7 +231,7 @@ fn changes(
             false => "It appears here once the run has planned.".to_owned(),
         }));
     };
-    let delta = run.delta.unwrap_or_else(|| Delta::default());
+    let delta = run.delta.unwrap_or_default();
     let mut view = ChangesView::new(&found, delta, most, &format!("/runs/{}/changes", run.id));
     let vendor = detail.stack.as_ref().is_some_and(|stack| stack.settings.vendor.has_state());
     let writes = visitor.who.role_on(run.stack) >= Some(Role::Writer);
