@@ -19,8 +19,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use client::{
-    Confirm, Decide, How, Login, Logs, NewStack, Perform, Reach, Run, RunDeclared, RunVerb, Stack, StackVerb, Task, TaskVerb,
-    Trigger, VendorKind, Waiting,
+    Confirm, Decide, How, Login, Logs, NewStack, Perform, Reach, Run, RunDeclared, RunVerb, Stack, StackVerb, Task,
+    TaskVerb, Trigger, VendorKind, Waiting,
 };
 pub use people::{ApiKey, ApiKeyVerb, NewSecret, Place, Rights, RoleOn, User, UserVerb};
 pub use server::{Check, Demo, Serve};

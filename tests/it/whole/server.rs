@@ -141,7 +141,9 @@ impl Server {
     /// A request to any address, as somebody who shows this token; the status and the body.
     pub async fn raw(&self, token: Option<&str>, method: &str, path: &str, body: Option<Value>) -> (u16, String) {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-        let request = self.client.request(method, format!("{}{path}", self.url));
+        // Links are whole addresses.
+        let url = if path.starts_with("http://") { path.to_owned() } else { format!("{}{path}", self.url) };
+        let request = self.client.request(method, url);
         let request = request.bearer_auth(token.unwrap_or(&self.token));
         let request = match body {
             Some(body) => request.json(&body),
