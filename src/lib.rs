@@ -8,31 +8,44 @@
 //! which owns the sandbox and the log and outlives the server. The runner forks the **jail**, in
 //! which the commands run.
 //!
-//! | module | what it owns |
+//! | to begin with | what it owns |
 //! | --- | --- |
 //! | [`domain`] | the nouns and their rules; pure |
-//! | [`config`] | one immutable configuration from file, environment and flags |
-//! | [`machine`] | the life cycle of a run; pure |
-//! | [`protocol`] | what server and runner say to each other |
-//! | [`crypt`] | master key, data keys, chunked encryption, [`crypt::Secret`] |
+//! | [`machine`] | the life cycle of a run as one function, [`machine::step`]; pure |
+//! | [`protocol`] | what server and runner say to each other, through files of a chain's directory |
+//!
+//! | the server | what it owns |
+//! | --- | --- |
 //! | [`store`] | every table, record and transaction |
 //! | [`auth`] | who somebody is, and the [`auth::Permit`] that they may do one thing |
-//! | [`actions`] | use cases that change something: one verb, one transaction |
-//! | [`runner`] | the process that carries out a chain: the jail, the log, limits, the state endpoint |
-//! | [`egress`] | the one way out: lists, resolution, forward proxy, client |
-//! | [`http`] | pages, API, events |
-//! | [`app`] | the composition root |
-//! | [`cli`] | the command line |
+//! | [`actions`] | use cases that change something: one verb, one transaction; every state of a run changes in `actions/life.rs` |
+//! | [`queries`] | use cases that read |
+//! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
+//! | [`scheduler`] | what happens without anybody asking: recovery, slots, expiry |
 //! | [`live`] | bells: numbers that say "look again" |
+//! | [`http`] | pages, API, events |
+//!
+//! | the runner | what it owns |
+//! | --- | --- |
+//! | [`runner`] | the process that carries out a chain: the jail, the log, limits, the state endpoint |
+//! | [`vendor`] | terraform, opentofu, custom: the commands of each phase, and what plans say |
 //! | [`source`] | git addresses and fetches, uploads |
 //! | [`workspace`] | the tree that a run works in, open or sealed |
 //! | [`mask`] | the streaming masker: no secret reaches a log |
 //! | [`log`] | log files: written, followed, paged, compressed |
+//! | [`egress`] | the one way out: lists, resolution, forward proxy, client |
+//!
+//! | both, and around them | what it owns |
+//! | --- | --- |
+//! | [`crypt`] | master key, data keys, chunked encryption, [`crypt::Secret`] |
 //! | [`manifest`] | `.airlock/config.yaml` and its relatives: declared tasks, runtime configuration |
-//! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
-//! | [`scheduler`] | what happens without anybody asking |
-//! | [`queries`] | use cases that read |
-//! | [`vendor`] | terraform, opentofu, custom: the commands of each phase, and what plans say |
+//! | [`config`] | one immutable configuration from file, environment and flags |
+//! | [`app`] | the composition root |
+//! | [`cli`] | the command line |
+//!
+//! To follow one run: `actions/trigger.rs` makes it, `actions/claim.rs` gives it a slot,
+//! `dispatch` starts its runner, `runner/chain` carries out the phases, `actions/progress.rs` takes
+//! what the runner wrote, [`machine::step`] says what that means, `actions/decide.rs` waits for a person.
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
 

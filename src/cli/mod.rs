@@ -3,7 +3,7 @@
 //! | file | verbs |
 //! | --- | --- |
 //! | `serve`, `demo`, `check` | the server, with what the host offers (`host`) |
-//! | `user`, `key`, `audit` | through the server, or on a data directory (`offline`) |
+//! | `user`, `key`, `master_key`, `audit` | through the server, or on a data directory (`offline`) |
 //! | `client` | `login`, `stack`, `run`, `task`; `stop` without a server |
 //! | `tools` | completions, manual pages |
 //!
@@ -19,6 +19,7 @@ mod demo;
 mod failure;
 mod host;
 mod key;
+mod master_key;
 mod offline;
 mod output;
 mod secret;
@@ -93,6 +94,7 @@ fn carry_out(verb: &Verb) -> Done {
         Verb::Check(args) => check::run(args),
         Verb::User(args) => user::run(args),
         Verb::ApiKey(args) => key::run(args),
+        Verb::MasterKey(args) => master_key::run(args),
         Verb::Audit(args) => audit::run(args),
         Verb::Login(args) => client::login(args),
         Verb::Stack(args) => client::stack(args),

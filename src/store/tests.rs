@@ -225,7 +225,7 @@ fn records_keep_the_bytes_of_their_version() {
         hash: "01".to_owned(),
     };
     let bytes = encode("SEQ_TO_AUDIT", &entry).unwrap();
-    insta::assert_snapshot!(hex::encode(&bytes), @"0189a373657107a26174cf0000018bcfe56878a56163746f7282a46b696e64a673797374656da46e616d65a673797374656da761646472657373c0a476657262ac737461636b2e637265617465a66f626a656374aa737461636b3a73686f70a76f7574636f6d65a4646f6e65a664657461696cc0a870726576696f7573a23030");
+    insta::assert_snapshot!(hex::encode(&bytes), @"018aa373657107a26174cf0000018bcfe56878a56163746f7282a46b696e64a673797374656da46e616d65a673797374656da761646472657373c0a476657262ac737461636b2e637265617465a66f626a656374aa737461636b3a73686f70a76f7574636f6d65a4646f6e65a664657461696cc0a870726576696f7573a23030a468617368a23031");
     assert_eq!(decode::<AuditEntry>("SEQ_TO_AUDIT", &bytes).unwrap(), entry);
     assert!(decode::<AuditEntry>("SEQ_TO_AUDIT", &[9]).unwrap_err().to_string().contains("version 9"));
 }

@@ -90,6 +90,7 @@ fn table() -> Vec<(&'static str, Need, Value)> {
         ("DELETE /api/v1/services/{name}", Admin, none.clone()),
         ("GET /api/v1/stacks/{stack}/declared-tasks", READER, none.clone()),
         ("POST /api/v1/stacks/{stack}/declared-tasks/{name}/runs", WRITER, json!({"variables": {"1": "x"}})),
+        ("POST /api/v1/master-key/rotate", Admin, none.clone()),
         ("GET /api/v1/audit", Admin, none.clone()),
         // Last, because it keeps the others out.
         ("PUT /api/v1/stacks/{stack}/lock", WRITER, json!({})),

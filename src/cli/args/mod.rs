@@ -22,7 +22,7 @@ pub use client::{
     Confirm, Decide, How, Login, Logs, NewStack, Perform, Reach, Run, RunDeclared, RunVerb, Stack, StackVerb, Task,
     TaskVerb, Trigger, VendorKind, Waiting,
 };
-pub use people::{ApiKey, ApiKeyVerb, NewSecret, Place, Rights, RoleOn, User, UserVerb};
+pub use people::{ApiKey, ApiKeyVerb, MasterKey, MasterKeyVerb, NewSecret, Place, Rights, RoleOn, User, UserVerb};
 pub use server::{Check, Demo, Serve};
 pub use tools::{Audit, AuditVerb, Completions, Man};
 
@@ -64,6 +64,7 @@ pub enum Verb {
     Check(Check),
     User(User),
     ApiKey(ApiKey),
+    MasterKey(MasterKey),
     Audit(Audit),
     Login(Login),
     Stack(Stack),

@@ -58,6 +58,29 @@ pub enum UserVerb {
     },
 }
 
+/// The master key, under which everything secret is sealed
+///
+/// Through the server that `airlock login` or AIRLOCK_URL names, or on a data directory (`--data`)
+/// that no server holds.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples
+  airlock master-key rotate
+  airlock master-key rotate --data /srv/airlock")]
+pub struct MasterKey {
+    #[command(subcommand)]
+    pub verb: MasterKeyVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum MasterKeyVerb {
+    /// Make a new key, seal everything with it, erase the old one; runs go on meanwhile
+    Rotate {
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
 /// API keys: make, list, revoke
 ///
 /// Through the server that `airlock login` or AIRLOCK_URL names, or on a data directory (`--data`)

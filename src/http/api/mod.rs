@@ -13,7 +13,7 @@
 //! | `runs`, `verbs` | runs, and what people decide about them |
 //! | `log`, `events` | what a run prints, at once or as it comes |
 //! | `declared`, `services` | declared tasks, and what they are connected to |
-//! | `users`, `keys`, `credentials`, `audit` | the installation |
+//! | `users`, `keys`, `credentials`, `audit`, `master_key` | the installation |
 //! | `oauth` | `/oauth2/token` |
 //!
 //! `shape` holds what several of them show, `words` the schemas of the domain's own types.
@@ -29,6 +29,7 @@ mod list;
 mod lock;
 mod log;
 mod login;
+mod master_key;
 mod merge;
 mod oauth;
 mod runs;
@@ -76,6 +77,7 @@ fn described() -> OpenApiRouter<Web> {
         .merge(services::routes())
         .merge(declared::routes())
         .merge(audit::routes())
+        .merge(master_key::routes())
         .merge(docs::routes());
     OpenApiRouter::with_openapi(docs::base()).nest(PREFIX, api).merge(oauth::routes())
 }

@@ -103,3 +103,24 @@ fn the_audit_log_is_verified_live_and_as_an_export() {
     assert_eq!(json["whole"], false);
     desk.run(&["audit", "verify", &desk.at("not-there")]).expect(4);
 }
+
+#[test]
+fn the_master_key_is_changed_with_and_without_a_server() {
+    let desk = Desk::new();
+    let server = desk.signed_in();
+    desk.stack("Shop", "exit 2", "true");
+    let key = || std::fs::read_to_string(desk.path("data/master.key")).unwrap();
+    let first = key();
+    let through = desk.run(&["master-key", "rotate", "--json"]).expect(0).json();
+    let second = key();
+    assert_ne!(first, second);
+    assert!(second.contains(through["key"].as_str().unwrap()), "{through}");
+    server.stop();
+    let said = desk.run(&["master-key", "rotate", "--data", &desk.at("data")]).expect(0).out;
+    assert!(said.contains("everything is sealed with the master key"), "{said}");
+    assert_ne!(second, key());
+    let server = desk.serve(&[]);
+    desk.sign_in(&server);
+    desk.run(&["run", "trigger", "shop", "--wait"]).expect(2);
+    server.stop();
+}
