@@ -93,6 +93,9 @@ async fn a_client_finds_its_way_from_the_project_to_a_sealed_log() {
     let stamp = log[0]["data"]["timestamp"].as_str().unwrap();
     assert!(stamp.len() == 32 && stamp.ends_with("+00:00"), "{stamp}");
 
+    // A packer would hold lines back.
+    assert_eq!(compat.server.packing(activity["_links"]["log"]["href"].as_str().unwrap()).await, None);
+
     // Resumed in the middle, in pieces, it is the same.
     let mut pieces = Vec::new();
     let mut from = 0;

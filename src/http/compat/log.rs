@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::get,
 };
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::{sync::watch, time::Instant};
@@ -71,10 +71,12 @@ fn answer(caller: Caller, run: RunId, params: &LogParams) -> Response {
 }
 
 fn pieces(reading: Reading) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    stream::unfold(reading, |mut reading| async move {
+    let pieces = stream::unfold(reading, |mut reading| async move {
         let piece = reading.next().await?;
         Some((Ok(piece), reading))
-    })
+    });
+    // Layers around a body may ask once more than there is.
+    pieces.fuse()
 }
 
 /// One reader of one log.

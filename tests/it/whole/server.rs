@@ -153,6 +153,15 @@ impl Server {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
+    /// How an answer is packed for a client that takes gzip, once all of it has come.
+    pub async fn packing(&self, url: &str) -> Option<String> {
+        let request = self.client.get(url).bearer_auth(&self.token).header("accept-encoding", "gzip");
+        let response = request.send().await.unwrap();
+        let packing = response.headers().get("content-encoding").map(|value| value.to_str().unwrap().to_owned());
+        response.bytes().await.unwrap();
+        packing
+    }
+
     /// A form to any address; the status and the body.
     pub async fn form(&self, path: &str, headers: &[(&str, &str)], form: &'static str) -> (u16, String) {
         let mut request = self.client.post(format!("{}{path}", self.url)).body(form);
