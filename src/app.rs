@@ -207,6 +207,12 @@ pub async fn serve(app: App, ready: impl FnOnce(&App)) -> Result<(), AppError> {
     tasks.spawn(dispatch.clone().run());
     tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));
     let web = http::Web::new(app.actions.clone(), app.queries.clone(), Arc::clone(&app.config), stop.child_token());
+    let door = http::compat::open_door(&app.data).map_err(|source| AppError::Io {
+        what: "cannot open the socket for running tasks in",
+        path: app.data.clone(),
+        source,
+    })?;
+    tasks.spawn(serve_tasks(door, web.clone(), stop.child_token()));
     tell_set_up(&app).await?;
     ready(&app);
     let mut serving = std::pin::pin!(http::serve(listener, web, stop.child_token()));
@@ -230,6 +236,12 @@ pub async fn serve(app: App, ready: impl FnOnce(&App)) -> Result<(), AppError> {
         () = signals.next() => tracing::warn!("asked twice to end: some work is left to the next start"),
     }
     Ok(served.unwrap_or(Ok(()))?)
+}
+
+async fn serve_tasks(door: http::compat::Doorway, web: http::Web, stop: CancellationToken) {
+    if let Err(error) = http::compat::serve_door(door, web, stop).await {
+        tracing::error!(%error, "running tasks are not served any more");
+    }
 }
 
 /// How long open connections may take to end.

@@ -68,6 +68,7 @@ mod trigger;
 mod upload;
 mod user;
 mod vault;
+mod workload;
 
 pub use audit::{Chain as AuditChain, Checked, Verification, hash_of, verify, verify_on};
 pub use chores::{Chores, LiveChain};
@@ -89,6 +90,7 @@ pub use state::LOCKED;
 pub use trigger::{NewRun, NewTask};
 pub use upload::{Incoming, Scratch};
 pub use user::{Invited, NewUser};
+pub use workload::WORKLOAD_HEADER;
 
 pub use crate::crypt::Secret;
 pub use crate::store::{

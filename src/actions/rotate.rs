@@ -21,7 +21,10 @@ use crate::{
     domain::{Refused, StackId, limits},
     store::{
         Error, Fault, Flow, Order, Rows, Tx,
-        record::{Chain, Credential, File, Outcome, RunSecrets, StateVersion, Variable, VariableValue},
+        record::{
+            Chain, Credential, Demand, File, Outcome, RunSecrets, Service, Setting, StateVersion, Variable,
+            VariableValue,
+        },
         tables as t,
     },
 };
@@ -103,6 +106,9 @@ impl Actions {
             + self.table(files).await?
             + self.table(states).await?
             + self.table(credentials).await?
+            + self.table(services).await?
+            + self.table(settings).await?
+            + self.table(demands).await?
             + self.table(run_secrets).await?
             + self.table(chains).await?)
     }
@@ -250,6 +256,50 @@ fn credentials(tx: &Tx<'_>, keys: &Keyring, after: Option<&String>) -> Result<St
     )
 }
 
+fn services(tx: &Tx<'_>, keys: &Keyring, after: Option<&String>) -> Result<Step<String>, Error> {
+    let mut batch = Batch::new();
+    tx.walk::<&str, Service, &str>(
+        t::NAME_TO_SERVICE,
+        behind(after.map(String::as_str)),
+        Order::Up,
+        |name, row: Service| Ok(batch.take(name.to_owned(), row)),
+    )?;
+    batch.renew(
+        |_, row| match &mut row.password {
+            Some(sealed) => renew(keys, &vault::service(&row.name), sealed),
+            None => Ok(false),
+        },
+        |name, row| tx.put(t::NAME_TO_SERVICE, name.as_str(), row),
+    )
+}
+
+fn settings(tx: &Tx<'_>, keys: &Keyring, after: Option<&Named>) -> Result<Step<Named>, Error> {
+    let mut batch = Batch::new();
+    tx.walk(t::STACK_NAME_TO_SETTING, named(after), Order::Up, |(stack, key), row: Setting| {
+        Ok(batch.take((stack, key.to_owned()), row))
+    })?;
+    batch.renew(
+        |(stack, key), row| {
+            let stack = StackId::from_number(*stack);
+            let VariableValue::Sensitive { sealed, hash } = &mut row.value else { return Ok(false) };
+            renew_hashed(keys, stack, &vault::setting(stack, key), sealed, Some(hash))
+        },
+        |(stack, key), row| tx.put(t::STACK_NAME_TO_SETTING, (*stack, key.as_str()), row),
+    )
+}
+
+fn demands(tx: &Tx<'_>, keys: &Keyring, after: Option<&u64>) -> Result<Step<u64>, Error> {
+    let mut batch = Batch::new();
+    tx.walk(t::RUN_TO_DEMAND, behind(after.copied()), Order::Up, |seq, row: Demand| Ok(batch.take(seq, row)))?;
+    batch.renew(
+        |seq, row| {
+            let Some(run) = tx.get(t::SEQ_TO_RUN, *seq)? else { return Ok(false) };
+            renew(keys, &vault::demand(run.id), &mut row.input)
+        },
+        |seq, row| tx.put(t::RUN_TO_DEMAND, *seq, row),
+    )
+}
+
 fn run_secrets(tx: &Tx<'_>, keys: &Keyring, after: Option<&u64>) -> Result<Step<u64>, Error> {
     let mut batch = Batch::new();
     tx.walk(t::RUN_TO_SECRETS, behind(after.copied()), Order::Up, |seq, row: RunSecrets| Ok(batch.take(seq, row)))?;
@@ -263,6 +313,7 @@ fn run_secrets(tx: &Tx<'_>, keys: &Keyring, after: Option<&u64>) -> Result<Step<
                 (&seal, &mut row.next_seal_key),
                 (&vault::masks(run.id), &mut row.masks),
                 (&vault::run_redaction(run.id), &mut row.redaction_key),
+                (&vault::workload(run.id), &mut row.workload),
             ] {
                 if let Some(sealed) = sealed {
                     any |= renew(keys, place, sealed)?;

@@ -140,10 +140,11 @@ impl Actions {
         Ok(SignedIn { token: minted.token, expires_at, who })
     }
 
-    /// Exchanges an API key for a short token. `life` is clamped to what is allowed.
+    /// Exchanges an API key, or what a task's runner showed, for a short token. `life` is clamped to what is allowed.
     pub async fn exchange(&self, who: Who, life: Duration) -> Result<SignedIn, Error> {
         let holder = match &who.actor {
             crate::domain::Actor::ApiKey { id, .. } => Holder::ApiKey(*id),
+            crate::domain::Actor::Workload { run, .. } if who.session.is_none() => Holder::Run(*run),
             crate::domain::Actor::User { .. }
             | crate::domain::Actor::Workload { .. }
             | crate::domain::Actor::System => {

@@ -12,7 +12,7 @@ use crate::{
     store::{Error, Find, Rows, Tx, record::Stack, tables as t},
 };
 
-use super::{Actions, Deed, Setup, life, missing, once::Once, ring};
+use super::{Actions, Deed, Setup, life, missing, once::Once, ring, setting};
 
 /// A stack that somebody asks for.
 #[derive(Clone, Debug)]
@@ -151,6 +151,10 @@ fn remove(tx: &Tx<'_>, stack: &Stack) -> Result<(), Error> {
     for file in tx.all(t::STACK_PATH_TO_FILE, (id, "")..(id + 1, ""))? {
         tx.remove(t::STACK_PATH_TO_FILE, (id, file.path.as_str()))?;
     }
+    for row in setting::all(tx, stack.id)? {
+        tx.remove(t::STACK_NAME_TO_SETTING, (id, setting::key_of(row.level, &row.name).as_str()))?;
+    }
+    tx.remove(t::STACK_TO_DECLARATION, id)?;
     tx.remove(t::STACK_TO_STATE_LOCK, id)?;
     tx.remove(t::STACK_ID_TO_STACK, id)?;
     tx.remove_number(t::SLUG_TO_STACK_ID, stack.slug.as_str())?;

@@ -62,8 +62,18 @@ impl FromRequestParts<Web> for Asker {
 }
 
 impl Asker {
-    /// Whoever holds the token that a request showed, if it showed one.
+    /// Whoever holds the token that a request showed, if it showed one. Running tasks have an API of
+    /// their own.
     pub async fn by_token(parts: &Parts, web: &Web, token: Option<&str>) -> Result<Self, Problem> {
+        let asker = Self::by_any_token(parts, web, token).await?;
+        if asker.who.workload().is_some() {
+            return Err(Refused::forbidden("the token of a running task is for /projects/…").into());
+        }
+        Ok(asker)
+    }
+
+    /// As [`Asker::by_token`], running tasks included.
+    pub async fn by_any_token(parts: &Parts, web: &Web, token: Option<&str>) -> Result<Self, Problem> {
         let address = parts.extensions.get::<From>().and_then(|from| from.0);
         let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
         let Some(token) = token else {

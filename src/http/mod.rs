@@ -7,6 +7,7 @@
 //! | `extract` | who asks, from where; input that says what is wrong with it |
 //! | `problem` | refusals and faults as answers: problem+json, or a page |
 //! | [`api`] | `/api/v1`, `/oauth2/token`, `/state/{stack}` |
+//! | [`compat`] | `/projects/…`, for clients of Upsun's tasks; the socket for running ones |
 //! | [`pages`] | the pages and their forms; [`view`] what they show |
 //! | `events` | server-sent events |
 //! | [`assets`] | files of `static/` |
@@ -16,6 +17,7 @@
 
 pub mod api;
 pub mod assets;
+pub mod compat;
 mod extract;
 pub mod pages;
 mod problem;
@@ -65,6 +67,7 @@ pub fn router(web: Web) -> Router {
     let routes = Router::new()
         .merge(pages::routes(&web))
         .merge(api::routes())
+        .merge(compat::routes(&web))
         .route("/static/{name}", get(assets::serve))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready));

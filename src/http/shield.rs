@@ -15,7 +15,14 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
-use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer, csrf::CsrfLayer};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::{
+        CompressionLayer,
+        predicate::{DefaultPredicate, NotForContentType, Predicate},
+    },
+    csrf::CsrfLayer,
+};
 use ulid::Ulid;
 
 use super::{Problem, Web, pages, serve::ClientAddress};
@@ -44,7 +51,12 @@ pub(super) fn around(routes: Router<Web>, web: &Web) -> Router<Web> {
         .layer(middleware::from_fn_with_state(web.clone(), rate))
         .layer(CsrfLayer::new())
         .layer(middleware::from_fn_with_state(web.clone(), dress))
-        .layer(CompressionLayer::new().gzip(true))
+        .layer(CompressionLayer::new().gzip(true).compress_when(at_rest()))
+}
+
+/// What is worth packing: not what comes a line at a time, which a packer would hold back.
+fn at_rest() -> impl Predicate {
+    DefaultPredicate::new().and(NotForContentType::const_new("application/x-json-stream"))
 }
 
 fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {

@@ -178,8 +178,9 @@ fn cancel(run: Run) -> Result<Stepped, NotNow> {
 
 fn stop(run: Run) -> Result<Stepped, NotNow> {
     match run.state {
-        state if state.is_active() && run.kind == Kind::OnDemand => {
-            no(run, format!("a declared task that is {state} is canceled, not stopped"))
+        State::Preparing if run.kind == Kind::OnDemand => Ok(ask_to_stop(run)),
+        State::Performing if run.kind == Kind::OnDemand => {
+            no(run, "a declared task that is performing is canceled, not stopped")
         }
         State::Preparing | State::Initializing | State::Planning | State::Checking
             if matches!(run.chain, Some(Chain::GoOn)) =>

@@ -240,13 +240,14 @@ fn a_declared_task_is_fetched_and_then_performed_in_the_same_workspace() {
 }
 
 #[test]
-fn a_declared_task_is_canceled_at_any_time_and_never_stopped() {
+fn a_declared_task_is_canceled_at_any_time_and_not_stopped_once_it_performs() {
     let waits = Run::new(Kind::OnDemand);
     assert_eq!(step(waits, Event::Cancel).unwrap().run.state, State::Canceled);
     let preparing = claimed(Kind::OnDemand);
     let performing = step(preparing, Event::PhaseStarted(Phase::Performing)).unwrap().run;
+    assert!(step(performing, Event::Stop).unwrap_err().to_string().contains("is canceled, not stopped"));
+    assert!(step(preparing, Event::Stop).unwrap().run.stopping);
     for run in [preparing, performing] {
-        assert!(step(run, Event::Stop).unwrap_err().to_string().contains("is canceled, not stopped"));
         let asked = step(run, Event::Cancel).unwrap();
         assert_eq!(asked.effects, [Effect::StopChain]);
         let end = ChainEnd {

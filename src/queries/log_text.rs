@@ -34,6 +34,10 @@ pub struct TextLine {
     pub stream: &'static str,
     /// Without its line end.
     pub text: String,
+    /// Where it begins in the whole text.
+    pub offset: u64,
+    /// Whether its line end was printed.
+    pub ended: bool,
 }
 
 impl Queries {
@@ -103,7 +107,7 @@ impl LogLines {
             Some(chunk) => {
                 self.at = part.from + chunk.end().min(part.len);
                 let at = part.started_at.plus(std::time::Duration::from_millis(chunk.ms));
-                split(&chunk, at, part.phase, &mut self.open, &mut lines);
+                split(&chunk, part.from, at, part.phase, &mut self.open, &mut lines);
             }
             // A torn end: nothing more of this phase can be read.
             None => self.at = part.from + part.len,
@@ -116,21 +120,31 @@ impl LogLines {
 }
 
 /// Cuts a chunk into lines; what was left open before goes on, unless it is from another stream.
-fn split(chunk: &Chunk, at: Timestamp, phase: Phase, open: &mut Option<TextLine>, lines: &mut Vec<TextLine>) {
+fn split(
+    chunk: &Chunk,
+    base: u64,
+    at: Timestamp,
+    phase: Phase,
+    open: &mut Option<TextLine>,
+    lines: &mut Vec<TextLine>,
+) {
     let stream = stream_word(chunk.stream);
+    let mut offset = base + chunk.offset;
     for piece in chunk.text.split_inclusive('\n') {
         let (text, ended) = piece.strip_suffix('\n').map_or((piece, false), |text| (text, true));
         let goes_on = |line: &TextLine| line.stream == stream && line.text.len() < limits::LOG_LINE_BYTES;
-        let line = match open.take() {
+        let mut line = match open.take() {
             Some(mut line) if goes_on(&line) => {
                 line.text.push_str(text);
                 line
             }
             before => {
                 lines.extend(before);
-                TextLine { at, phase, stream, text: text.to_owned() }
+                TextLine { at, phase, stream, text: text.to_owned(), offset, ended: false }
             }
         };
+        line.ended = ended;
+        offset += piece.len() as u64;
         if ended {
             lines.push(line);
         } else {

@@ -6,6 +6,7 @@
 //! | `runs` | one run, lists of runs by filter and cursor, timelines, changes |
 //! | `stacks` | stacks, their environment, files, uploads |
 //! | `home` | what needs somebody, what works, what failed, the queue |
+//! | `declared` | what sources declare, and what declared tasks are given |
 //! | `access` | users, keys, sessions, credentials |
 //! | `guests` | registered guests; what a run's guests may do and left |
 //! | `audit` | the audit log, its chain |
@@ -28,6 +29,7 @@ use crate::{
 
 mod access;
 mod audit;
+mod declared;
 mod follow;
 mod guests;
 mod home;
@@ -40,6 +42,7 @@ mod states;
 
 pub use access::{Access, CredentialRow, SessionRow};
 pub use audit::{AuditFilter, AuditPage};
+pub use declared::Declared;
 pub use follow::{Follower, LogPoint, Piece};
 pub use guests::{ArtifactRow, GuestRow, RunGuests};
 pub use home::{Home, Queue, Waiting, blocked_by};
@@ -49,10 +52,11 @@ pub use logs::{LogPlace, PhaseLog};
 pub use runs::{Cursor, Page, RunDetail, RunFilter};
 pub use stacks::{StackFilter, StackGroup, StackRow};
 
+pub use crate::manifest::{DeclaredTask, declared::MountSource};
 pub use crate::store::record::{
     ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Left, Outcome, Patched,
-    PhaseRow, RoleOnStack, Run, Session, SessionKind, Stack, StateLock, StateVersion, Upload, User, Variable,
-    VariableValue,
+    PhaseRow, RoleOnStack, Run, Service, Session, SessionKind, Setting, SettingLevel, Stack, StateLock, StateVersion,
+    Upload, User, Variable, VariableValue,
 };
 
 /// Everything that queries read from. Cheap to clone.

@@ -4,7 +4,13 @@
 //! what proves whose runner it is; the task never holds that. While the server is away, the answer is
 //! 503 and when to try again.
 
-use std::{convert::Infallible, net::TcpListener, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::TcpListener,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
@@ -37,16 +43,41 @@ const SOCKET_PATH_BYTES: usize = 107;
 
 type Answer = Response<Either<Full<Bytes>, Incoming>>;
 
+/// Requests a second, and how many may come at once: a task cannot keep the server from others.
+const RATE: f64 = 50.0;
+const BURST: f64 = 100.0;
+
 /// Where requests go, and what is shown there.
 #[derive(Debug)]
 pub struct Door {
     socket: PathBuf,
     secret: Secret<String>,
+    bucket: Mutex<Bucket>,
+}
+
+/// How many requests may come now.
+#[derive(Debug)]
+struct Bucket {
+    left: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    fn take(&mut self, now: Instant) -> bool {
+        let earned = now.saturating_duration_since(self.at).as_secs_f64() * RATE;
+        self.left = (self.left + earned).min(BURST);
+        self.at = now;
+        let any = self.left >= 1.0;
+        if any {
+            self.left -= 1.0;
+        }
+        any
+    }
 }
 
 impl Door {
-    pub const fn new(socket: PathBuf, secret: Secret<String>) -> Self {
-        Self { socket, secret }
+    pub fn new(socket: PathBuf, secret: Secret<String>) -> Self {
+        Self { socket, secret, bucket: Mutex::new(Bucket { left: BURST, at: Instant::now() }) }
     }
 
     /// Serves until it is aborted, and its connections with it.
@@ -93,6 +124,9 @@ impl Door {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
+        if !self.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()) {
+            return later(StatusCode::TOO_MANY_REQUESTS, "too many requests; wait a second");
+        }
         let path = request.uri().path();
         if path != "/oauth2/token" && !path.starts_with("/projects/") && !path.starts_with("/users/") {
             return text(StatusCode::NOT_FOUND, "here are only /oauth2/token, /projects/… and /users/me");
@@ -108,7 +142,7 @@ impl Door {
         self.prove(&mut onward);
         match self.pass_on(onward).await {
             Some(answer) => answer.map(Either::Right),
-            None => away(),
+            None => later(StatusCode::SERVICE_UNAVAILABLE, "the server is away; try again"),
         }
     }
 
@@ -160,8 +194,23 @@ fn text(status: StatusCode, why: &'static str) -> Answer {
     answer
 }
 
-fn away() -> Answer {
-    let mut answer = text(StatusCode::SERVICE_UNAVAILABLE, "the server is away; try again");
+fn later(status: StatusCode, why: &'static str) -> Answer {
+    let mut answer = text(status, why);
     answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_is_let_through_and_then_so_many_a_second() {
+        let begin = Instant::now();
+        let mut bucket = Bucket { left: BURST, at: begin };
+        let taken = (0..1_000).filter(|_| bucket.take(begin)).count();
+        assert_eq!(taken, 100);
+        let later = begin + Duration::from_secs(1);
+        assert_eq!((0..1_000).filter(|_| bucket.take(later)).count(), 50);
+    }
 }

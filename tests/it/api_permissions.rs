@@ -92,6 +92,12 @@ fn table() -> Vec<(&'static str, Need, Value)> {
         ("GET /api/v1/credentials", Admin, none.clone()),
         ("PUT /api/v1/credentials/{name}", Admin, json!({"kind": "ssh"})),
         ("DELETE /api/v1/credentials/{name}", Admin, none.clone()),
+        ("GET /api/v1/services", Admin, none.clone()),
+        ("GET /api/v1/services/{name}", Admin, none.clone()),
+        ("PUT /api/v1/services/{name}", Admin, json!({"scheme": "https", "host": "a b", "port": 1})),
+        ("DELETE /api/v1/services/{name}", Admin, none.clone()),
+        ("GET /api/v1/stacks/{stack}/declared-tasks", READER, none.clone()),
+        ("POST /api/v1/stacks/{stack}/declared-tasks/{name}/runs", WRITER, json!({"variables": {"1": "x"}})),
         ("POST /api/v1/master-key/rotate", Admin, none.clone()),
         ("GET /api/v1/audit", Admin, none.clone()),
         // Last, because it keeps the others out.
@@ -201,6 +207,40 @@ async fn everybody_gets_exactly_what_is_theirs() {
         }
     }
     every_refusal_is_on_record(&server).await;
+}
+
+#[tokio::test]
+async fn the_compatible_api_gives_everybody_what_is_theirs_too() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let stack = server.app.queries.stack_id(&"shop".parse().unwrap()).unwrap().unwrap();
+    let table: Vec<(&str, Need, Value)> = vec![
+        ("GET /users/me", SignedIn, Value::Null),
+        ("GET /users/me/extended-access", SignedIn, Value::Null),
+        ("GET /projects/shop", READER, Value::Null),
+        ("GET /projects/shop/settings", READER, Value::Null),
+        ("GET /projects/shop/environments", READER, Value::Null),
+        ("GET /projects/shop/environments/main", READER, Value::Null),
+        ("GET /projects/shop/environments/main/tasks", READER, Value::Null),
+        ("POST /projects/shop/environments/main/tasks/x/run", WRITER, json!({"variables": {"1": "x"}})),
+        ("GET /projects/shop/activities", READER, Value::Null),
+        ("GET /projects/shop/environments/main/activities", READER, Value::Null),
+        ("GET /projects/shop/variables", READER, Value::Null),
+        ("POST /projects/shop/variables", WRITER, json!({"name": "env:1", "value": "x"})),
+        ("GET /projects/shop/environments/main/variables", READER, Value::Null),
+        ("POST /projects/shop/environments/main/variables", WRITER, json!({"name": "env:1", "value": "x"})),
+    ];
+    for actor in actors(&server, stack).await {
+        for (operation, need, body) in &table {
+            let (method, path) = operation.split_once(' ').unwrap();
+            let (status, text) = ask(&actor.client, method, &format!("/{path}"), body).await;
+            let at = format!("{operation} by {}: {status} {text}", actor.name);
+            match expected(*need, actor.has) {
+                Some(expected) => assert_eq!(status, expected, "{at}"),
+                None => assert!(![401, 403, 404, 405, 500].contains(&status), "{at}"),
+            }
+        }
+    }
 }
 
 async fn every_refusal_is_on_record(server: &Server) {

@@ -16,6 +16,7 @@ mod api_state;
 mod browser;
 mod bundled;
 mod cli;
+mod compat;
 mod direction;
 mod gallery;
 mod pages;

@@ -15,6 +15,6 @@ mod rotation;
 mod runs;
 mod sealing;
 mod serial;
-mod server;
+pub mod server;
 mod terraform;
 mod transitions;

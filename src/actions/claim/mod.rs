@@ -11,7 +11,7 @@ use crate::{
     domain::{
         EnvName, Phase, Refused, RelativePath, RunId, StackId, limits,
         run::{Kind, SourceVersion},
-        stack::{Limits, Source, Vendor},
+        stack::{ExecutorKind, Limits, Source, Vendor},
     },
     machine::{Chain as ChainKind, Shape},
     protocol::{
@@ -115,7 +115,7 @@ impl Reading<'_> {
         };
         let jail = JailSpec {
             version: VERSION,
-            kind: self.stack.settings.executor.kind,
+            kind: self.executor_kind(),
             user: self.run.uid,
             limits,
             root: Root::Host,
@@ -131,6 +131,14 @@ impl Reading<'_> {
             jail,
             spec,
         })
+    }
+
+    /// Declared tasks are untrusted: they run in a jail, whatever the stack's own phases run in.
+    const fn executor_kind(&self) -> ExecutorKind {
+        match self.run.kind {
+            Kind::OnDemand => ExecutorKind::Jail,
+            _ => self.stack.settings.executor.kind,
+        }
     }
 
     /// What this chain consists of.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
-use crate::domain::{Digest, Kind, Label, Phase, RelativePath, RunId, Slug, State, UserName};
+use crate::domain::{Digest, Kind, Label, Phase, RelativePath, RunId, Slug, State, TaskName, UserName};
 
 use super::Shown;
 use crate::cli::task_check::TaskCheck;
@@ -350,14 +350,15 @@ pub struct Logs {
     pub how: How,
 }
 
-/// Tasks: one command on a stack
+/// Tasks: one command on a stack, or what its source declares
 ///
-/// While a task runs nothing else changes the stack.
+/// While a command runs nothing else changes the stack. Declared tasks run beside each other.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples
   airlock task perform shop --follow -- terraform state list
   airlock task perform shop --no-init --wait -- 'df -h | tail -1'
+  airlock task run shop nightly-report --variable MONTH=2026-11 --wait
   airlock task list shop")]
 pub struct Task {
     #[command(subcommand)]
@@ -367,6 +368,7 @@ pub struct Task {
 #[derive(Debug, Subcommand)]
 pub enum TaskVerb {
     Perform(Perform),
+    Run(RunDeclared),
     Check(TaskCheck),
     /// List tasks, the newest first
     List {
@@ -404,6 +406,26 @@ pub struct Perform {
     pub command: Vec<String>,
 }
 
+/// Run a task that the stack's source declares
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples
+  airlock task run shop nightly-report --wait
+  airlock task run shop nightly-report --variable MONTH=2026-11 --variable shop:size=3 --follow")]
+pub struct RunDeclared {
+    /// The stack's slug
+    pub stack: Slug,
+    /// The task's name in the configuration file
+    pub name: TaskName,
+    /// A variable for this run: NAME=VALUE, or PREFIX:NAME=VALUE (may be repeated)
+    #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = pair)]
+    pub variables: Vec<(String, String)>,
+    #[command(flatten)]
+    pub waiting: Waiting,
+    #[command(flatten)]
+    pub how: How,
+}
+
 /// How a client verb answers and reaches the server.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct How {
@@ -415,6 +437,11 @@ pub struct How {
 
 fn words<T>(what: &str, word: &str, found: Option<T>, all: impl Iterator<Item = &'static str>) -> Result<T, String> {
     found.ok_or_else(|| format!("`{word}` is no {what}; known are {}", all.collect::<Vec<_>>().join(", ")))
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn state(word: &str) -> Result<State, String> {

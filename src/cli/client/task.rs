@@ -1,9 +1,9 @@
-//! `airlock task`: one command on a stack.
+//! `airlock task`: one command on a stack, or what its source declares.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::{
-    args::{self, Perform, TaskVerb},
+    args::{self, Perform, RunDeclared, TaskVerb},
     failure::Done,
     offline, task_check,
 };
@@ -17,9 +17,10 @@ pub fn run(args: &args::Task) -> Done {
     offline::block_on(async {
         match &args.verb {
             TaskVerb::Perform(perform) => self::perform(perform).await,
+            TaskVerb::Run(declared) => run_declared(declared).await,
             TaskVerb::Check(check) => task_check::run(check),
             TaskVerb::List { stack, limit, how } => {
-                list_runs(stack.as_ref(), &[("kind", "task".to_owned())], *limit, how).await
+                list_runs(stack.as_ref(), &[("kind", "task,on_demand".to_owned())], *limit, how).await
             }
         }
     })
@@ -29,6 +30,15 @@ async fn perform(args: &Perform) -> Done {
     let client = Client::new(&args.how.reach)?;
     let body = json!({"command": command(&args.command), "skip_initialization": args.no_init});
     let run = client.create(&format!("/stacks/{}/tasks", args.stack), &body).await?;
+    made(&client, run, args.waiting, &args.how).await
+}
+
+async fn run_declared(args: &RunDeclared) -> Done {
+    let client = Client::new(&args.how.reach)?;
+    let variables: serde_json::Map<String, Value> =
+        args.variables.iter().map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect();
+    let path = format!("/stacks/{}/declared-tasks/{}/runs", args.stack, args.name);
+    let run = client.create(&path, &json!({"variables": variables})).await?;
     made(&client, run, args.waiting, &args.how).await
 }
 

@@ -13,6 +13,7 @@
 //! | `runs`, `verbs` | runs, and what people decide about them |
 //! | `guests` | registered guests; what guests left of a run |
 //! | `log`, `events` | what a run prints, at once or as it comes |
+//! | `declared`, `services` | declared tasks, and what they are connected to |
 //! | `users`, `keys`, `credentials`, `audit`, `master_key` | the installation |
 //! | `oauth` | `/oauth2/token` |
 //!
@@ -20,6 +21,7 @@
 
 mod audit;
 mod credentials;
+mod declared;
 mod docs;
 mod environment;
 mod events;
@@ -33,6 +35,7 @@ mod master_key;
 mod merge;
 mod oauth;
 mod runs;
+mod services;
 mod shape;
 mod source;
 mod stacks;
@@ -76,6 +79,8 @@ fn described() -> OpenApiRouter<Web> {
         .merge(users::routes())
         .merge(keys::routes())
         .merge(credentials::routes())
+        .merge(services::routes())
+        .merge(declared::routes())
         .merge(audit::routes())
         .merge(master_key::routes())
         .merge(docs::routes());

@@ -7,6 +7,7 @@
 //! | `stack` | `/stacks/new`, `/stacks/{slug}` and what is below it |
 //! | `run` | `/runs/{id}`, its log, its changes, decisions |
 //! | `admin` | `/admin/…` |
+//! | `declared` | declared tasks on the pages of tasks |
 //! | `live` | `/live/…`: one stream for each open page |
 //! | `visitor`, `reader` | who reads, and the frame around every page |
 //! | `sent`, `cookies` | what browsers send, and what they keep |
@@ -19,6 +20,7 @@ mod account;
 mod admin;
 mod audit;
 mod cookies;
+mod declared;
 mod docs;
 mod doors;
 mod home;
@@ -89,6 +91,7 @@ pub fn routes(_: &Web) -> Router<Web> {
         .route("/admin/keys", get(admin::keys::get).post(admin::keys::post))
         .route("/admin/credentials", get(admin::credentials::get).post(admin::credentials::post))
         .route("/admin/guests", guests)
+        .route("/admin/services", get(admin::services::get).post(admin::services::post))
         .route("/account", get(account::get).post(account::post))
         .route("/docs/api", get(docs::get))
         .merge(live_routes())

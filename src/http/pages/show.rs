@@ -106,6 +106,9 @@ pub fn title(run: &Run) -> String {
     if let Some(command) = run.command.as_ref().or(run.guest.as_ref()) {
         return command.clone();
     }
+    if let Some(task) = &run.declared_task {
+        return format!("Task {task}");
+    }
     let source = match &run.source {
         SourceVersion::Git { branch, .. } => branch.to_string(),
         SourceVersion::Upload { digest } => format!("the upload {}", digest.short()),

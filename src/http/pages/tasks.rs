@@ -3,6 +3,7 @@
 use axum::extract::State;
 
 use super::{
+    declared,
     lists::{cursor, names_of, pager},
     sent::{Asked, Form, Sent, Wrong},
     show::{Rev, Rows},
@@ -59,6 +60,7 @@ fn page(
         rev: Rev::default().runs(&found.items).number(),
         command,
         problems,
+        declared: declared::of_all(web, &visitor.who)?,
         list: RunList { rows: found.items.iter().map(|run| rows.run(run)).collect(), empty: empty() },
         pager: pager("/tasks", asked, &found),
     })
@@ -84,11 +86,8 @@ fn empty() -> Empty {
 }
 
 pub async fn post(State(web): State<Web>, visitor: Visitor, Form(sent): Form) -> Answer {
-    if sent.verb() != "perform" {
-        return Err(unknown_verb(sent.verb()));
-    }
     let slug = Slug::new(sent.text("stack")).map_err(|_| Problem::not_found("there is no such stack"))?;
-    match perform(&web, &visitor, &slug, &sent).await? {
+    match make(&web, &visitor, &slug, &sent).await? {
         Ok(run) => performed(&visitor, &run),
         Err(wrong) => {
             let mut form = command_form(&web, &visitor.who)?;
@@ -99,8 +98,17 @@ pub async fn post(State(web): State<Web>, visitor: Visitor, Form(sent): Form) ->
     }
 }
 
+/// Does what one of the forms of a page of tasks asks for.
+pub async fn make(web: &Web, visitor: &Visitor, slug: &Slug, sent: &Sent) -> Result<Result<Run, Wrong>, Problem> {
+    match sent.verb() {
+        "perform" => perform(web, visitor, slug, sent).await,
+        "run" => declared::run(web, visitor, slug, sent).await,
+        other => Err(unknown_verb(other)),
+    }
+}
+
 /// Makes a task out of a form; what is wrong with it comes back.
-pub async fn perform(web: &Web, visitor: &Visitor, slug: &Slug, sent: &Sent) -> Result<Result<Run, Wrong>, Problem> {
+async fn perform(web: &Web, visitor: &Visitor, slug: &Slug, sent: &Sent) -> Result<Result<Run, Wrong>, Problem> {
     let (stack, permit) = visitor.may_on(Permission::Perform, slug).await?;
     let new = NewTask { command: sent.text("command").to_owned(), skip_initialization: !sent.is_on("initialize") };
     match web.actions.perform(&permit, stack.id, new, visitor.once(sent)?).await {

@@ -96,7 +96,8 @@ impl Visitor {
     async fn find(parts: &Parts, web: &Web) -> Result<Option<Self>, Problem> {
         let Some(token) = extract::cookie(&parts.headers, cookies::session_name(web)) else { return Ok(None) };
         let address = parts.extensions.get::<Sender>().and_then(|from| from.0);
-        let Some(who) = web.queries.authenticate(token, address)? else { return Ok(None) };
+        let who = web.queries.authenticate(token, address)?.filter(|who| who.workload().is_none());
+        let Some(who) = who else { return Ok(None) };
         web.actions.note_use(&who).await?;
         let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
         let cookie = |name: &str| extract::cookie(&parts.headers, name).unwrap_or_default();

@@ -98,6 +98,7 @@ pub fn admin_tabs(here: &str) -> Vec<Tab> {
         ("API keys", "/admin/keys"),
         ("Credentials", "/admin/credentials"),
         ("Guests", "/admin/guests"),
+        ("Services", "/admin/services"),
     ]
     .into_iter()
     .map(|(word, href)| Tab::new(word, href, word == here))

@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::{
+    declared::DeclaredList,
     form::{Choice, Control, Field, Fields, form},
     frame::{Empty, Frame, Pager},
     rows::{RunList, RunRow, StackGroup, StackRow},
@@ -185,6 +186,7 @@ pub struct TasksPage {
     pub command: Option<CommandForm>,
     /// What is wrong with the command and has no field.
     pub problems: Vec<String>,
+    pub declared: DeclaredList,
     pub list: RunList,
     pub pager: Pager,
 }

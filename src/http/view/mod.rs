@@ -19,13 +19,14 @@
 //! | `/stacks/{slug}`, `/tasks`, `/environment`, `/settings` | [`StackRunsPage`], [`StackTasksPage`], [`StackEnvironmentPage`], [`StackSettingsPage`] |
 //! | `/runs`, `/tasks`, `/queue`, `/audit` | [`RunsPage`], [`TasksPage`], [`QueuePage`], [`AuditPage`] |
 //! | `/runs/{id}`, `/log`, `/changes` | [`RunPage`], [`RunLogPage`], [`RunChangesPage`] |
-//! | `/admin/users`, `/keys`, `/credentials`, `/guests` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`GuestsPage`] |
+//! | `/admin/users`, `/keys`, `/credentials`, `/services`, `/guests` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`ServicesPage`], [`GuestsPage`] |
 //! | `/setup`, `/sign-in`, `/sign-in/again`, `/invitation`, `/account` | [`SetupPage`], [`SignInPage`], [`ReauthenticatePage`], [`InvitationPage`], [`AccountPage`] |
 //! | errors, `/docs/api` | [`ErrorPage`], [`ApiDocsPage`] |
 
 pub mod account;
 pub mod admin;
 pub mod changes;
+pub mod declared;
 pub mod docs;
 pub mod error;
 pub mod form;
@@ -44,6 +45,7 @@ pub mod words;
 
 pub use account::{AccountPage, InvitationPage, ReauthenticatePage, SetupPage, SignInPage};
 pub use admin::{AuditPage, CredentialsPage, KeysPage, UsersPage};
+pub use declared::ServicesPage;
 pub use docs::ApiDocsPage;
 pub use error::ErrorPage;
 pub use frame::Frame;

@@ -128,13 +128,14 @@ impl Situation {
     const fn may_cancel(self) -> bool {
         match self.state {
             State::Queued | State::Ready | State::PendingReview => true,
-            State::Performing => matches!(self.kind, Kind::OnDemand),
+            State::Preparing | State::Performing => matches!(self.kind, Kind::OnDemand),
             _ => false,
         }
     }
 
     const fn may_stop(self) -> bool {
         match self.state {
+            State::Preparing if matches!(self.kind, Kind::OnDemand) => false,
             State::Preparing | State::Initializing | State::Planning => true,
             State::Checking => !self.confirmed,
             _ => false,

@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::{
+    declared::DeclaredList,
     form::{Choice, Control, Field, Fields, form},
     frame::{Empty, Frame, Pager, Tab},
     lists::CommandForm,
@@ -143,6 +144,7 @@ pub struct StackTasksPage {
     pub command: Option<CommandForm>,
     /// What is wrong with the command and has no field.
     pub problems: Vec<String>,
+    pub declared: DeclaredList,
     pub list: RunList,
     pub pager: Pager,
 }

@@ -44,6 +44,26 @@ fn a_task_s_result_and_its_words_arrive_as_they_are() {
 }
 
 #[test]
+fn a_declared_task_runs_with_variables_and_its_result_is_the_verbs() {
+    let desk = Desk::new();
+    let server = desk.signed_in();
+    desk.stack("Shop", "exit 0", "true");
+    let source = desk.dir.path().join("declared");
+    std::fs::create_dir_all(source.join(".airlock")).unwrap();
+    let tasks = "tasks: {say: {type: native, run: {command: 'echo $WORD; exit $CODE'}}}";
+    std::fs::write(source.join(".airlock/config.yaml"), tasks).unwrap();
+    desk.run(&["stack", "upload", "shop", source.to_str().unwrap()]).expect(0);
+    let run = ["task", "run", "shop", "say", "--variable", "WORD=hello"];
+    let said = desk.run(&[&run[..], &["--variable", "CODE=0", "--follow"]].concat()).expect(0);
+    assert!(said.out.ends_with("hello\n"), "{}", said.out);
+    desk.run(&[&run[..], &["--variable", "CODE=3", "--wait"]].concat()).expect(1);
+    desk.run(&["task", "run", "shop", "other"]).expect(4);
+    let listed = desk.run(&["task", "list", "shop", "--json"]).expect(0).json();
+    assert_eq!(listed["items"][0]["declared_task"], "say");
+    server.stop();
+}
+
+#[test]
 fn runs_are_discarded_canceled_stopped_and_retried() {
     let desk = Desk::new();
     let server = desk.signed_in();

@@ -40,6 +40,7 @@ const VERBS: &[&[&str]] = &[
     &["run", "logs"],
     &["task"],
     &["task", "perform"],
+    &["task", "run"],
     &["task", "list"],
     &["guest"],
     &["guest", "run"],

@@ -4,12 +4,13 @@ use airlock::{
     domain::{ActorKind, FieldError, Look, Role},
     http::view::{
         AccountPage, ApiDocsPage, AuditPage, CredentialsPage, ErrorPage, Frame, InvitationPage, KeysPage,
-        ReauthenticatePage, SetupPage, SignInPage, UsersPage,
+        ReauthenticatePage, ServicesPage, SetupPage, SignInPage, UsersPage,
         account::{NewUserForm, PasswordForm, SessionRow, SignInForm},
         admin::{
             AuditFilter, AuditRow, ChainState, CredentialForm, CredentialRow, InviteForm, KeyForm, KeyRow, Once,
             RoleGrid, UserRow, admin_tabs,
         },
+        declared::{ServiceForm, ServiceRow},
         docs::{Operation, OperationGroup, Parameter},
         form::Fields,
         frame::{Crumb, Pager, Place, Theme},
@@ -175,7 +176,27 @@ fn admin(theme: Theme) -> Vec<Page> {
         page("keys", &keys),
         page("keys-none", &no_keys),
         page("credentials", &credentials),
+        page("services", &services(theme)),
     ]
+}
+
+fn services(theme: Theme) -> ServicesPage {
+    let mut form = ServiceForm::new();
+    form.port.error = Some("must be 1 to 65535".into());
+    ServicesPage {
+        frame: admin_frame(theme, "Services", "/admin/services"),
+        tabs: admin_tabs("Services"),
+        services: vec![ServiceRow {
+            name: "maindb".into(),
+            scheme: "postgresql".into(),
+            address: "db.internal:5432".into(),
+            detail: "as app, with a password".into(),
+            updated: ago(4_000),
+        }],
+        form,
+        problems: vec![],
+        empty: empty("", ""),
+    }
 }
 
 fn account(theme: Theme) -> AccountPage {

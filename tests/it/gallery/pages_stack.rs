@@ -5,6 +5,7 @@ use airlock::{
     http::view::{
         HomePage, NewStackPage, QueuePage, RunsPage, StackEnvironmentPage, StackRunsPage, StackSettingsPage,
         StackTasksPage, StacksPage, TasksPage,
+        declared::{DeclaredList, DeclaredRow},
         form::Fields,
         frame::{Crumb, Pager, Place, Theme},
         lists::{CommandForm, QueueRow, RunFilter, StackFilter},
@@ -79,6 +80,7 @@ fn lists(theme: Theme) -> Vec<Page> {
         rev: 1,
         command: Some(command.clone()),
         problems: vec![],
+        declared: declared(),
         list: RunList { rows: tasks(), empty: empty("", "") },
         pager: Pager::default(),
     };
@@ -104,6 +106,26 @@ fn lists(theme: Theme) -> Vec<Page> {
         page("queue", &queue(theme)),
         page("stacks", &stacks_page(theme)),
     ]
+}
+
+/// Declared tasks, one of them with everything, one that cannot be run by who looks at it.
+fn declared() -> DeclaredList {
+    let row = |name: &str, kind: &str, command: &str, caps: &[&str], may_run| DeclaredRow {
+        stack: ("shop".into(), "Shop".into()),
+        name: name.into(),
+        kind: kind.into(),
+        command: command.into(),
+        caps: caps.iter().map(|cap| (*cap).to_owned()).collect(),
+        may_run,
+    };
+    DeclaredList {
+        rows: vec![
+            row("nightly-report", "native", "python3 report.py --month", &["at most 600 s", "db → maindb"], true),
+            row("check", "wasi:python", "check.py", &["at most 60 s", "20000000000 fuel", "64.0 MiB of memory"], false),
+        ],
+        names_stacks: true,
+        mistakes: vec!["Dns: .airlock/config.yaml:3:5: `timeuot` is unknown".into()],
+    }
 }
 
 fn queue(theme: Theme) -> QueuePage {
@@ -215,6 +237,7 @@ fn stack_pages(theme: Theme) -> Vec<Page> {
         head: head("Tasks"),
         command: Some(CommandForm::new(&pairs(&[("shop", "Shop")]))),
         problems: vec![],
+        declared: declared(),
         list: RunList { rows: tasks(), empty: empty("", "") },
         pager: Pager::default(),
     };

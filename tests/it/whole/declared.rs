@@ -124,7 +124,7 @@ async fn a_deployment_ends_running_tasks_before_it_applies_and_lets_others_wait(
     let stack = rig.stack(settings, &[(CONFIG, tasks)]).await;
     let tracked = rig.unconfirmed(&stack).await;
     let running = rig.declared(&stack, "wait", &[]).await;
-    rig.until(&running, |run| run.state == State::Performing).await;
+    rig.until(&running, |run| rig.log(run, Phase::Performing).contains("up")).await;
     rig.confirm(&tracked).await;
     let knock = gate.knock().await;
     let ended = rig.run(running.id);

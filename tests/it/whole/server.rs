@@ -138,6 +138,41 @@ impl Server {
         answer(self.client.post(url).bearer_auth(&self.token).json(&body).send().await.unwrap()).await
     }
 
+    /// A request to any address, as somebody who shows this token; the status and the body.
+    pub async fn raw(&self, token: Option<&str>, method: &str, path: &str, body: Option<Value>) -> (u16, String) {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        // Links are whole addresses.
+        let url = if path.starts_with("http://") { path.to_owned() } else { format!("{}{path}", self.url) };
+        let request = self.client.request(method, url);
+        let request = request.bearer_auth(token.unwrap_or(&self.token));
+        let request = match body {
+            Some(body) => request.json(&body),
+            None => request,
+        };
+        let response = tokio::time::timeout(PATIENCE, request.send()).await.unwrap().unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// How an answer is packed for a client that takes gzip, once all of it has come.
+    pub async fn packing(&self, url: &str) -> Option<String> {
+        let request = self.client.get(url).bearer_auth(&self.token).header("accept-encoding", "gzip");
+        let response = request.send().await.unwrap();
+        let packing = response.headers().get("content-encoding").map(|value| value.to_str().unwrap().to_owned());
+        response.bytes().await.unwrap();
+        packing
+    }
+
+    /// A form to any address; the status and the body.
+    pub async fn form(&self, path: &str, headers: &[(&str, &str)], form: &'static str) -> (u16, String) {
+        let mut request = self.client.post(format!("{}{path}", self.url)).body(form);
+        request = request.header("content-type", "application/x-www-form-urlencoded");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
     pub fn data(&self) -> &Path {
         &self.data
     }

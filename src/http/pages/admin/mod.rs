@@ -1,8 +1,9 @@
-//! The administration: users, API keys, credentials, guests.
+//! The administration: users, API keys, credentials, services, guests.
 
 pub mod credentials;
 pub mod guests;
 pub mod keys;
+pub mod services;
 pub mod users;
 
 use std::collections::BTreeMap;

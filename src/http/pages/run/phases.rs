@@ -35,8 +35,9 @@ pub fn expected(run: &Run) -> Vec<Phase> {
             vec![Phase::Preparing, Phase::Initializing, Phase::Planning, Phase::PreparingApply, Phase::Destroying]
         }
         Kind::Proposed | Kind::Drift => vec![Phase::Preparing, Phase::Initializing, Phase::Planning],
-        Kind::Task | Kind::OnDemand if run.skip_initialization => vec![Phase::Preparing, Phase::Performing],
-        Kind::Task | Kind::OnDemand => vec![Phase::Preparing, Phase::Initializing, Phase::Performing],
+        Kind::Task if run.skip_initialization => vec![Phase::Preparing, Phase::Performing],
+        Kind::OnDemand => vec![Phase::Preparing, Phase::Performing],
+        Kind::Task => vec![Phase::Preparing, Phase::Initializing, Phase::Performing],
     }
 }
 

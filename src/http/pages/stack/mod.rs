@@ -12,6 +12,7 @@ use axum::extract::{Path, State};
 use self::head::{crumbs, head};
 use super::{
     cookies::Carried,
+    declared,
     lists::{cursor, pager},
     sent::{Asked, Form, Sent, Wrong, sentence},
     show::{Rev, Rows},
@@ -244,6 +245,7 @@ fn tasks_page(web: &Web, visitor: &Visitor, slug: &Slug, asked: &Sent) -> Result
         rev: found.rev,
         command: may_write.then(|| CommandForm::new(&[choice])),
         problems: Vec::new(),
+        declared: declared::of_stack(web, &visitor.who, slug)?,
         list: run_list(web, &found, empty),
         pager: pager(&tab.path(slug), asked, &found.runs),
         head,
@@ -257,10 +259,7 @@ pub async fn post_tasks(
     Form(sent): Form,
 ) -> Answer {
     let slug = slug_of(&slug)?;
-    if sent.verb() != "perform" {
-        return Err(unknown_verb(sent.verb()));
-    }
-    match tasks::perform(&web, &visitor, &slug, &sent).await? {
+    match tasks::make(&web, &visitor, &slug, &sent).await? {
         Ok(run) => tasks::performed(&visitor, &run),
         Err(wrong) => {
             let mut page = tasks_page(&web, &visitor, &slug, &Sent::default())?;

@@ -1,0 +1,200 @@
+//! The log of an activity as `application/x-json-stream`: one JSON document a line.
+//!
+//! An item is a printed line; its `_id` is where it begins in the whole log, in bytes, so that ids
+//! grow, stay what they are, and lead back at no cost. `start_at` shows the items from that id on. The
+//! last line is `{"_id": N, "seal": true}`, and comes when nothing more will.
+
+use std::{convert::Infallible, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    http::header,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use futures_util::{Stream, StreamExt as _, stream};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::{sync::watch, time::Instant};
+
+use super::{Answer, Caller, activities, hal::time};
+use crate::{
+    domain::RunId,
+    http::{
+        Problem, Web,
+        extract::{At, Params},
+    },
+    live::Heard,
+    queries::TextLine,
+};
+
+/// At most between two looks at whether the reader still may.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+pub(super) fn routes() -> Router<Web> {
+    Router::new()
+        .route("/projects/{project}/activities/{id}/log", get(of_project))
+        .route("/projects/{project}/environments/{environment}/activities/{id}/log", get(of_environment))
+}
+
+#[derive(Debug, Deserialize)]
+struct LogParams {
+    #[serde(default)]
+    start_at: u64,
+    max_items: Option<usize>,
+    /// Milliseconds to wait for more; 0: what is there; below 0, or nothing: until the seal.
+    max_delay: Option<i64>,
+}
+
+async fn of_project(
+    caller: Caller,
+    At((project, id)): At<(String, String)>,
+    Params(params): Params<LogParams>,
+) -> Answer<Response> {
+    let run = activities::find(&caller, &project, None, &id).await?;
+    Ok(answer(caller, run.id, &params))
+}
+
+async fn of_environment(
+    caller: Caller,
+    At((project, environment, id)): At<(String, String, String)>,
+    Params(params): Params<LogParams>,
+) -> Answer<Response> {
+    let run = activities::find(&caller, &project, Some(&environment), &id).await?;
+    Ok(answer(caller, run.id, &params))
+}
+
+fn answer(caller: Caller, run: RunId, params: &LogParams) -> Response {
+    let reading = Reading::new(caller, run, params);
+    ([(header::CONTENT_TYPE, "application/x-json-stream")], Body::from_stream(pieces(reading))).into_response()
+}
+
+fn pieces(reading: Reading) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let pieces = stream::unfold(reading, |mut reading| async move {
+        let piece = reading.next().await?;
+        Some((Ok(piece), reading))
+    });
+    // Layers around a body may ask once more than there is.
+    pieces.fuse()
+}
+
+/// One reader of one log.
+struct Reading {
+    caller: Caller,
+    run: RunId,
+    heard: watch::Receiver<Heard>,
+    /// Where the next item begins.
+    at: u64,
+    left: usize,
+    until: Option<Instant>,
+    over: bool,
+}
+
+impl Reading {
+    /// Listens first and reads then: nothing falls between.
+    fn new(caller: Caller, run: RunId, params: &LogParams) -> Self {
+        let heard = caller.web.actions.bells().hear_run(run);
+        let delay = params.max_delay.unwrap_or(-1);
+        let until = u64::try_from(delay).ok().map(|delay| Instant::now() + Duration::from_millis(delay));
+        let left = params.max_items.unwrap_or(usize::MAX);
+        Self { caller, run, heard, at: params.start_at, left, until, over: false }
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if self.over || self.left == 0 || self.caller.web.stop.is_cancelled() {
+                return None;
+            }
+            self.heard.mark_unchanged();
+            match self.look().await {
+                Ok(piece) if !piece.is_empty() => return Some(piece.into()),
+                Ok(_) => {}
+                Err(problem) => {
+                    tracing::debug!(run = %self.run, problem = problem.detail, "a stream of a log ended");
+                    return None;
+                }
+            }
+            if !self.wait().await {
+                return None;
+            }
+        }
+    }
+
+    /// What is there now, from where the last look ended.
+    async fn look(&mut self) -> Answer<Vec<u8>> {
+        let web = &self.caller.web;
+        let who = web.queries.again(&self.caller.who)?.ok_or_else(|| Problem::not_found("access is over"))?;
+        // Whether it had ended is known before its log is read to the end.
+        let ended = web.queries.run(&who, self.run)?.state.is_terminal();
+        let text = web.queries.log_text(&who, self.run, None)?;
+        let len = text.len();
+        let (from, most) = (self.at, self.left);
+        let read = tokio::task::spawn_blocking(move || items(text, from, most, ended));
+        let Items { mut bytes, count, next } = read.await.map_err(|_| Problem::internal())??;
+        self.left -= count;
+        self.at = next;
+        if ended && self.left > 0 && self.at >= len {
+            bytes.extend_from_slice(format!("{}\n", json!({"_id": self.at.max(len), "seal": true})).as_bytes());
+            self.over = true;
+        }
+        Ok(bytes)
+    }
+
+    /// Until something may have come; false when that takes too long.
+    async fn wait(&mut self) -> bool {
+        let look_again = Instant::now() + LOOK_AGAIN;
+        let until = self.until.map_or(look_again, |until| until.min(look_again));
+        tokio::select! {
+            () = self.caller.web.stop.cancelled() => false,
+            heard = self.heard.changed() => heard.is_ok(),
+            () = tokio::time::sleep_until(until) => self.until.is_none_or(|until| Instant::now() < until),
+        }
+    }
+}
+
+/// Some items of a log.
+struct Items {
+    bytes: Vec<u8>,
+    count: usize,
+    /// Where the next one begins.
+    next: u64,
+}
+
+/// At most so many bytes at once.
+const PIECE: usize = 256 << 10;
+
+/// Items that begin at `from` or behind it. A line that may still grow waits for its end.
+fn items(text: crate::queries::LogText, from: u64, most: usize, ended: bool) -> Result<Items, crate::actions::Error> {
+    let mut items = Items { bytes: Vec::new(), count: 0, next: from };
+    let len = text.len();
+    let mut lines = text.lines(from.saturating_sub(1));
+    while let Some(block) = lines.next_lines()? {
+        for line in block {
+            let begins_before = line.offset < from;
+            if begins_before {
+                continue;
+            }
+            let end = line.offset + line.text.len() as u64 + u64::from(line.ended);
+            let may_grow = !line.ended && !ended && end >= len;
+            if may_grow || items.count == most {
+                return Ok(items);
+            }
+            write(&mut items.bytes, &line);
+            items.count += 1;
+            items.next = end;
+        }
+        if items.bytes.len() >= PIECE {
+            return Ok(items);
+        }
+    }
+    items.next = items.next.max(len);
+    Ok(items)
+}
+
+fn write(out: &mut Vec<u8>, line: &TextLine) {
+    let message = if line.ended { format!("{}\n", line.text) } else { line.text.clone() };
+    let item = json!({"_id": line.offset, "data": {"timestamp": time(line.at), "message": message}});
+    out.extend_from_slice(item.to_string().as_bytes());
+    out.push(b'\n');
+}

@@ -1,0 +1,65 @@
+//! What sources declare, what runs of declared tasks were asked for, and what they are connected to.
+
+use crate::{
+    auth::Who,
+    domain::{Slug, TaskName, Timestamp, run::SourceVersion},
+    manifest::{self, DeclaredTask, Manifest, ManifestError},
+    store::{
+        Find as _, Rows,
+        record::{Demand, Run, Service, Setting, Stack},
+        tables as t,
+    },
+};
+
+use super::{Queries, Result, not_found, sees};
+
+/// What the present source of a stack declares, as far as it was read.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    pub stack: Stack,
+    /// The version that was read, and when; none: no run has fetched the source yet.
+    pub read: Option<(SourceVersion, Timestamp)>,
+    pub manifest: std::result::Result<Manifest, ManifestError>,
+}
+
+impl Declared {
+    /// The tasks, by name; none where the files cannot be understood.
+    pub fn tasks(&self) -> impl Iterator<Item = &DeclaredTask> {
+        self.manifest.iter().flat_map(|manifest| manifest.tasks.values())
+    }
+
+    pub fn task(&self, name: &TaskName) -> Option<&DeclaredTask> {
+        self.manifest.as_ref().ok()?.tasks.get(name)
+    }
+}
+
+impl Queries {
+    /// What a stack that the actor may see declares.
+    pub fn declared(&self, who: &Who, slug: &Slug) -> Result<Declared> {
+        let view = self.view()?;
+        let stack = view.stack_by_slug(slug)?.filter(|stack| sees(who, stack.id));
+        let stack = stack.ok_or_else(|| not_found(format_args!("the stack `{slug}`")))?;
+        let Some(row) = view.get(t::STACK_TO_DECLARATION, stack.id.number())? else {
+            return Ok(Declared { stack, read: None, manifest: Ok(Manifest::default()) });
+        };
+        let content = |path: &str| row.files.iter().find(|file| file.path == path).map(|file| file.content.clone());
+        let manifest = manifest::load(content).map(Option::unwrap_or_default);
+        Ok(Declared { stack, read: Some((row.source, row.read_at)), manifest })
+    }
+
+    /// What a run of a declared task was asked for; none of other runs.
+    pub fn demand(&self, run: &Run) -> Result<Option<Demand>> {
+        Ok(self.view()?.get(t::RUN_TO_DEMAND, run.seq)?)
+    }
+
+    /// Variables that only declared tasks of a stack get.
+    pub fn settings(&self, stack: &Stack) -> Result<Vec<Setting>> {
+        let id = stack.id.number();
+        Ok(self.view()?.all(t::STACK_NAME_TO_SETTING, (id, "")..(id + 1, ""))?)
+    }
+
+    /// Every service, by name. For admins.
+    pub fn services(&self) -> Result<Vec<Service>> {
+        Ok(self.view()?.all(t::NAME_TO_SERVICE, ""..="\u{10ffff}")?)
+    }
+}
