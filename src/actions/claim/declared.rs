@@ -262,7 +262,7 @@ fn relayed(service: &Service) -> bool {
 /// The service's own port, if a program of no privileges may listen there and nobody else does.
 fn free_port(taken: &mut BTreeSet<u16>, wanted: u16) -> u16 {
     let free = |port: &u16| *port >= 1_024 && !taken.contains(port);
-    let others = (FIRST_PORT..=u16::MAX).find(|port| !taken.contains(port));
+    let others = (FIRST_PORT..u16::MAX).find(|port| !taken.contains(port));
     let port = Some(wanted).filter(free).or(others).expect("a task has fewer relationships than there are ports");
     taken.insert(port);
     port

@@ -216,6 +216,7 @@ impl Guest {
             // What it left in the workspace is looked at.
             at_end: AtEnd::Keep,
             ending: None,
+            demand: None,
             stop_grace_seconds: 10,
             secrets: ChainSecrets {
                 chain_key: Secret::new(CHAIN_KEY.to_vec()),
@@ -227,6 +228,7 @@ impl Guest {
                 masks: Vec::new(),
                 git: None,
                 state: None,
+                workload: None,
                 guest_key: Some(Secret::new(vec![9; 32])),
             },
         }
