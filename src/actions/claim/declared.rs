@@ -30,6 +30,7 @@ use crate::actions::{
     service, setting, vault,
 };
 
+mod guest;
 mod variables;
 
 pub(super) use variables::Connected;
@@ -65,7 +66,7 @@ impl Reading<'_> {
             name => Err(Refused::conflict(format!("the image `{name}` is not imported; `host` is always there"))),
         };
         match &task.kind {
-            TaskType::Native => Ok(()),
+            TaskType::Native | TaskType::Guest(_) | TaskType::GuestFile(_) => Ok(()),
             TaskType::Image(name) => image(name.as_str()),
             TaskType::Runtime { name, version } => {
                 let runtime = format!("{name}:{version}");
@@ -76,9 +77,6 @@ impl Reading<'_> {
                         "no image stands for `{runtime}`; the operator says which one does in `runtime_images`"
                     ))),
                 }
-            }
-            TaskType::Guest(_) | TaskType::GuestFile(_) => {
-                Err(Refused::conflict(format!("`{}` is no type of task that runs here", task.kind)))
             }
         }
     }
@@ -107,6 +105,15 @@ impl Reading<'_> {
 
     /// The facts of a run that has nothing of the stack's vendor.
     pub(super) fn facts_of(&self, told: &Told) -> Result<RunFacts, Error> {
+        Ok(RunFacts {
+            project_root: told.task.source.root.clone(),
+            network: NetworkMode::Allow(self.hosts_of(told)?),
+            ..self.facts(no_vendor())
+        })
+    }
+
+    /// Where the task's connections may go.
+    fn hosts_of(&self, told: &Told) -> Result<Vec<String>, Error> {
         let mut hosts = Vec::new();
         for connected in told.connected.values() {
             hosts.push(service::destination(&connected.service)?.to_string());
@@ -114,16 +121,15 @@ impl Reading<'_> {
         hosts.extend(told.task.airlock.network.iter().map(ToString::to_string));
         hosts.sort_unstable();
         hosts.dedup();
-        Ok(RunFacts {
-            project_root: told.task.source.root.clone(),
-            network: NetworkMode::Allow(hosts),
-            ..self.facts(no_vendor())
-        })
+        Ok(hosts)
     }
 
     /// The stack's limits, with what the task says itself.
     pub(super) fn limits_of(&self, told: &Told) -> Limits {
         let (own, airlock) = (self.stack.settings.executor.limits.clone(), &told.task.airlock);
+        if told.task.kind.is_guest() {
+            return own; // A guest has caps; these hold for its build hook.
+        }
         Limits {
             wall_seconds: u64::from(told.task.run.timeout_seconds),
             silence_seconds: 0,
@@ -151,8 +157,13 @@ impl Reading<'_> {
         };
         let build = told.task.hooks.build.clone();
         let build = build.map(|build| shell(Phase::Preparing, build, limits::PHASE_WALL.as_secs()));
-        let command = told.with_stdin(told.task.run.command.text());
-        let perform = shell(Phase::Performing, command, u64::from(told.task.run.timeout_seconds));
+        let perform = match self.guest_of(told, &binds)? {
+            Some(guest) => Step::Guest(guest),
+            None => {
+                let command = told.with_stdin(told.task.run.command.text());
+                shell(Phase::Performing, command, u64::from(told.task.run.timeout_seconds))
+            }
+        };
         Ok(build.into_iter().chain([perform]).collect())
     }
 
@@ -196,6 +207,7 @@ impl Reading<'_> {
         for row in settings.into_iter().filter(|row| row.is_enabled && row.visible_runtime) {
             let (value, sensitive) = match &row.value {
                 VariableValue::Plain(value) => (Secret::new(value.clone()), false),
+                VariableValue::Sensitive { .. } if !told.lets_in(row.name.trim_start_matches("env:")) => continue,
                 VariableValue::Sensitive { sealed, .. } => {
                     let key = setting::key_of(row.level, &row.name);
                     (vault::setting(self.stack.id, &key).open_text(&self.keys, sealed)?, true)
@@ -203,7 +215,8 @@ impl Reading<'_> {
             };
             open.push(variables::Open { row, value, sensitive });
         }
-        let own = self.variables()?;
+        let mut own = self.variables()?;
+        own.retain(|variable| told.lets_in(variable.name.as_str()));
         Ok(variables::all(&variables::Sources {
             told,
             run: &self.run,

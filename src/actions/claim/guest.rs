@@ -126,7 +126,7 @@ impl Reading<'_> {
 
     /// What a guest is told about its run; each of a fixed length for one stack, so that the same guest
     /// and input take the same fuel.
-    fn guest_facts(&self, phase: Phase) -> Vec<(String, String)> {
+    pub(super) fn guest_facts(&self, phase: Phase) -> Vec<(String, String)> {
         let facts = [
             ("AIRLOCK", "true".to_owned()),
             ("AIRLOCK_RUN_ID", self.run.id.to_string()),

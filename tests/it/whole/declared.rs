@@ -238,3 +238,68 @@ async fn the_build_hook_comes_first_and_its_failure_is_the_runs() {
     let bad = rig.until_state(&bad, State::Failed).await;
     assert!(bad.phases.iter().all(|phase| phase.phase == Phase::Preparing), "{bad:?}");
 }
+
+/// Prints every variable that a guest gets, each ended by NUL.
+const PRINTS_ITS_VARIABLES: &str = r#"(module
+  (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_get" (func $get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 4)
+  (func (export "_start")
+    (drop (call $sizes (i32.const 0) (i32.const 4)))
+    (drop (call $get (i32.const 1000) (i32.const 10000)))
+    (i32.store (i32.const 16) (i32.const 10000))
+    (i32.store (i32.const 20) (i32.load (i32.const 4)))
+    (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 24)))))"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declared_guest_gets_what_it_asks_for_and_leaves_a_receipt() {
+    let rig = Rig::new().await;
+    let tasks = r"
+tasks:
+  survey:
+    type: wasi:surveyor
+    run: {command: '--title \'Two words\''}
+    airlock: {fuel: 5000000000, memory: 64MiB}
+  variables:
+    type: wasi:tools/variables.wasm
+    run: {command: one}
+    variables: {env: {told: by-the-file}}
+    airlock: {env: [WANTED]}
+  nobody:
+    type: wasi:nobody
+    run: {command: x}
+";
+    let tasks = tasks.replace("\\'", "''");
+    let module = wat::parse_str(PRINTS_ITS_VARIABLES).unwrap();
+    let settings = json!({"name": "Shop", "vendor": {"kind": "custom", "plan": "exit 2"}});
+    let stack = rig.stack(settings, &[]).await;
+    rig.upload(&stack, &[(CONFIG, tasks.as_bytes()), ("tools/variables.wasm", &module[..])]).await;
+    rig.set(&stack, "WANTED", "wanted-secret-1", true).await;
+    rig.set(&stack, "UNWANTED", "unwanted-secret", true).await;
+    rig.set(&stack, "PLAIN", "of-the-stack", false).await;
+
+    let run = rig.declared(&stack, "survey", &[]).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    let left = rig.app.queries.left(&run).unwrap();
+    let receipt = left[0].receipt.as_ref().unwrap();
+    assert_eq!((receipt.caps.fuel, receipt.caps.memory_bytes), (5_000_000_000, 64 << 20));
+    assert!(receipt.fuel_used.unwrap() > 0);
+    let paths: Vec<_> = left[0].artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
+    assert_eq!(paths, ["report.html", "report.json"]);
+
+    let run = rig.declared(&stack, "variables", &[("env:asked", "by-the-trigger")]).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    let log = rig.log(&run, Phase::Performing);
+    for there in
+        ["TOLD=by-the-file", "ASKED=by-the-trigger", "PLATFORM_PROJECT=shop", "AIRLOCK_RUN_ID=", "WANTED=*****"]
+    {
+        assert!(log.contains(there), "{there}: {log}");
+    }
+    assert!(!log.contains("PLAIN=") && !log.contains("UNWANTED") && !log.contains("HOME="), "{log}");
+
+    let run = rig.declared(&stack, "nobody", &[]).await;
+    let run = rig.until_state(&run, State::Failed).await;
+    assert!(run.reason.as_ref().unwrap().contains("there is no guest `nobody`"), "{run:?}");
+    rig.until_tidy().await;
+}

@@ -83,7 +83,7 @@ impl Rig {
         stack
     }
 
-    pub async fn upload(&self, stack: &Stack, files: &[(&str, &str)]) {
+    pub async fn upload<T: AsRef<[u8]>>(&self, stack: &Stack, files: &[(&str, T)]) {
         let scratch = self.data().join("uploads").join("incoming-test");
         std::fs::write(&scratch, tar_gz(files)).unwrap();
         let permit = self.permit(Permission::UploadSource, stack);
@@ -240,16 +240,17 @@ impl Rig {
     }
 }
 
-pub fn tar_gz(files: &[(&str, &str)]) -> Vec<u8> {
+pub fn tar_gz<T: AsRef<[u8]>>(files: &[(&str, T)]) -> Vec<u8> {
     let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     let mut tar = tar::Builder::new(gz);
-    let files = if files.is_empty() { &[("empty", "")] } else { files };
-    for (path, text) in files {
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(path, bytes)| (*path, bytes.as_ref())).collect();
+    let empty: &[(&str, &[u8])] = &[("empty", b"")];
+    for (path, text) in if files.is_empty() { empty } else { &files } {
         let mut header = tar::Header::new_gnu();
         header.set_size(text.len() as u64);
         header.set_mode(0o644);
         header.set_cksum();
-        tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+        tar.append_data(&mut header, path, *text).unwrap();
     }
     let mut gz = tar.into_inner().unwrap();
     gz.flush().unwrap();
