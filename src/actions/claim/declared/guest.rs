@@ -107,7 +107,7 @@ impl Told {
 /// Which of its chain's variables a guest gets: what the platform says, what the trigger and the
 /// declaration say, and what it asks for by name.
 fn names(told: &Told, variables: &[Variable]) -> Vec<EnvName> {
-    let trigger = told.input.variables.keys().filter_map(|name| name.strip_prefix("env:"));
+    let trigger = told.input.variables.iter().filter_map(|(name, _)| name.strip_prefix("env:"));
     let declared = told.task.variables.env.keys().map(EnvName::as_str);
     let said: BTreeSet<String> = trigger.chain(declared).map(str::to_ascii_uppercase).collect();
     let gets = |variable: &&Variable| {
