@@ -107,21 +107,9 @@ impl Reading<'_> {
     pub(super) fn facts_of(&self, told: &Told) -> Result<RunFacts, Error> {
         Ok(RunFacts {
             project_root: told.task.source.root.clone(),
-            network: NetworkMode::Allow(self.hosts_of(told)?),
+            network: NetworkMode::Allow(told.hosts()?),
             ..self.facts(no_vendor())
         })
-    }
-
-    /// Where the task's connections may go.
-    fn hosts_of(&self, told: &Told) -> Result<Vec<String>, Error> {
-        let mut hosts = Vec::new();
-        for connected in told.connected.values() {
-            hosts.push(service::destination(&connected.service)?.to_string());
-        }
-        hosts.extend(told.task.airlock.network.iter().map(ToString::to_string));
-        hosts.sort_unstable();
-        hosts.dedup();
-        Ok(hosts)
     }
 
     /// The stack's limits, with what the task says itself.
@@ -229,6 +217,18 @@ impl Reading<'_> {
 }
 
 impl Told {
+    /// Where the task's connections may go.
+    fn hosts(&self) -> Result<Vec<String>, Error> {
+        let mut hosts = Vec::new();
+        for connected in self.connected.values() {
+            hosts.push(service::destination(&connected.service)?.to_string());
+        }
+        hosts.extend(self.task.airlock.network.iter().map(ToString::to_string));
+        hosts.sort_unstable();
+        hosts.dedup();
+        Ok(hosts)
+    }
+
     /// The command with its standard input, which is empty where nothing else is said.
     fn with_stdin(&self, command: &str) -> String {
         let stdin = self.input.stdin.clone().map(Stdin::Text).or_else(|| self.task.airlock.stdin.clone());

@@ -20,6 +20,8 @@ pub struct Example {
     pub first: Version,
     /// The task in between.
     pub task: &'static str,
+    /// What the guest `patcher` edits, as an agent would, in a sandbox; its patch is proposed.
+    pub agent: Option<&'static [&'static str]>,
     /// What waits to be confirmed.
     pub second: Version,
 }
@@ -54,6 +56,7 @@ fn shop() -> Example {
             "name": "Shop",
             "description": "A shop that is described in a text file and deployed by three shell scripts.",
             "labels": ["demo", "production"],
+            "allow_promotion": true,
             "vendor": {
                 "kind": "custom",
                 "init": "echo \"$(wc -l < wanted.txt) lines are wanted\"",
@@ -74,6 +77,15 @@ fn shop() -> Example {
             files: shop_files(include_str!("shop/live-1.txt"), include_str!("shop/wanted-1.txt")),
         },
         task: "sh ./report.sh",
+        agent: Some(&[
+            "replace",
+            "wanted.txt",
+            "image=web:2.3 replicas=2",
+            "image=web:2.3 replicas=4",
+            "append",
+            "wanted.txt",
+            "bucket.logs      bucket     public=false",
+        ]),
         second: Version {
             message: "Add search, retire the cart, move to PostgreSQL 16",
             files: shop_files(include_str!("shop/live-2.txt"), include_str!("shop/wanted-2.txt")),
@@ -108,6 +120,7 @@ fn platform(vendor: &str) -> Example {
             "opentofu" => "tofu state list",
             _ => "terraform state list",
         },
+        agent: None,
         second: Version {
             message: "A third zone, monitoring instead of the bastion, a newer cluster",
             files: vec![("main.tf", include_str!("platform/main-2.tf"))],

@@ -1,13 +1,17 @@
-//! How the examples come about: a first deployment that is confirmed, a task, a change that is left
-//! waiting. Each step follows from what the store says, so that a demo that was stopped goes on where
+//! How the examples come about: a first deployment that is confirmed, a task, a guest whose patch is
+//! proposed, a change that is left waiting. Each step follows from what the store says, so that a demo that was stopped goes on where
 //! it was.
 
 use crate::{
-    actions::{Decision, Error, NewRun, NewStack, NewTask, NewVariable},
+    actions::{Decision, Error, NewGuestTask, NewRun, NewStack, NewTask, NewVariable},
     app::App,
     auth::{On, Permission, Permit, Who, permit, who},
     crypt::Secret,
-    domain::{EnvName, Kind, Note, RunId, Slug, StackId, State, UserName, stack::StackSettings},
+    domain::{
+        EnvName, GuestName, Kind, Note, RunId, Slug, StackId, State, UserName,
+        guest::{GuestCall, May, WorkspaceGrant},
+        stack::StackSettings,
+    },
     queries::{Run, Stack},
 };
 
@@ -45,6 +49,8 @@ enum Step {
     Deploy,
     Confirm,
     Perform,
+    Agent(&'static [&'static str]),
+    Propose,
     Change,
     Wait,
     End,
@@ -65,10 +71,12 @@ impl Teller<'_> {
             // Listens before it looks: nothing falls between.
             let mut bell = newest.as_ref().map(|run| self.app.actions.bells().hear_run(run.id));
             let newest = newest.map(|run| self.app.queries.run(self.who, run.id)).transpose()?;
-            match (step(newest.as_ref()), &newest) {
+            match (step(newest.as_ref(), self.example.agent), &newest) {
                 (Step::Deploy, _) => self.deploy(&stack, &self.example.first).await?,
                 (Step::Confirm, Some(run)) => self.confirm(run.id, stack.id).await?,
                 (Step::Perform, _) => self.perform(stack.id).await?,
+                (Step::Agent(edits), _) => self.perform_agent(stack.id, edits).await?,
+                (Step::Propose, Some(run)) => self.propose(run.id, stack.id).await?,
                 (Step::Change, _) => self.deploy(&stack, &self.example.second).await?,
                 (Step::Wait, _) => {
                     if let Some(bell) = &mut bell
@@ -77,7 +85,7 @@ impl Teller<'_> {
                         return Ok(None);
                     }
                 }
-                (Step::End | Step::Confirm, _) => {
+                (Step::End | Step::Confirm | Step::Propose, _) => {
                     return Ok(newest.filter(|run| run.state == State::Unconfirmed));
                 }
             }
@@ -153,6 +161,22 @@ impl Teller<'_> {
         self.app.actions.perform(&permit, stack, new, None).await.map(drop)
     }
 
+    /// What an agent does: it edits the source in a sandbox, and nothing but its patch comes out.
+    async fn perform_agent(&self, stack: StackId, edits: &[&str]) -> Result<(), Error> {
+        let permit = self.permit(Permission::Perform, On::Stack(stack))?;
+        let guest = GuestName::new("patcher").expect("the bundled guests have names");
+        let may = May { workspace: Some(WorkspaceGrant::Write), ..May::default() };
+        let args = edits.iter().map(|&word| word.to_owned()).collect();
+        let call = GuestCall { args, may, ..GuestCall::new(guest) };
+        self.app.actions.perform_guest(&permit, stack, NewGuestTask { call, script: None }, None).await.map(drop)
+    }
+
+    async fn propose(&self, agent: RunId, stack: StackId) -> Result<(), Error> {
+        let permit = self.permit(Permission::Trigger, On::Stack(stack))?;
+        let message = Some(note("What the agent proposes: more web servers, a place for logs"));
+        self.app.actions.propose(&permit, agent, message, None).await.map(drop)
+    }
+
     fn announce(&self, run: &Run) {
         let url = &self.app.actions.setup().public_url;
         // Nobody may be reading: the server serves all the same.
@@ -160,12 +184,15 @@ impl Teller<'_> {
     }
 }
 
-fn step(newest: Option<&Run>) -> Step {
+fn step(newest: Option<&Run>, agent: Option<&'static [&'static str]>) -> Step {
     let Some(run) = newest else { return Step::Deploy };
     match (run.number, run.state) {
         (1, State::Unconfirmed) => Step::Confirm,
         (1, state) if state.is_terminal() => Step::Perform,
-        (2, state) if state.is_terminal() => Step::Change,
+        (2, state) if state.is_terminal() => agent.map_or(Step::Change, Step::Agent),
+        (3, State::Finished) if run.kind == Kind::OnDemand => Step::Propose,
+        (3, state) if state.is_terminal() && run.kind == Kind::OnDemand => Step::Change,
+        (4, state) if state.is_terminal() && run.kind == Kind::Proposed => Step::Change,
         (3.., state) if state.is_terminal() || state == State::Unconfirmed => Step::End,
         _ => Step::Wait,
     }

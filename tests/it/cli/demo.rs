@@ -29,7 +29,10 @@ fn a_demo_has_a_past_and_a_run_that_waits_and_goes_on_where_it_was() {
     let (server, password, run) = demo(&desk);
     sign_in(&desk, &server, &password);
     let is = |kind: &str, state: &str| (kind.to_owned(), state.to_owned());
-    assert_eq!(runs(&desk), [is("tracked", "unconfirmed"), is("task", "finished"), is("tracked", "finished")]);
+    let story = [("tracked", "unconfirmed"), ("proposed", "finished"), ("on_demand", "finished"), ("task", "finished")];
+    assert_eq!(runs(&desk)[..4], story.map(|(kind, state)| is(kind, state)));
+    let agent = desk.run(&["run", "list", "shop", "--kind", "on_demand", "--json"]).expect(0).json();
+    assert!(agent["items"][0]["receipt"]["fuel_used"].as_u64() > Some(0), "{agent:#}");
 
     let shown = desk.run(&["run", "show", &run]).expect(0).out;
     for change in ["+ site.search", "~ site.web", "± database.orders", "- site.cart", "· provider.prices"] {

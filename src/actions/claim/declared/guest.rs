@@ -43,14 +43,17 @@ impl Reading<'_> {
             env: names(told, &self.variables_of(told)?),
             stdin: told.guest_input(),
             caps: caps(&told.task.airlock, u64::from(told.task.run.timeout_seconds), usual),
-            grants: self.grants(told, binds)?,
+            grants: told.grants(binds)?,
             cache: Some(code::cache(data)),
             skip: false,
         }))
     }
+}
 
-    fn grants(&self, told: &Told, binds: &[Bind]) -> Result<Grants, Error> {
-        let airlock = &told.task.airlock;
+impl Told {
+    /// What the guest may reach.
+    fn grants(&self, binds: &[Bind]) -> Result<Grants, Error> {
+        let airlock = &self.task.airlock;
         Ok(Grants {
             workspace: match airlock.workspace {
                 Declared::None => WorkspaceGrant::None,
@@ -58,7 +61,7 @@ impl Reading<'_> {
                 Declared::Write => WorkspaceGrant::Write,
             },
             mounts: binds.to_vec(),
-            network: self.hosts_of(told)?,
+            network: self.hosts()?,
             clock: match airlock.clock {
                 ClockGrant::Real => GuestClock::Real,
                 ClockGrant::Frozen => GuestClock::Frozen,
@@ -79,9 +82,7 @@ impl Reading<'_> {
                 .collect(),
         })
     }
-}
 
-impl Told {
     fn guest_input(&self) -> GuestInput {
         match self.input.stdin.clone().map(Stdin::Text).or_else(|| self.task.airlock.stdin.clone()) {
             None => GuestInput::Empty,
