@@ -11,7 +11,7 @@
 //! | to begin with | what it owns |
 //! | --- | --- |
 //! | [`domain`] | the nouns and their rules; pure |
-//! | [`machine`] | the life cycle of a run as one function, [`machine::step`]; pure |
+//! | [`machine`] | the life cycle of a run as one function, [`machine::step()`]; pure |
 //! | [`protocol`] | what server and runner say to each other, through files of a chain's directory |
 //!
 //! | the server | what it owns |
@@ -47,7 +47,7 @@
 //!
 //! To follow one run: `actions/trigger.rs` makes it, `actions/claim.rs` gives it a slot,
 //! `dispatch` starts its runner, `runner/chain` carries out the phases, `actions/progress.rs` takes
-//! what the runner wrote, [`machine::step`] says what that means, `actions/decide.rs` waits for a person.
+//! what the runner wrote, [`machine::step()`] says what that means, `actions/decide.rs` waits for a person.
 //!
 //! Who may use whom is a table in `tests/it/direction.rs`.
 

@@ -1,7 +1,7 @@
 //! A new master key, while everything goes on.
 //!
 //! The order is the argument. (1) The new key is put into the file, the old one beside it
-//! ([`crypt::begin_rotation`]). (2) From here on everything is sealed with the new one, because
+//! ([`crate::crypt::begin_rotation`]). (2) From here on everything is sealed with the new one, because
 //! whoever seals asks for the keyring inside the transaction. (3) What the old one sealed is sealed
 //! anew, some rows at a time. (4) A fresh database file takes the place of the present one: no page
 //! with an old wrapping is left. (5) Once nobody reads the old file any more, the old key is erased.

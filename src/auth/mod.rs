@@ -3,7 +3,7 @@
 //! - [`password`]: argon2id, bounded, the same time for everybody;
 //! - [`token`]: sessions, API keys, invitations: random, only hashes stored;
 //! - [`who`]: from a token to an actor with their roles, read from a view;
-//! - [`permit`]: from an actor to a [`Permit`], which actions demand.
+//! - [`permit()`]: from an actor to a [`Permit`], which actions demand.
 //!
 //! Reads the store, never writes it.
 

@@ -90,7 +90,7 @@ impl LogReader {
         log.known_version()
     }
 
-    /// A log that [`compress`](super::compress) made.
+    /// A log that [`compress`](super::compress()) made.
     pub fn finished(file: &Path) -> Result<Self, LogFault> {
         let (text, index) = File::open(file).and_then(frames::open).map_err(|source| fault(file, source))?;
         let log = Self { path: file.to_path_buf(), text: Content::Packed(text), index: Content::Packed(index) };

@@ -1,4 +1,4 @@
-//! The life cycle of a run, pure: [`step`] takes a run, an event and nothing else, and answers with
+//! The life cycle of a run, pure: [`step()`] takes a run, an event and nothing else, and answers with
 //! the run after it and the effects that must happen in the same transaction.
 //!
 //! Knows no clock, no store, no process. What the present allows is decided here and nowhere else;

@@ -40,7 +40,7 @@ pub struct WayOut {
 pub enum Door {
     /// On its loopback.
     Loopback(TcpListener),
-    /// Over an inherited socket: see [`line`].
+    /// Over an inherited socket: see `line`.
     Line(OwnedFd),
 }
 

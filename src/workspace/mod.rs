@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Owns: making, measuring, sealing, opening and removing trees ([`Workspace`]), erasing what was
-//! sealed ([`erase`]), tidying after a crash ([`recover`]), and the digest that binds a confirmation
+//! sealed ([`erase()`]), tidying after a crash ([`recover`]), and the digest that binds a confirmation
 //! to what was shown ([`plan_digest`]).
 //!
 //! Must not know: the protocol, the store, who asked.
@@ -177,7 +177,7 @@ impl Workspace<Sealed> {
     /// Verifies and unpacks into a fresh tree whose entries belong to `uid`, as in
     /// [`Workspace::create`].
     ///
-    /// The sealed file stays, so that a crash before the first command costs nothing: [`erase`] it
+    /// The sealed file stays, so that a crash before the first command costs nothing: [`erase()`] it
     /// when it is no longer needed. After a fault nothing of the file is left in the clear.
     pub fn open(&self, tree: &Path, uid: Option<u32>) -> Result<Workspace<Open>, Fault> {
         open::open(&self.state.terms, tree, uid)?;

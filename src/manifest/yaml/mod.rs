@@ -3,9 +3,9 @@
 //! Owns what is YAML about a file: encoding, syntax, documents, anchors, merge keys, duplicate
 //! keys. Must not know what any key means.
 //!
-//! - The parser sees at most [`limits::MANIFEST_BYTES`]; the tree has at most
-//!   [`limits::MANIFEST_NODES`] values and [`limits::MANIFEST_TEXT_BYTES`] of text, where what an
-//!   alias stands for counts each time; nothing is nested deeper than [`limits::MANIFEST_DEPTH`].
+//! - The parser sees at most [`crate::domain::limits::MANIFEST_BYTES`]; the tree has at most
+//!   [`crate::domain::limits::MANIFEST_NODES`] values and [`crate::domain::limits::MANIFEST_TEXT_BYTES`] of text, where what an
+//!   alias stands for counts each time; nothing is nested deeper than [`crate::domain::limits::MANIFEST_DEPTH`].
 //!   Aliases share what they name, so that nothing is copied either.
 //! - A scalar stays the text that was written. Whether `3.10`, `no` or `0777` is a number, a word
 //!   or a mistake is decided where its meaning is known.

@@ -15,7 +15,7 @@
 //!
 //! Two walls: a guest that breaks out of Wasmtime stands in a room with nothing but its own files.
 //! So this module has two halves. [`engine`] and what it calls run inside; [`cache`], [`changes`],
-//! [`leave`] and [`patch`] outside. Between them go only [`job`] and [`line`].
+//! [`leave`] and [`patch`] outside. Between them go only [`job`] and [`mod@line`].
 //!
 //! Invariants: no guest is compiled outside a jail; no code is loaded that the runner has not
 //! authenticated on the very descriptor that is loaded; nothing is granted that was not asked for;
