@@ -2,10 +2,12 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpStream,
-    sync::atomic::{AtomicU64, Ordering},
+    net::{Ipv4Addr, SocketAddrV4, TcpStream},
+    sync::atomic::{AtomicU8, AtomicU64, Ordering},
     time::{Duration, Instant},
 };
+
+use rustix::net::{AddressFamily, SocketType};
 
 use super::{
     server::Server,
@@ -65,7 +67,13 @@ struct Connection {
 
 impl Connection {
     fn new(server: &Server) -> Self {
-        let stream = TcpStream::connect(&server.address).unwrap();
+        // As many readers as connections: one address alone is held back above its rate.
+        static NEXT: AtomicU8 = AtomicU8::new(2);
+        let from = Ipv4Addr::new(127, 0, 0, NEXT.fetch_add(1, Ordering::Relaxed).max(2));
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddrV4::new(from, 0)).unwrap();
+        rustix::net::connect(&socket, &server.address.parse::<SocketAddrV4>().unwrap()).unwrap();
+        let stream = TcpStream::from(socket);
         stream.set_nodelay(true).unwrap();
         Self { stream, token: server.token.clone(), buffer: vec![0; 1 << 20] }
     }
