@@ -28,7 +28,6 @@
 //! | the runner | what it owns |
 //! | --- | --- |
 //! | [`runner`] | the process that carries out a chain: the jail, the WASI engine in it, the log, limits, the state endpoint |
-//! | [`guest`] | what a file of WebAssembly is, and the guests that come with the binary |
 //! | [`vendor`] | terraform, opentofu, custom: the commands of each phase, and what plans say |
 //! | [`source`] | git addresses and fetches, uploads |
 //! | [`workspace`] | the tree that a run works in, open or sealed |
