@@ -44,7 +44,7 @@
 //! | [`app`] | the composition root |
 //! | [`cli`] | the command line |
 //!
-//! To follow one run: `actions/trigger.rs` makes it, `actions/claim.rs` gives it a slot,
+//! To follow one run: `actions/trigger.rs` makes it, `actions/claim` gives it a slot,
 //! `dispatch` starts its runner, `runner/chain` carries out the phases, `actions/progress.rs` takes
 //! what the runner wrote, [`machine::step()`] says what that means, `actions/decide.rs` waits for a person.
 //!
