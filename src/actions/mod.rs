@@ -13,6 +13,7 @@
 //! | `service`, `setting` | what declared tasks are connected to, and their own variables |
 //! | `decide` | confirm, discard, replan, stop, cancel, comment, prioritize, acknowledge, force stop |
 //! | `claim` | the finished spec of a chain that is to be started |
+//! | `gate` | stages of run tasks: begun, ended, overridden; what services answer |
 //! | `progress` | what runners report |
 //! | `chores` | what must be done outside the store |
 //! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
@@ -51,6 +52,7 @@ mod decide;
 pub mod declaration;
 mod declared;
 mod environment;
+mod gate;
 mod guest;
 mod key;
 mod life;

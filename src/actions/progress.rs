@@ -21,7 +21,7 @@ use crate::{
 use super::{
     Actions, Moment,
     claim::chain_dir,
-    declaration, declared,
+    declaration, declared, gate,
     life::{self, Why},
     missing,
     state::{self, StoredState},
@@ -117,6 +117,7 @@ impl Actions {
                 workspace: machine::Workspace::Kept,
                 may_go_on: false,
                 needs_review: false,
+                denied: false,
             };
             life::advance(tx, moment, run, Event::ChainEnded(end), Why::reason(reason.clone()))
         })
@@ -266,7 +267,7 @@ impl Taking<'_> {
         let event = Event::PhaseStarted(phase);
         let moment = Moment { now: at, actor: ActorName::system(), ..self.moment.clone() };
         self.run = life::transition(self.tx, &moment, self.run.clone(), event, Why::default())?;
-        if phase == Phase::PreparingApply {
+        if phase == Phase::PreparingApply && self.chain.kind == life::word(machine::Chain::Replan) {
             // A plan that is made again is described anew.
             self.run.warnings.clear();
         }
@@ -294,7 +295,9 @@ impl Taking<'_> {
             self.chain.last_verdict = Some(verdict.clone());
             self.run.error_line = if is_success(phase, verdict) { None } else { produced.error_line.clone() };
         }
-        self.run.warnings.extend(produced.warnings.iter().take(20).cloned());
+        for warning in produced.warnings.iter().take(20) {
+            gate::warn(&mut self.run, warning.clone());
+        }
         self.pin(produced);
         if let Some(plan) = &produced.plan {
             self.chain.changes = Some(plan.changes);
@@ -393,8 +396,9 @@ impl Taking<'_> {
                 WorkspaceLeft::Kept => machine::Workspace::Kept,
                 WorkspaceLeft::Sealed { .. } => machine::Workspace::Sealed,
             },
-            may_go_on: stack.settings.autodeploy && stack.lock.is_none() && self.run.targets.is_empty(),
-            needs_review: false,
+            may_go_on: gate::may_go_on(&self.run, &stack),
+            needs_review: gate::needs_review(&self.run),
+            denied: false,
         };
         let why = Why { note: None, reason: reason_of(last, verdict.as_ref(), success, stopped) };
         self.settle_verdict(verdict, end)?;

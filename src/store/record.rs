@@ -10,7 +10,7 @@ use super::Fault;
 use crate::crypt::Sealed;
 use crate::domain::{
     BlockedBy, CommitSha, Delta, Digest, EnvName, KeyId, Kind, Note, Phase, RelativePath, Role, RunId, ServiceName,
-    Slug, StackId, State, TaskName, Timestamp, UserId, UserName, Verdict,
+    Slug, StackId, Stage, State, TaskName, Timestamp, UserId, UserName, Verdict,
     actor::ActorName,
     authorization::Authorization,
     change,
@@ -19,8 +19,12 @@ use crate::domain::{
 };
 
 mod guest;
+mod run_task;
 
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
+pub use run_task::{
+    Attachment, Delivery, DeliveryReason, Outcomes, Override, RunTask, RunTaskKind, StageRow, TaskResult, TaskToken,
+};
 
 /// The version of all present records.
 const VERSION: u8 = 1;
@@ -267,6 +271,12 @@ pub struct Run {
     /// The changes of another run that its source is patched with.
     #[serde(default)]
     pub patched: Option<Patched>,
+    /// The stage whose run tasks are being called.
+    #[serde(default)]
+    pub checking: Option<Stage>,
+    /// How many stages were begun.
+    #[serde(default)]
+    pub stages: u32,
 }
 
 /// What a run has from its first moment on.
@@ -325,6 +335,8 @@ impl Run {
             uid: None,
             guest: None,
             patched: None,
+            checking: None,
+            stages: 0,
         }
     }
 }
