@@ -8,6 +8,7 @@
 //! | `problem` | refusals and faults as answers: problem+json, or a page |
 //! | [`api`] | `/api/v1`, `/oauth2/token`, `/state/{stack}` |
 //! | [`compat`] | `/projects/…`, for clients of Upsun's tasks; the socket for running ones |
+//! | `callbacks` | what run tasks come back for |
 //! | [`pages`] | the pages and their forms; [`view`] what they show |
 //! | `events` | server-sent events |
 //! | [`assets`] | files of `static/` |
@@ -17,6 +18,7 @@
 
 pub mod api;
 pub mod assets;
+mod callbacks;
 pub mod compat;
 mod extract;
 pub mod pages;
@@ -68,6 +70,7 @@ pub fn router(web: Web) -> Router {
         .merge(pages::routes(&web))
         .merge(api::routes())
         .merge(compat::routes(&web))
+        .merge(callbacks::routes())
         .route("/static/{name}", get(assets::serve))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready));

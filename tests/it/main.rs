@@ -19,6 +19,7 @@ mod cli;
 mod compat;
 mod direction;
 mod gallery;
+mod gates;
 mod pages;
 mod runner;
 mod server;
