@@ -20,6 +20,7 @@ use crate::{
     domain::{Clock, Timestamp, UserName},
     http,
     live::Bells,
+    outbound,
     queries::Queries,
     scheduler,
     store::{Backend, Store},
@@ -206,6 +207,14 @@ pub async fn serve(app: App, ready: impl FnOnce(&App)) -> Result<(), AppError> {
     let dispatch = Dispatch::new(app.actions.clone(), "/proc/self/exe", tasks.clone(), stop.child_token());
     tasks.spawn(dispatch.clone().run());
     tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));
+    match outbound::client(&app.config.outbound_allow) {
+        Ok(client) => {
+            let answers =
+                outbound::answer(app.actions.clone(), app.queries.clone(), client.clone(), stop.child_token());
+            tasks.spawn(answers);
+        }
+        Err(why) => tracing::error!(why, "nobody outside can be called: callers of run tasks get no answer"),
+    }
     let web = http::Web::new(app.actions.clone(), app.queries.clone(), Arc::clone(&app.config), stop.child_token());
     let door = http::compat::open_door(&app.data).map_err(|source| AppError::Io {
         what: "cannot open the socket for running tasks in",

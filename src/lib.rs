@@ -22,6 +22,7 @@
 //! | [`queries`] | use cases that read |
 //! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
 //! | [`scheduler`] | what happens without anybody asking: recovery, slots, expiry |
+//! | [`outbound`] | what the server says to others by itself: answers to those whose run task it is |
 //! | [`live`] | bells: numbers that say "look again" |
 //! | [`http`] | pages, API, events |
 //!
@@ -66,6 +67,7 @@ pub mod log;
 pub mod machine;
 pub mod manifest;
 pub mod mask;
+pub mod outbound;
 pub mod protocol;
 pub mod queries;
 pub mod runner;

@@ -20,6 +20,7 @@ mod compat;
 mod direction;
 mod gallery;
 mod pages;
+mod run_tasks;
 mod runner;
 mod server;
 mod whole;

@@ -72,7 +72,7 @@ pub async fn run(web: &Web, visitor: &Visitor, slug: &Slug, sent: &Sent) -> Resu
         Ok(variables) => variables,
         Err(refused) => return Ok(Err(refused.into())),
     };
-    let new = NewDemand { task, variables, stdin: None };
+    let new = NewDemand { task, variables, stdin: None, call: None };
     match web.actions.run_declared(&permit, stack.id, new, visitor.once(sent)?).await {
         Ok(run) => Ok(Ok(run)),
         Err(error) => Ok(Err(Wrong::of(error)?)),

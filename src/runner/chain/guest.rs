@@ -159,7 +159,7 @@ impl Chain {
     ) -> Result<Program, Fault> {
         let caps = phase.caps;
         let (gateway, line) = self.gateway(phase)?.unzip();
-        let run = Run {
+        let mut run = Run {
             form: module.form,
             args: std::iter::once(&phase.name).chain(&phase.args).cloned().collect(),
             environment: self.guest_environment(phase),
@@ -170,6 +170,11 @@ impl Chain {
             stdin: stdin.is_some(),
             http: line.is_some(),
         };
+        let judges = self.spec.secrets.plan.as_ref().filter(|_| phase.phase == Phase::Performing);
+        if let Some(plan) = judges {
+            self.tree()?.place_plan(plan.expose())?;
+            run.directories.push(Directory::shown_as(guest_path::JUDGED, "/"));
+        }
         let instructions = serde_json::to_string(&Job::Run(Box::new(run))).map_err(Fault::of)?;
         let room = Room {
             workspace: match phase.grants.workspace {
@@ -178,6 +183,7 @@ impl Chain {
                 WorkspaceGrant::Write | WorkspaceGrant::Keep => RoomWorkspace::Copy,
             },
             writable: Some(Writable { bytes: caps.files_bytes, files: caps.files }),
+            judged: judges.is_some(),
         };
         let memory_bytes = caps.memory_bytes.saturating_add(caps.files_bytes).saturating_add(ENGINE_BYTES);
         Ok(Program {
@@ -356,7 +362,7 @@ fn file_limit(phase: &GuestPhase) -> Verdict {
 }
 
 pub(super) fn directories(phase: &GuestPhase) -> Vec<Directory> {
-    let own = |path: &str, writable| Directory { path: path.to_owned(), writable };
+    let own = |path: &str, writable| Directory { writable, ..Directory::shown_as(path, path) };
     let workspace = match phase.grants.workspace {
         WorkspaceGrant::None => None,
         WorkspaceGrant::Read => Some(own(inside::WORKSPACE, false)),
