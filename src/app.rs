@@ -45,6 +45,8 @@ pub enum AppError {
     NetworkFileSystem { path: PathBuf, kind: &'static str },
     #[error("{0}")]
     Serve(#[from] http::ServeError),
+    #[error(transparent)]
+    Outbound(#[from] outbound::NoWayOut),
     #[error("the first admin was not made: {0}")]
     AdminPassword(String),
 }
@@ -207,13 +209,16 @@ pub async fn serve(app: App, ready: impl FnOnce(&App)) -> Result<(), AppError> {
     let dispatch = Dispatch::new(app.actions.clone(), "/proc/self/exe", tasks.clone(), stop.child_token());
     tasks.spawn(dispatch.clone().run());
     tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));
-    match outbound::client(&app.config.outbound_allow) {
+    match outbound::client(&app.config.outbound_allow)? {
         Ok(client) => {
-            let answers =
-                outbound::answer(app.actions.clone(), app.queries.clone(), client.clone(), stop.child_token());
-            tasks.spawn(answers);
+            tasks.spawn(outbound::answers::answer(
+                app.actions.clone(),
+                app.queries.clone(),
+                client,
+                stop.child_token(),
+            ));
         }
-        Err(why) => tracing::error!(why, "nobody outside can be called: callers of run tasks get no answer"),
+        Err(why) => tracing::error!(%why, "nobody outside can be called: callers of run tasks get no answer"),
     }
     let web = http::Web::new(app.actions.clone(), app.queries.clone(), Arc::clone(&app.config), stop.child_token());
     let door = http::compat::open_door(&app.data).map_err(|source| AppError::Io {

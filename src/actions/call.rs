@@ -149,7 +149,11 @@ impl Actions {
                 next = Some(next.map_or(call.next_at, |next| next.min(call.next_at)));
                 continue;
             }
-            due.extend(self.due(&view, &call)?.map(|what| DueCall { seq: call.seq, what }));
+            match self.due(&view, &call) {
+                Ok(what) => due.extend(what.map(|what| DueCall { seq: call.seq, what })),
+                // One that cannot be read keeps no other waiting.
+                Err(error) => tracing::error!(%error, call = call.seq, "a call of a run task cannot be read"),
+            }
         }
         Ok((due, next))
     }

@@ -7,24 +7,33 @@
 //! Must not know the store or the machine: what is due comes from an action, and what came back goes
 //! into one.
 
-mod answers;
+pub mod answers;
 
 use std::sync::Arc;
 
 use crate::{
     domain::network::{AllowList, Portless},
-    egress::{Client, SystemResolver, Trust},
+    egress::{Client, SystemResolver, Trust, TrustError},
 };
 
-pub use answers::answer;
+/// What others see of who calls them.
+const USER_AGENT: &str = concat!("Airlock/", env!("CARGO_PKG_VERSION"), " (run tasks)");
 
-/// Whom the server calls, and as whom it does; `allow` is what the operator lists beyond the usual.
-///
-/// Without certificate authorities on this host only `http` can be spoken, and whatever needs `https`
-/// says so.
-pub fn client(allow: &[String]) -> Result<Client, String> {
-    let allow = AllowList::parse(allow, Portless::Any).map_err(|error| format!("outbound_allow: {error}"))?;
-    let trust = Trust::of_host().map_err(|error| error.to_string())?;
-    let name = concat!("Airlock/", env!("CARGO_PKG_VERSION"));
-    Client::new(allow, Arc::new(SystemResolver), trust, name).map_err(|error| error.to_string())
+/// Why nobody can be called.
+#[derive(Debug, thiserror::Error)]
+pub enum NoWayOut {
+    #[error("outbound_allow: {0}")]
+    List(#[from] crate::domain::network::HostError),
+    #[error("the name of this release cannot be sent: {0}")]
+    Name(#[from] hyper::header::InvalidHeaderValue),
+}
+
+/// The client for the server's own calls, with what the operator allows them; or why there is none,
+/// which is no reason not to serve.
+pub fn client(outbound_allow: &[String]) -> Result<Result<Client, TrustError>, NoWayOut> {
+    let operator = AllowList::parse(outbound_allow, Portless::Any)?;
+    match Trust::of_host() {
+        Ok(trust) => Ok(Ok(Client::new(operator, Arc::new(SystemResolver), trust, USER_AGENT)?)),
+        Err(error) => Ok(Err(error)),
+    }
 }

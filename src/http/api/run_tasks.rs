@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     actions::{NewAttachment, NewRunTask, NewRunTaskKind, Secret},
-    auth::Permission,
+    auth::{On, Permission},
     domain::{
         AttachmentId, Enforcement, GuestName, Refused, ResultStatus, RunId, RunTaskId, RunTaskName, Slug, Stage,
         StageStatus, TaskResultId, TaskStageId, Timestamp,
@@ -342,12 +342,13 @@ async fn redeliver(
     At((name, id)): At<(RunTaskName, TaskResultId)>,
     _: Body<Nothing>,
 ) -> Answer<StatusCode> {
-    let permit = asker.may_here(Permission::ManageRunTasks).await?;
+    asker.may_here(Permission::ManageRunTasks).await?;
     let task = asker.web.queries.run_task(&name)?.task.id;
     let result = asker.web.queries.task_result(&asker.who, id)?;
     if result.run_task != task {
         return Err(Refused::not_found(format_args!("the delivery {id}")).into());
     }
+    let permit = asker.may(Permission::ManageRunTasks, On::Stack(result.stack), &id.to_string()).await?;
     asker.web.actions.redeliver(&permit, id).await?;
     Ok(StatusCode::ACCEPTED)
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     auth::Permission,
     domain::{
-        Kind, ResultStatus, Role, RunId, StageStatus, State, TaskResultId, TaskStageId,
+        Enforcement, Kind, ResultStatus, Role, RunId, StageStatus, State, TaskResultId, TaskStageId,
         run_task::{outward, workspace_id},
     },
     http::{
@@ -26,7 +26,7 @@ use crate::{
 
 pub(super) fn routes() -> Router<Web> {
     Router::new()
-        .route("/api/v2/runs/{run}/task-stages", get(of_run))
+        .route("/api/v2/runs/{id}/task-stages", get(of_run))
         .route("/api/v2/task-stages/{id}", get(one))
         .route("/api/v2/task-stages/{id}/actions/override", post(over))
         .route("/api/v2/task-results/{id}", get(result))
@@ -66,10 +66,16 @@ async fn result(asker: Asker, At(id): At<TaskResultId>) -> Answer<Document> {
     Ok(Document::of(result_resource(&asker.web.queries.task_result(&asker.who, id)?)))
 }
 
-/// Whether an admin may let the run go on.
+/// Whether an admin may let the run go on: while its checks are asked, and where they can stop it.
 fn is_overridable(run: &Run, stage: &StageDetail) -> bool {
-    let bad = matches!(stage.row.status, StageStatus::Failed | StageStatus::Errored | StageStatus::Unreachable);
-    bad && run.checking == Some(stage.row.stage) && run.stages == stage.row.n
+    let row = &stage.row;
+    row.stage.can_stop() && !row.status.is_final() && run.checking == Some(row.stage) && run.stages == row.n
+}
+
+/// Whether a check that can stop the run did not pass, while others are still asked.
+fn awaits_override(stage: &StageDetail) -> bool {
+    let stops = |result: &TaskResult| result.enforcement == Enforcement::Mandatory && result.status.is_final();
+    stage.results.iter().any(|result| stops(result) && result.status != ResultStatus::Passed)
 }
 
 fn resource(asker: &Asker, run: &Run, stage: &StageDetail) -> Value {
@@ -80,7 +86,7 @@ fn resource(asker: &Asker, run: &Run, stage: &StageDetail) -> Value {
     let status = match row.status {
         // Their clients know no word for it; who did it is in our own API.
         StageStatus::Overridden => StageStatus::Passed.word(),
-        _ if overridable => "awaiting_override",
+        _ if overridable && awaits_override(stage) => "awaiting_override",
         status => status.word(),
     };
     let ended = |wanted: StageStatus| row.ended_at.filter(|_| row.status == wanted);

@@ -173,7 +173,8 @@ impl Chain {
         let judges = self.spec.secrets.plan.as_ref().filter(|_| phase.phase == Phase::Performing);
         if let Some(plan) = judges {
             self.tree()?.place_plan(plan.expose())?;
-            run.directories.push(Directory::shown_as(guest_path::JUDGED, "/"));
+            let at = Some(guest_path::JUDGED.to_owned());
+            run.directories.push(Directory { path: "/".to_owned(), at, writable: false });
         }
         let instructions = serde_json::to_string(&Job::Run(Box::new(run))).map_err(Fault::of)?;
         let room = Room {
@@ -362,7 +363,7 @@ fn file_limit(phase: &GuestPhase) -> Verdict {
 }
 
 pub(super) fn directories(phase: &GuestPhase) -> Vec<Directory> {
-    let own = |path: &str, writable| Directory { writable, ..Directory::shown_as(path, path) };
+    let own = |path: &str, writable| Directory { path: path.to_owned(), at: None, writable };
     let workspace = match phase.grants.workspace {
         WorkspaceGrant::None => None,
         WorkspaceGrant::Read => Some(own(inside::WORKSPACE, false)),

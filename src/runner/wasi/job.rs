@@ -31,7 +31,7 @@ pub struct Run {
     pub args: Vec<String>,
     pub environment: Vec<(String, String)>,
     pub caps: Caps,
-    /// The room's directories that the guest sees.
+    /// The room's directories that the guest sees, under the same names.
     pub directories: Vec<Directory>,
     pub clock: GuestClock,
     pub random: GuestRandom,
@@ -42,18 +42,11 @@ pub struct Run {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Directory {
-    /// In the room.
-    pub path: String,
     /// What the guest calls it.
-    pub shown_as: String,
+    pub path: String,
+    /// Where it is in the room, where that is not the same.
+    pub at: Option<String>,
     pub writable: bool,
-}
-
-impl Directory {
-    /// One that is only read.
-    pub fn shown_as(path: &str, name: &str) -> Self {
-        Self { path: path.to_owned(), shown_as: name.to_owned(), writable: false }
-    }
 }
 
 /// How a compilation ended.

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 
 use crate::{
     actions::{NewRunTask, NewRunTaskKind, Secret},
-    auth::{Permission, Permit},
+    auth::{On, Permission, Permit},
     domain::{GuestName, Look, Refused, RunTaskName, TaskResultId, limits},
     http::{
         Problem, Web,
@@ -242,9 +242,11 @@ pub async fn post_one(State(web): State<Web>, visitor: Visitor, Path(name): Path
             let id: TaskResultId =
                 sent.text("result").parse().map_err(|_| Problem::not_found("there is no such delivery"))?;
             let task = web.queries.run_task(&name)?.task.id;
-            if web.queries.task_result(&visitor.who, id)?.run_task != task {
+            let result = web.queries.task_result(&visitor.who, id)?;
+            if result.run_task != task {
                 return Err(Problem::not_found("there is no such delivery"));
             }
+            let permit = visitor.may(Permission::ManageRunTasks, On::Stack(result.stack), &id.to_string()).await?;
             web.actions.redeliver(&permit, id).await?;
             visitor.done(&visitor.path, Carried::good(format!("The request to {name} is sent again.")))
         }

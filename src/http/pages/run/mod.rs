@@ -98,10 +98,10 @@ pub struct Revs {
 }
 
 impl Revs {
-    /// `lock` is the stack's version: a lock takes the button away.
-    pub fn of(run: &Run, stack_version: u64, part: Part, shown: &Shown) -> Self {
+    /// `beside` changes with the stack, where a lock takes the button away, and with what checks said.
+    pub fn of(run: &Run, beside: u64, part: Part, shown: &Shown) -> Self {
         let phases: Vec<_> = run.phases.iter().map(|phase| (phase.number, phase.finished_at)).collect();
-        let all = Rev::default().run(run).with((stack_version, run.history, run.comments, run.unacknowledged, phases));
+        let all = Rev::default().run(run).with((beside, run.history, run.comments, run.unacknowledged, phases));
         let all = all.number();
         let panel = match part {
             Part::Changes => {
@@ -134,7 +134,7 @@ async fn page(web: &Web, visitor: &Visitor, id: RunId, asked: &Sent) -> Result<R
     let shown = Shown::of(asked, run);
     let rows = Rows { now: web.queries.now(), names: super::lists::names_of(web, [run])? };
     let role = visitor.who.role_on(run.stack).unwrap_or(Role::Reader);
-    let revs = Revs::of(run, stack_version(&detail), part, &shown);
+    let revs = Revs::of(run, beside(&detail), part, &shown);
     let (panel, next) = panel(web, visitor, &detail, asked, part, &shown).await?;
     let error_line = match &panel {
         Panel::Log(log) => log.lines.iter().rev().find(|line| line.error).map(|line| format!("#L{}", line.n)),
@@ -157,8 +157,9 @@ async fn page(web: &Web, visitor: &Visitor, id: RunId, asked: &Sent) -> Result<R
     })
 }
 
-fn stack_version(detail: &RunDetail) -> u64 {
-    detail.stack.as_ref().map_or(0, |stack| stack.version)
+/// What the page shows beside the run's own record.
+fn beside(detail: &RunDetail) -> u64 {
+    run_tasks::rev(detail.stack.as_ref().map_or(0, |stack| stack.version), &detail.stages)
 }
 
 /// The frame of a run's pages; `below` is the page behind the run's own.
@@ -240,11 +241,11 @@ async fn panel(
     Ok(match part {
         Part::Changes => (Panel::Changes(changes(web, visitor, detail, SHOWN)?), None),
         Part::Guest => {
-            let rev = Revs::of(run, stack_version(detail), part, shown).panel;
+            let rev = Revs::of(run, beside(detail), part, shown).panel;
             (Panel::Guest(Box::new(guest::view(web, visitor, detail, rev)?)), None)
         }
         Part::RunTasks => {
-            let rev = Revs::of(run, stack_version(detail), part, shown).panel;
+            let rev = Revs::of(run, beside(detail), part, shown).panel;
             (Panel::RunTasks(Box::new(run_tasks::view(web, visitor, detail, rev)?)), None)
         }
         Part::Timeline => (Panel::Timeline(timeline(web, visitor, detail)), None),

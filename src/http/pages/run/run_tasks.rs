@@ -6,7 +6,7 @@ use super::{
     super::{
         cookies::Carried,
         sent::Sent,
-        show::Rows,
+        show::{Rev, Rows},
         visitor::{Answer, Visitor},
     },
     frame, id_of, subject,
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     auth::Permission,
     domain::{
-        Enforcement, ResultStatus, Role, RunId, StageStatus, TaskResultId, TaskStageId,
+        Enforcement, ResultStatus, Role, RunId, TaskResultId, TaskStageId,
         run_task::{Outcome, OutcomeTag},
     },
     http::{
@@ -37,6 +37,17 @@ use crate::{
 /// Whether the tab is there at all.
 pub fn has_any(detail: &RunDetail) -> bool {
     !detail.stages.is_empty()
+}
+
+/// Changes with the stack and with whatever checks say.
+pub fn rev(stack_version: u64, stages: &[StageDetail]) -> u64 {
+    stages
+        .iter()
+        .fold(Rev::default().with(stack_version), |rev, stage| {
+            let results = stage.results.iter().map(|result| (result.status, result.updated_at)).collect::<Vec<_>>();
+            rev.with((stage.row.status, results))
+        })
+        .number()
 }
 
 /// The tab's content.
@@ -69,18 +80,17 @@ fn stage_view(web: &Web, run: &Run, stage: &StageDetail, admin: bool, bytes: &mu
         results,
         overridden,
         may_override: (admin && may_override(run, stage)).then(|| {
-            "A mandatory check did not pass. Overriding lets this run go on all the same; it is written to the audit \
-             log with your name."
+            "Overriding ends this stage now: the run goes on, whatever its checks say or said. It is written to the \
+             audit log with your name."
                 .to_owned()
         }),
     })
 }
 
-/// Whether an admin can let the run go on.
+/// Whether an admin can let the run go on: while its checks are asked, and where they can stop it.
 fn may_override(run: &Run, stage: &StageDetail) -> bool {
     let row = &stage.row;
-    let newest = row.n == run.stages && run.checking == Some(row.stage);
-    newest && matches!(row.status, StageStatus::Failed | StageStatus::Errored | StageStatus::Unreachable)
+    row.stage.can_stop() && !row.status.is_final() && row.n == run.stages && run.checking == Some(row.stage)
 }
 
 fn result_view(web: &Web, run: &Run, result: &TaskResult, bytes: &mut usize) -> Result<ResultView, Problem> {
@@ -195,6 +205,6 @@ pub async fn override_stage(web: &Web, visitor: &Visitor, id: RunId, sent: &Sent
         return Err(Problem::not_found("the run has no such stage"));
     }
     web.actions.override_stage(&permit, stage, sent.filled("note").map(str::to_owned)).await?;
-    let text = "The run goes on although a mandatory check did not pass.";
+    let text = "The stage was overridden: the run goes on, whatever its checks say.";
     visitor.done(&format!("/runs/{id}?tab=run_tasks"), Carried::good(text))
 }
