@@ -10,6 +10,8 @@
 //! | `life` | the one door through which a run changes state; who waits for what; who gets a slot |
 //! | `trigger` | runs, tasks, retry, promote |
 //! | `declared`, `declaration` | runs of declared tasks; what sources declare |
+//! | `run_task`, `attachment` | outside checks, and the stacks whose runs they check |
+//! | `call` | declared tasks that serve others as run tasks |
 //! | `service`, `setting` | what declared tasks are connected to, and their own variables |
 //! | `decide` | confirm, discard, replan, stop, cancel, comment, prioritize, acknowledge, force stop |
 //! | `claim` | the finished spec of a chain that is to be started |
@@ -44,7 +46,9 @@ use crate::{
     store::{Store, Tx, record::Outcome},
 };
 
+mod attachment;
 mod audit;
+mod call;
 mod chores;
 mod claim;
 mod credential;
@@ -60,6 +64,7 @@ mod lock;
 mod once;
 mod progress;
 mod rotate;
+mod run_task;
 mod service;
 mod setting;
 mod sign_in;
@@ -72,7 +77,9 @@ mod user;
 mod vault;
 mod workload;
 
+pub use attachment::NewAttachment;
 pub use audit::{Chain as AuditChain, Checked, Verification, hash_of, verify, verify_on};
+pub use call::{DueCall, DueStep, Errand, Taken};
 pub use chores::{Chores, LiveChain};
 pub use claim::{ToStart, chain_dir};
 pub use credential::NewCredential;
@@ -85,6 +92,7 @@ pub use key::{MintedKey, NewKey};
 pub use once::Once;
 pub use progress::Report;
 pub use rotate::Rotated;
+pub use run_task::{NewRunTask, NewRunTaskKind};
 pub use service::NewService;
 pub use setting::NewSetting;
 pub use sign_in::{InvitationFor, SignIn, SignedIn};
@@ -98,7 +106,7 @@ pub use workload::WORKLOAD_HEADER;
 pub use crate::crypt::Secret;
 pub use crate::store::{
     Error, Fault,
-    record::{ChainAsk, Chore},
+    record::{ChainAsk, Chore, Told},
 };
 
 /// What actions need to know of the installation. Fixed while the server runs.

@@ -22,8 +22,8 @@ use crate::{
     store::{
         Error, Fault, Flow, Order, Rows, Tx,
         record::{
-            Chain, Credential, Demand, File, Outcome, RunSecrets, RunTask, RunTaskKind, Service, Setting, StateVersion,
-            TaskResult, Variable, VariableValue,
+            Call, Chain, Credential, Demand, File, Outcome, RunSecrets, RunTask, RunTaskKind, Service, Setting,
+            StateVersion, TaskResult, Variable, VariableValue,
         },
         tables as t,
     },
@@ -111,6 +111,7 @@ impl Actions {
             + self.table(demands).await?
             + self.table(run_tasks).await?
             + self.table(task_tokens).await?
+            + self.table(calls).await?
             + self.table(run_secrets).await?
             + self.table(chains).await?)
     }
@@ -323,6 +324,21 @@ fn task_tokens(tx: &Tx<'_>, keys: &Keyring, after: Option<&u128>) -> Result<Step
             None => Ok(false),
         },
         |id, row| tx.put(t::RESULT_ID_TO_RESULT, *id, row),
+    )
+}
+
+fn calls(tx: &Tx<'_>, keys: &Keyring, after: Option<&u64>) -> Result<Step<u64>, Error> {
+    let mut batch = Batch::new();
+    tx.walk(t::SEQ_TO_CALL, behind(after.copied()), Order::Up, |seq, row: Call| Ok(batch.take(seq, row)))?;
+    batch.renew(
+        |seq, row| {
+            let mut any = renew(keys, &vault::call(*seq), &mut row.payload)?;
+            if let Some(plan) = &mut row.plan {
+                any |= renew(keys, &vault::call_plan(*seq), plan)?;
+            }
+            Ok(any)
+        },
+        |seq, row| tx.put(t::SEQ_TO_CALL, *seq, row),
     )
 }
 

@@ -94,6 +94,16 @@ pub(crate) fn demand(run: RunId) -> Place {
     Place::new(Purpose::Variable, run, "demand")
 }
 
+/// What a call of others held.
+pub(crate) fn call(seq: u64) -> Place {
+    Place::new(Purpose::Variable, format_args!("call {seq}"), "payload")
+}
+
+/// The plan that a call of others is about.
+pub(crate) fn call_plan(seq: u64) -> Place {
+    Place::new(Purpose::Variable, format_args!("call {seq}"), "plan")
+}
+
 /// A variable that only declared tasks get, by level and name.
 pub(crate) fn setting(stack: StackId, key: &str) -> Place {
     Place::new(Purpose::Variable, stack, format_args!("setting {key}"))

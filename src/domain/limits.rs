@@ -328,3 +328,21 @@ pub const ROTATION_ROWS: usize = 32;
 pub const DISK_FLOOR_BYTES: u64 = 24 * MIB;
 /// Bytes kept aside so that a full disk leaves room to finish.
 pub const BALLAST_BYTES: u64 = 8 * MIB;
+
+// ── Doors of run tasks ──────────────────────────────────────────────────────────────────────
+/// Calls of others that wait for their outcome.
+pub const OPEN_CALLS: u64 = 200;
+/// Errands about them under way at the same time.
+pub const CALLS_AT_ONCE: usize = 16;
+/// Attempts of one errand.
+pub const CALL_ATTEMPTS: u32 = 10;
+/// A call that ended is remembered so long, in case it is sent again.
+pub const CALL_KEPT: Duration = Duration::from_hours(168);
+/// Characters of somebody else's token.
+pub const TOKEN_CHARS: usize = 4_000;
+/// Bytes of an outcome's Markdown that a page shows.
+pub const MARKDOWN_BYTES: usize = 64 * KIB as usize;
+/// Pieces of it.
+pub const MARKDOWN_PIECES: usize = 5_000;
+/// Lists, quotes and emphases within each other.
+pub const MARKDOWN_DEPTH: usize = 16;

@@ -212,6 +212,17 @@ pub enum StageStatus {
 }
 
 impl StageStatus {
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Running,
+        Self::Passed,
+        Self::Failed,
+        Self::Errored,
+        Self::Canceled,
+        Self::Unreachable,
+        Self::Overridden,
+    ];
+
     pub const fn word(self) -> &'static str {
         match self {
             Self::Pending => "pending",

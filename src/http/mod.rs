@@ -9,6 +9,8 @@
 //! | [`api`] | `/api/v1`, `/oauth2/token`, `/state/{stack}` |
 //! | [`compat`] | `/projects/…`, for clients of Upsun's tasks; the socket for running ones |
 //! | `callbacks` | what run tasks come back for |
+//! | `v2` | `/api/v2`, for clients of HCP Terraform's run tasks |
+//! | `run_task_door` | `/run-tasks/…`: Airlock as a run task of others |
 //! | [`pages`] | the pages and their forms; [`view`] what they show |
 //! | `events` | server-sent events |
 //! | [`assets`] | files of `static/` |
@@ -23,8 +25,10 @@ pub mod compat;
 mod extract;
 pub mod pages;
 mod problem;
+mod run_task_door;
 mod serve;
 mod shield;
+mod v2;
 pub mod view;
 
 use std::sync::Arc;
@@ -71,6 +75,8 @@ pub fn router(web: Web) -> Router {
         .merge(api::routes())
         .merge(compat::routes(&web))
         .merge(callbacks::routes())
+        .merge(run_task_door::routes())
+        .merge(v2::routes())
         .route("/static/{name}", get(assets::serve))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready));

@@ -18,9 +18,11 @@ use crate::domain::{
     stack::{Lock, StackSettings},
 };
 
+mod call;
 mod guest;
 mod run_task;
 
+pub use call::{Call, Told};
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
 pub use run_task::{
     Attachment, Delivery, DeliveryReason, GUEST, Outcomes, Override, RunTask, RunTaskKind, StageRow, TaskResult,

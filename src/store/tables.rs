@@ -126,3 +126,10 @@ pub const SEQ_TO_AUDIT: Table<Seq, r::AuditEntry> = table("SEQ_TO_AUDIT");
 pub const ACTOR_AUDIT: Index<(&str, Seq)> = TableDefinition::new("ACTOR_AUDIT");
 pub const OBJECT_AUDIT: Index<(&str, Seq)> = TableDefinition::new("OBJECT_AUDIT");
 pub const VERB_AUDIT: Index<(&str, Seq)> = TableDefinition::new("VERB_AUDIT");
+
+// Declared tasks that serve others as run tasks.
+pub const SEQ_TO_CALL: Table<Seq, r::Call> = table("SEQ_TO_CALL");
+/// `stack task result`, so that a call that is sent again starts nothing again.
+pub const CALLER_TO_CALL: Numbers<&str, Seq> = TableDefinition::new("CALLER_TO_CALL");
+/// Calls whose callers wait.
+pub const OPEN_CALL: Index<Seq> = TableDefinition::new("OPEN_CALL");

@@ -21,6 +21,7 @@ mod direction;
 mod gallery;
 mod gates;
 mod pages;
+mod run_tasks;
 mod runner;
 mod server;
 mod whole;

@@ -198,6 +198,7 @@ pub(in crate::actions) fn compiling(actions: &Actions, guest: &ToCompile) -> (Ja
         state: None,
         guest_key: Some(code::key(&actions.keys.get())),
         workload: None,
+        plan: None,
     };
     let spec = ChainSpec {
         version: VERSION,

@@ -79,6 +79,10 @@ struct Given {
     variables: Vec<Variable>,
     files: Vec<MountedFile>,
     workload: Option<Secret<String>>,
+    /// What must not be printed, beside what phases added.
+    masks: Vec<Secret<String>>,
+    /// What a guest is to judge.
+    plan: Option<Secret<Vec<u8>>>,
 }
 
 impl Actions {
@@ -162,7 +166,7 @@ impl Reading<'_> {
             state,
             ending: self.ending(),
             demand: None,
-            given: Given { variables: self.variables()?, files: self.files()?, workload: None },
+            given: Given { variables: self.variables()?, files: self.files()?, ..Given::default() },
         })
     }
 
@@ -186,7 +190,13 @@ impl Reading<'_> {
             state: StateAccess::None,
             ending: None,
             demand: Some(self.demand_of(&told)?),
-            given: Given { variables: self.variables_of(&told)?, files: Vec::new(), workload: workload.transpose()? },
+            given: Given {
+                variables: self.variables_of(&told)?,
+                files: Vec::new(),
+                workload: workload.transpose()?,
+                masks: self.masks_of_call(&told)?,
+                plan: self.plan_of_call(&told)?,
+            },
         })
     }
 
@@ -194,7 +204,7 @@ impl Reading<'_> {
     fn given_to_guest(&self, task: &GuestTask) -> Result<Given, Error> {
         let mut files = self.files()?;
         files.extend(Self::script(task));
-        Ok(Given { variables: self.variables()?, files, workload: None })
+        Ok(Given { variables: self.variables()?, files, ..Given::default() })
     }
 
     fn steps(&self, shape: &Shape) -> Result<Vec<Step>, Error> {
@@ -396,13 +406,14 @@ impl Reading<'_> {
         let own = if renewed { &run_secrets.next_seal_key } else { &run_secrets.seal_key };
         let seals = at_end != AtEnd::Remove && self.kind != ChainKind::Prepare;
         let seal = seals.then(|| self.seal_keys(own.as_ref())).transpose()?;
-        let masks: Vec<Secret<String>> = match &run_secrets.masks {
+        let mut masks: Vec<Secret<String>> = match &run_secrets.masks {
             Some(sealed) => {
                 let json = vault::masks(self.run.id).open(keys, sealed)?;
                 serde_json::from_slice(json.expose()).map_err(super::sealed_fault)?
             }
             None => Vec::new(),
         };
+        masks.extend(given.masks);
         Ok(ChainSecrets {
             chain_key,
             redaction_key: self.redaction_key(run_secrets.redaction_key.as_ref())?.to_secret(),
@@ -411,6 +422,7 @@ impl Reading<'_> {
             variables: given.variables,
             files: given.files,
             workload: given.workload,
+            plan: given.plan,
             masks,
             git: self.git_credential()?,
             state: (state != StateAccess::None).then(|| self.managed_state()).transpose()?,

@@ -159,7 +159,7 @@ impl Chain {
     ) -> Result<Program, Fault> {
         let caps = phase.caps;
         let (gateway, line) = self.gateway(phase)?.unzip();
-        let run = Run {
+        let mut run = Run {
             form: module.form,
             args: std::iter::once(&phase.name).chain(&phase.args).cloned().collect(),
             environment: self.guest_environment(phase),
@@ -170,6 +170,12 @@ impl Chain {
             stdin: stdin.is_some(),
             http: line.is_some(),
         };
+        let judges = self.spec.secrets.plan.as_ref().filter(|_| phase.phase == Phase::Performing);
+        if let Some(plan) = judges {
+            self.tree()?.place_plan(plan.expose())?;
+            let at = Some(guest_path::JUDGED.to_owned());
+            run.directories.push(Directory { path: "/".to_owned(), at, writable: false });
+        }
         let instructions = serde_json::to_string(&Job::Run(Box::new(run))).map_err(Fault::of)?;
         let room = Room {
             workspace: match phase.grants.workspace {
@@ -178,6 +184,7 @@ impl Chain {
                 WorkspaceGrant::Write | WorkspaceGrant::Keep => RoomWorkspace::Copy,
             },
             writable: Some(Writable { bytes: caps.files_bytes, files: caps.files }),
+            judged: judges.is_some(),
         };
         let memory_bytes = caps.memory_bytes.saturating_add(caps.files_bytes).saturating_add(ENGINE_BYTES);
         Ok(Program {

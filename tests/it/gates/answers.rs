@@ -61,7 +61,8 @@ async fn progress_replaces_outcomes_and_nothing_follows_the_final_result() {
     let six = format!("{{\"data\": \"{}\"}}", "x".repeat(6 << 20));
     assert_eq!(call.patches(&call.token(), six).await.status, 413);
     let outcome = json!({"body": "x".repeat(1 << 20)});
-    let five = json!({"data": {"type": "task-results", "attributes": {"status": "running", "outcomes": vec![outcome; 5]}}});
+    let five =
+        json!({"data": {"type": "task-results", "attributes": {"status": "running", "outcomes": vec![outcome; 5]}}});
     assert_eq!(call.sends(&five).await.status, 200, "five times one MiB fit");
     let url = call.text("task_result_callback_url").replace("taskrs-0", "taskrs-1");
     let unknown = call.asks(reqwest::Method::PATCH, &url, Some(&call.token()), Some("{}".into())).await;

@@ -70,8 +70,7 @@ async fn a_mandatory_failure_ends_the_run_with_its_reason_and_an_advisory_one_is
 async fn previews_and_plans_without_changes_are_checked_and_automatic_applies_wait() {
     let rig = rig().await;
     let stack = custom(&rig, "Shop", json!({"autodeploy": true})).await;
-    let service =
-        attached(&rig, &stack, "check", &[Stage::PostPlan, Stage::PreApply], Enforcement::Mandatory).await;
+    let service = attached(&rig, &stack, "check", &[Stage::PostPlan, Stage::PreApply], Enforcement::Mandatory).await;
     let preview = rig.trigger(&stack, Kind::Proposed).await;
     let call = service.called().await;
     assert_eq!(call.payload["is_speculative"], true);

@@ -189,7 +189,7 @@ impl Rig {
     /// A run of a declared task, with variables by whole name.
     pub async fn declared(&self, stack: &Stack, task: &str, variables: &[(&str, &str)]) -> Run {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-        let new = NewDemand { task: task.parse().unwrap(), variables, stdin: None };
+        let new = NewDemand { task: task.parse().unwrap(), variables, stdin: None, call: None };
         let permit = self.permit(Permission::RunDeclared, stack);
         self.app.actions.run_declared(&permit, stack.id, new, None).await.unwrap()
     }
