@@ -65,6 +65,8 @@ pub mod file {
     pub const WORKSPACE: &str = "workspace";
     /// Below `tree`: what the jail sees as `/run/airlock`; plan files, carried variables.
     pub const RUN: &str = "run";
+    /// Below `tree`: holds the plan that a guest is to judge.
+    pub const JUDGED: &str = "judged";
     pub const ERRORS: &str = "runner.err";
 
     use crate::domain::Phase;
@@ -383,6 +385,9 @@ pub struct ChainSecrets {
     /// What the runner shows at [`Workload::socket`].
     #[serde(default)]
     pub workload: Option<Secret<String>>,
+    /// The plan that the chain's guest is to judge: its `/plan.json`.
+    #[serde(default, with = "base64_optional")]
+    pub plan: Option<Secret<Vec<u8>>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -10,9 +10,12 @@
 //! | `life` | the one door through which a run changes state; who waits for what; who gets a slot |
 //! | `trigger` | runs, tasks, retry, promote |
 //! | `declared`, `declaration` | runs of declared tasks; what sources declare |
+//! | `run_task`, `attachment` | outside checks, and the stacks whose runs they check |
+//! | `call` | declared tasks that serve others as run tasks |
 //! | `service`, `setting` | what declared tasks are connected to, and their own variables |
 //! | `decide` | confirm, discard, replan, stop, cancel, comment, prioritize, acknowledge, force stop |
 //! | `claim` | the finished spec of a chain that is to be started |
+//! | `gate` | stages of run tasks: begun, ended, overridden; what services answer |
 //! | `progress` | what runners report |
 //! | `chores` | what must be done outside the store |
 //! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
@@ -43,7 +46,9 @@ use crate::{
     store::{Store, Tx, record::Outcome},
 };
 
+mod attachment;
 mod audit;
+mod call;
 mod chores;
 mod claim;
 mod credential;
@@ -51,6 +56,7 @@ mod decide;
 pub mod declaration;
 mod declared;
 mod environment;
+mod gate;
 mod guest;
 mod key;
 mod life;
@@ -58,6 +64,7 @@ mod lock;
 mod once;
 mod progress;
 mod rotate;
+mod run_task;
 mod service;
 mod setting;
 mod sign_in;
@@ -70,18 +77,22 @@ mod user;
 mod vault;
 mod workload;
 
+pub use attachment::NewAttachment;
 pub use audit::{Chain as AuditChain, Checked, Verification, hash_of, verify, verify_on};
+pub use call::{DueCall, DueStep, Errand, Taken};
 pub use chores::{Chores, LiveChain};
 pub use claim::{ToStart, chain_dir};
 pub use credential::NewCredential;
 pub use decide::Decision;
 pub use declared::NewDemand;
 pub use environment::NewVariable;
+pub use gate::{DueRequest, DueWork, JUDGING, Judged, Opened, OpenedRun, Outside, Reply, Request, ToJudge};
 pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
 pub use progress::Report;
 pub use rotate::Rotated;
+pub use run_task::{NewRunTask, NewRunTaskKind};
 pub use service::NewService;
 pub use setting::NewSetting;
 pub use sign_in::{InvitationFor, SignIn, SignedIn};
@@ -95,7 +106,7 @@ pub use workload::WORKLOAD_HEADER;
 pub use crate::crypt::Secret;
 pub use crate::store::{
     Error, Fault,
-    record::{ChainAsk, Chore},
+    record::{ChainAsk, Chore, Told},
 };
 
 /// What actions need to know of the installation. Fixed while the server runs.
@@ -125,6 +136,12 @@ pub struct Setup {
     pub artifact_retention_days: u32,
     pub upload_versions: u32,
     pub allow_unconfined: bool,
+    /// Tries of a request to a run task, and the wait before the second one.
+    pub run_task_retries: u32,
+    pub run_task_retry: Duration,
+    /// Silence after which a run task is given up, and its time in all.
+    pub run_task_progress: Duration,
+    pub run_task_total: Duration,
 }
 
 /// The door for running tasks, below the data directory.
@@ -151,6 +168,8 @@ pub struct Actions {
     pub(crate) live: Arc<Bells>,
     pub(crate) setup: Arc<Setup>,
     pub(crate) access: Arc<Access>,
+    /// The way to run tasks; none where no server runs.
+    pub(crate) outside: Option<Arc<dyn Outside>>,
 }
 
 /// What guards the doors: password hashing, delays, and who knocked in vain.
@@ -203,13 +222,19 @@ impl Actions {
             rotation: Arc::default(),
             imports: Arc::default(),
         };
-        Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access) })
+        Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access), outside: None })
     }
 
     /// The same, for a server that is reached at another address than was thought.
     pub fn reached_at(mut self, public_url: String) -> Self {
         Arc::make_mut(&mut self.setup).public_url = public_url;
         self
+    }
+
+    /// The same, with a way to the outside.
+    #[must_use]
+    pub fn with_outside(self, outside: Arc<dyn Outside>) -> Self {
+        Self { outside: Some(outside), ..self }
     }
 
     pub fn now(&self) -> Timestamp {

@@ -21,7 +21,7 @@ use crate::{
 use super::{
     Actions, Moment,
     claim::chain_dir,
-    declaration, declared,
+    declaration, declared, gate,
     life::{self, Why},
     missing,
     state::{self, StoredState},
@@ -117,6 +117,7 @@ impl Actions {
                 workspace: machine::Workspace::Kept,
                 may_go_on: false,
                 needs_review: false,
+                denied: false,
             };
             life::advance(tx, moment, run, Event::ChainEnded(end), Why::reason(reason.clone()))
         })
@@ -266,7 +267,7 @@ impl Taking<'_> {
         let event = Event::PhaseStarted(phase);
         let moment = Moment { now: at, actor: ActorName::system(), ..self.moment.clone() };
         self.run = life::transition(self.tx, &moment, self.run.clone(), event, Why::default())?;
-        if phase == Phase::PreparingApply {
+        if phase == Phase::PreparingApply && self.chain.kind == life::word(machine::Chain::Replan) {
             // A plan that is made again is described anew.
             self.run.warnings.clear();
         }
@@ -294,7 +295,9 @@ impl Taking<'_> {
             self.chain.last_verdict = Some(verdict.clone());
             self.run.error_line = if is_success(phase, verdict) { None } else { produced.error_line.clone() };
         }
-        self.run.warnings.extend(produced.warnings.iter().take(20).cloned());
+        for warning in produced.warnings.iter().take(20) {
+            gate::warn(&mut self.run, warning.clone());
+        }
         self.pin(produced);
         if let Some(plan) = &produced.plan {
             self.chain.changes = Some(plan.changes);
@@ -308,6 +311,7 @@ impl Taking<'_> {
         let result = self.beside.results.iter().find(|(of, _)| *of == number).map(|(_, result)| result);
         if let Some(result) = result {
             self.take_result(result)?;
+            self.keep_plan(number, phase)?;
         }
         self.tx.put_run(Some(&before), &self.run)?;
         if phase == Phase::Preparing && verdict.is_success() && self.begins() {
@@ -346,6 +350,16 @@ impl Taking<'_> {
         }
         if !result.masks.is_empty() {
             self.add_masks(&result.masks)?;
+        }
+        Ok(())
+    }
+
+    /// Outside checks may ask for the vendor's own plan as long as the run lives.
+    fn keep_plan(&self, number: u32, phase: Phase) -> Result<(), Error> {
+        if let Some(plan) = gate::plan_result(&self.chain, number, phase) {
+            let mut secrets: RunSecrets = self.tx.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
+            secrets.plan = Some(plan);
+            self.tx.put(t::RUN_TO_SECRETS, self.run.seq, &secrets)?;
         }
         Ok(())
     }
@@ -393,8 +407,9 @@ impl Taking<'_> {
                 WorkspaceLeft::Kept => machine::Workspace::Kept,
                 WorkspaceLeft::Sealed { .. } => machine::Workspace::Sealed,
             },
-            may_go_on: stack.settings.autodeploy && stack.lock.is_none() && self.run.targets.is_empty(),
-            needs_review: false,
+            may_go_on: gate::may_go_on(&self.run, &stack),
+            needs_review: gate::needs_review(&self.run),
+            denied: false,
         };
         let why = Why { note: None, reason: reason_of(last, verdict.as_ref(), success, stopped) };
         self.settle_verdict(verdict, end)?;

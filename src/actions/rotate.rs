@@ -22,8 +22,8 @@ use crate::{
     store::{
         Error, Fault, Flow, Order, Rows, Tx,
         record::{
-            Chain, Credential, Demand, File, Outcome, RunSecrets, Service, Setting, StateVersion, Variable,
-            VariableValue,
+            Call, Chain, Credential, Demand, File, Outcome, RunSecrets, RunTask, RunTaskKind, Service, Setting,
+            StateVersion, TaskResult, Variable, VariableValue,
         },
         tables as t,
     },
@@ -109,6 +109,9 @@ impl Actions {
             + self.table(services).await?
             + self.table(settings).await?
             + self.table(demands).await?
+            + self.table(run_tasks).await?
+            + self.table(task_tokens).await?
+            + self.table(calls).await?
             + self.table(run_secrets).await?
             + self.table(chains).await?)
     }
@@ -300,6 +303,45 @@ fn demands(tx: &Tx<'_>, keys: &Keyring, after: Option<&u64>) -> Result<Step<u64>
     )
 }
 
+fn run_tasks(tx: &Tx<'_>, keys: &Keyring, after: Option<&u128>) -> Result<Step<u128>, Error> {
+    let mut batch = Batch::new();
+    tx.walk(t::RUN_TASK_ID_TO_RUN_TASK, behind(after.copied()), Order::Up, |id, row: RunTask| Ok(batch.take(id, row)))?;
+    batch.renew(
+        |_, row| match &mut row.kind {
+            RunTaskKind::Http { hmac_key: Some(sealed), .. } => renew(keys, &vault::run_task(row.id), sealed),
+            RunTaskKind::Http { hmac_key: None, .. } | RunTaskKind::Wasi { .. } => Ok(false),
+        },
+        |id, row| tx.put(t::RUN_TASK_ID_TO_RUN_TASK, *id, row),
+    )
+}
+
+fn task_tokens(tx: &Tx<'_>, keys: &Keyring, after: Option<&u128>) -> Result<Step<u128>, Error> {
+    let mut batch = Batch::new();
+    tx.walk(t::RESULT_ID_TO_RESULT, behind(after.copied()), Order::Up, |id, row: TaskResult| Ok(batch.take(id, row)))?;
+    batch.renew(
+        |_, row| match &mut row.token.sealed {
+            Some(sealed) => renew(keys, &vault::task_token(row.id), sealed),
+            None => Ok(false),
+        },
+        |id, row| tx.put(t::RESULT_ID_TO_RESULT, *id, row),
+    )
+}
+
+fn calls(tx: &Tx<'_>, keys: &Keyring, after: Option<&u64>) -> Result<Step<u64>, Error> {
+    let mut batch = Batch::new();
+    tx.walk(t::SEQ_TO_CALL, behind(after.copied()), Order::Up, |seq, row: Call| Ok(batch.take(seq, row)))?;
+    batch.renew(
+        |seq, row| {
+            let mut any = renew(keys, &vault::call(*seq), &mut row.payload)?;
+            if let Some(plan) = &mut row.plan {
+                any |= renew(keys, &vault::call_plan(*seq), plan)?;
+            }
+            Ok(any)
+        },
+        |seq, row| tx.put(t::SEQ_TO_CALL, *seq, row),
+    )
+}
+
 fn run_secrets(tx: &Tx<'_>, keys: &Keyring, after: Option<&u64>) -> Result<Step<u64>, Error> {
     let mut batch = Batch::new();
     tx.walk(t::RUN_TO_SECRETS, behind(after.copied()), Order::Up, |seq, row: RunSecrets| Ok(batch.take(seq, row)))?;
@@ -318,6 +360,9 @@ fn run_secrets(tx: &Tx<'_>, keys: &Keyring, after: Option<&u64>) -> Result<Step<
                 if let Some(sealed) = sealed {
                     any |= renew(keys, place, sealed)?;
                 }
+            }
+            if let Some(plan) = &mut row.plan {
+                any |= renew(keys, &vault::chain_key(run.id, plan.chain), &mut plan.key)?;
             }
             Ok(any)
         },

@@ -90,6 +90,11 @@ impl Blank {
     pub(super) fn of_demand(demand: NewDemand) -> Self {
         Self { demand: Some(demand), ..Self::new(new_run_id(), Kind::OnDemand) }
     }
+
+    /// The same for somebody outside.
+    pub(super) fn of_call(demand: NewDemand, by: ActorName) -> Self {
+        Self { triggered_by: Some(by), ..Self::of_demand(demand) }
+    }
 }
 
 impl Actions {

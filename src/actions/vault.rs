@@ -2,7 +2,7 @@
 
 use crate::{
     crypt::{AssociatedData, Key, Keyring, Purpose, Sealed, Secret},
-    domain::{EnvName, RelativePath, RunId, ServiceName, Slug, StackId},
+    domain::{EnvName, RelativePath, RunId, RunTaskId, ServiceName, Slug, StackId, TaskResultId},
     store::Error,
 };
 
@@ -94,6 +94,16 @@ pub(crate) fn demand(run: RunId) -> Place {
     Place::new(Purpose::Variable, run, "demand")
 }
 
+/// What a call of others held.
+pub(crate) fn call(seq: u64) -> Place {
+    Place::new(Purpose::Variable, format_args!("call {seq}"), "payload")
+}
+
+/// The plan that a call of others is about.
+pub(crate) fn call_plan(seq: u64) -> Place {
+    Place::new(Purpose::Variable, format_args!("call {seq}"), "plan")
+}
+
 /// A variable that only declared tasks get, by level and name.
 pub(crate) fn setting(stack: StackId, key: &str) -> Place {
     Place::new(Purpose::Variable, stack, format_args!("setting {key}"))
@@ -101,6 +111,16 @@ pub(crate) fn setting(stack: StackId, key: &str) -> Place {
 
 pub(crate) fn service(name: &ServiceName) -> Place {
     Place::new(Purpose::Credential, name, "service")
+}
+
+/// What requests to a run task are signed with.
+pub(crate) fn run_task(task: RunTaskId) -> Place {
+    Place::new(Purpose::Credential, task, "hmac")
+}
+
+/// The one-off token of one call of a run task.
+pub(crate) fn task_token(result: TaskResultId) -> Place {
+    Place::new(Purpose::Credential, result, "token")
 }
 
 /// The key of one file with a version of a managed state.

@@ -41,6 +41,9 @@ pub enum Permission {
     ManageCredentials,
     ManageGuests,
     ManageServices,
+    ManageRunTasks,
+    AttachRunTasks,
+    OverrideRunTasks,
     SeeAudit,
     SeeSystem,
     ManageSystem,
@@ -72,7 +75,12 @@ impl Permission {
             | Self::EditEnvironment
             | Self::UseState
             | Self::UploadSource => Need::Role(Role::Writer),
-            Self::ForceStop | Self::UnlockAnother | Self::EditStack | Self::DeleteStack => Need::Role(Role::Admin),
+            Self::ForceStop
+            | Self::UnlockAnother
+            | Self::EditStack
+            | Self::DeleteStack
+            | Self::AttachRunTasks
+            | Self::OverrideRunTasks => Need::Role(Role::Admin),
             Self::CreateStack
             | Self::ManageUsers
             | Self::SeeKeys
@@ -80,6 +88,7 @@ impl Permission {
             | Self::ManageCredentials
             | Self::ManageGuests
             | Self::ManageServices
+            | Self::ManageRunTasks
             | Self::SeeAudit
             | Self::SeeSystem
             | Self::ManageSystem => Need::GlobalAdmin,
@@ -118,6 +127,9 @@ impl Permission {
             Self::ManageCredentials => "manage credentials",
             Self::ManageGuests => "manage guests",
             Self::ManageServices => "manage services",
+            Self::ManageRunTasks => "manage run tasks",
+            Self::AttachRunTasks => "attach run tasks",
+            Self::OverrideRunTasks => "override run tasks",
             Self::SeeAudit => "see the audit log",
             Self::SeeSystem => "see the system page",
             Self::ManageSystem => "manage the system",
@@ -156,6 +168,9 @@ impl Permission {
             Self::ManageCredentials => "credential.manage",
             Self::ManageGuests => "guest.manage",
             Self::ManageServices => "service.manage",
+            Self::ManageRunTasks => "run_task.manage",
+            Self::AttachRunTasks => "run_task.attach",
+            Self::OverrideRunTasks => "run_task.override",
             Self::SeeAudit => "audit.see",
             Self::SeeSystem => "system.see",
             Self::ManageSystem => "system.manage",

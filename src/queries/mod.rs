@@ -7,6 +7,8 @@
 //! | `stacks` | stacks, their environment, files, uploads |
 //! | `home` | what needs somebody, what works, what failed, the queue |
 //! | `declared` | what sources declare, and what declared tasks are given |
+//! | `run_tasks` | outside checks: where they are attached, what they said, how calling them went |
+//! | `calls` | what those hear who called a declared task |
 //! | `access` | users, keys, sessions, credentials |
 //! | `guests` | registered guests; what a run's guests may do and left |
 //! | `audit` | the audit log, its chain |
@@ -29,6 +31,7 @@ use crate::{
 
 mod access;
 mod audit;
+mod calls;
 mod declared;
 mod follow;
 mod guests;
@@ -36,12 +39,14 @@ mod home;
 mod log_page;
 mod log_text;
 mod logs;
+mod run_tasks;
 mod runs;
 mod stacks;
 mod states;
 
 pub use access::{Access, CredentialRow, SessionRow};
 pub use audit::{AuditFilter, AuditPage};
+pub use calls::{RunAnswer, Said};
 pub use declared::Declared;
 pub use follow::{Follower, LogPoint, Piece};
 pub use guests::{ArtifactRow, GuestRow, RunGuests};
@@ -49,14 +54,15 @@ pub use home::{Home, Queue, Waiting, blocked_by};
 pub use log_page::{LogLine, LogMark, LogPart, LogSpan, LogWindow};
 pub use log_text::{LogLines, LogText, TextLine};
 pub use logs::{LogPlace, PhaseLog};
+pub use run_tasks::{AttachmentRow, DeliveryRow, OnStack, RunTaskRow, StageDetail};
 pub use runs::{Cursor, Page, RunDetail, RunFilter};
 pub use stacks::{StackFilter, StackGroup, StackRow};
 
 pub use crate::manifest::{DeclaredTask, declared::MountSource};
 pub use crate::store::record::{
-    ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Left, Outcome, Patched,
-    PhaseRow, RoleOnStack, Run, Service, Session, SessionKind, Setting, SettingLevel, Stack, StateLock, StateVersion,
-    Upload, User, Variable, VariableValue,
+    ApiKey, Attachment, AuditEntry, Comment, Credential, CredentialKind, Delivery, DeliveryReason, File, HistoryEntry,
+    Holder, Left, Outcome, Patched, PhaseRow, RoleOnStack, Run, RunTask, RunTaskKind, Service, Session, SessionKind,
+    Setting, SettingLevel, Stack, StageRow, StateLock, StateVersion, TaskResult, Upload, User, Variable, VariableValue,
 };
 
 /// Everything that queries read from. Cheap to clone.

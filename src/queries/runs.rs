@@ -13,7 +13,11 @@ use crate::{
     },
 };
 
-use super::{Queries, Result, not_found, sees};
+use super::{
+    Queries, Result, not_found,
+    run_tasks::{StageDetail, stages_of},
+    sees,
+};
 
 /// A run with everything that its page shows.
 #[derive(Clone, Debug)]
@@ -25,6 +29,8 @@ pub struct RunDetail {
     pub log_bytes: Vec<u64>,
     /// What its guests left, in the order of its phases.
     pub left: Vec<Left>,
+    /// What run tasks said, stage by stage.
+    pub stages: Vec<StageDetail>,
     /// The stack still exists.
     pub stack: Option<crate::store::record::Stack>,
 }
@@ -116,6 +122,7 @@ impl Queries {
             history: view.all(t::RUN_N_TO_HISTORY, (run.seq, 0)..=(run.seq, u32::MAX))?,
             comments: view.all(t::RUN_N_TO_COMMENT, (run.seq, 0)..=(run.seq, u32::MAX))?,
             left: view.all(t::RUN_N_TO_LEFT, (run.seq, 0)..=(run.seq, u32::MAX))?,
+            stages: stages_of(&view, &run)?,
             stack: view.stack(run.stack)?,
             run,
         })

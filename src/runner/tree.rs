@@ -17,7 +17,7 @@ use rustix::{
 
 use crate::{
     domain::{RelativePath, limits, verdict::bytes},
-    protocol::file,
+    protocol::{file, guest_path},
     workspace::{Open, Workspace, remove_tree},
 };
 
@@ -100,6 +100,18 @@ impl Tree {
     /// Puts a file of ours into `tree/run`.
     pub fn write_run_file(&self, name: &str, content: &[u8]) -> Result<(), Fault> {
         self.replace(self.run.as_fd(), name, content, name)
+    }
+
+    /// Lays the plan that a guest is to judge where its room shows it.
+    pub fn place_plan(&self, plan: &[u8]) -> Result<(), Fault> {
+        let doing = "lay out the plan";
+        match rustix::fs::mkdirat(&self.root, file::JUDGED, Mode::from_raw_mode(0o700)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(Fault::io(doing)(error)),
+        }
+        let dir = directory(&self.root, file::JUDGED).map_err(Fault::io(doing))?;
+        give(&dir, self.owner).map_err(Fault::io(doing))?;
+        self.replace(dir.as_fd(), guest_path::PLAN_JSON, plan, guest_path::PLAN_JSON)
     }
 
     /// Removes a file from `tree/run`; it is fine when there is none.

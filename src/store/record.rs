@@ -10,7 +10,7 @@ use super::Fault;
 use crate::crypt::Sealed;
 use crate::domain::{
     BlockedBy, CommitSha, Delta, Digest, EnvName, KeyId, Kind, Note, Phase, RelativePath, Role, RunId, ServiceName,
-    Slug, StackId, State, TaskName, Timestamp, UserId, UserName, Verdict,
+    Slug, StackId, Stage, State, TaskName, Timestamp, UserId, UserName, Verdict,
     actor::ActorName,
     authorization::Authorization,
     change,
@@ -18,9 +18,16 @@ use crate::domain::{
     stack::{Lock, StackSettings},
 };
 
+mod call;
 mod guest;
+mod run_task;
 
+pub use call::{Call, Told};
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
+pub use run_task::{
+    Attachment, Delivery, DeliveryReason, GUEST, Outcomes, Override, RunTask, RunTaskKind, StageRow, TaskResult,
+    TaskToken,
+};
 
 /// The version of all present records.
 const VERSION: u8 = 1;
@@ -267,6 +274,12 @@ pub struct Run {
     /// The changes of another run that its source is patched with.
     #[serde(default)]
     pub patched: Option<Patched>,
+    /// The stage whose run tasks are being called.
+    #[serde(default)]
+    pub checking: Option<Stage>,
+    /// How many stages were begun.
+    #[serde(default)]
+    pub stages: u32,
 }
 
 /// What a run has from its first moment on.
@@ -325,6 +338,8 @@ impl Run {
             uid: None,
             guest: None,
             patched: None,
+            checking: None,
+            stages: 0,
         }
     }
 }
@@ -408,6 +423,18 @@ pub struct RunSecrets {
     /// What the runner of a declared task shows to get workload tokens.
     #[serde(default)]
     pub workload: Option<Sealed>,
+    /// Where the vendor's own plan lies, for outside checks.
+    #[serde(default)]
+    pub plan: Option<PlanResult>,
+}
+
+/// The result of a planning phase, in the directory of its chain for as long as the run lives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanResult {
+    pub chain: u32,
+    pub phase: u32,
+    /// The chain's key, wrapped as in its row; `vault::chain_key`.
+    pub key: Sealed,
 }
 
 /// What a run of a declared task was asked for, and what its source says about it.

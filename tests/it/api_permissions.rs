@@ -96,6 +96,18 @@ fn table() -> Vec<(&'static str, Need, Value)> {
         ("GET /api/v1/services/{name}", Admin, none.clone()),
         ("PUT /api/v1/services/{name}", Admin, json!({"scheme": "https", "host": "a b", "port": 1})),
         ("DELETE /api/v1/services/{name}", Admin, none.clone()),
+        ("GET /api/v1/run-tasks", Admin, none.clone()),
+        ("POST /api/v1/run-tasks", Admin, json!({"name": "x", "url": "ftp://nothing"})),
+        ("GET /api/v1/run-tasks/{name}", Admin, none.clone()),
+        ("PATCH /api/v1/run-tasks/{name}", Admin, json!({})),
+        ("DELETE /api/v1/run-tasks/{name}", Admin, none.clone()),
+        ("GET /api/v1/run-tasks/{name}/deliveries", Admin, none.clone()),
+        ("POST /api/v1/run-tasks/{name}/deliveries/{id}/redeliver", Admin, json!({})),
+        ("GET /api/v1/stacks/{stack}/run-tasks", READER, none.clone()),
+        ("POST /api/v1/stacks/{stack}/run-tasks", STACK_ADMIN, json!({"run_task": "nothing"})),
+        ("GET /api/v1/stacks/{stack}/run-tasks/{attached}", READER, none.clone()),
+        ("PATCH /api/v1/stacks/{stack}/run-tasks/{attached}", STACK_ADMIN, json!({})),
+        ("DELETE /api/v1/stacks/{stack}/run-tasks/{attached}", STACK_ADMIN, none.clone()),
         ("GET /api/v1/stacks/{stack}/declared-tasks", READER, none.clone()),
         ("POST /api/v1/stacks/{stack}/declared-tasks/{name}/runs", WRITER, json!({"variables": {"1": "x"}})),
         ("POST /api/v1/master-key/rotate", Admin, none.clone()),
@@ -192,6 +204,8 @@ async fn everybody_gets_exactly_what_is_theirs() {
             .replace("{name}", "nothing")
             .replace("{path}", "nothing")
             .replace("{session}", "session_01ARZ3NDEKTSV4RRFFQ69G5FAV")
+            .replace("{id}", "taskrs_01ARZ3NDEKTSV4RRFFQ69G5FAV")
+            .replace("{attached}", "wstask_01ARZ3NDEKTSV4RRFFQ69G5FAV")
             .replace("{key}", "key_01ARZ3NDEKTSV4RRFFQ69G5FAV");
         for actor in &actors {
             let (status, text) = ask(&actor.client, method, &format!("/{path}"), body).await;

@@ -2,5 +2,6 @@
 
 mod pictures;
 mod rig;
+mod run_tasks;
 mod with_scripts;
 mod without_scripts;

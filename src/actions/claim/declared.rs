@@ -26,6 +26,7 @@ use crate::{
 
 use super::{Reading, make_shared};
 use crate::actions::{
+    call,
     declared::{self, Input},
     service, setting, vault,
 };
@@ -110,6 +111,20 @@ impl Reading<'_> {
             network: NetworkMode::Allow(told.hosts()?),
             ..self.facts(no_vendor())
         })
+    }
+
+    /// The token of a call that the run answers: it is in its standard input, and nobody's to print.
+    pub(super) fn masks_of_call(&self, told: &Told) -> Result<Vec<Secret<String>>, Error> {
+        let Some(seq) = told.input.call else { return Ok(Vec::new()) };
+        Ok(call::token_of(&self.view, &self.keys, seq)?.into_iter().collect())
+    }
+
+    /// The plan of a call that the run answers.
+    pub(super) fn plan_of_call(&self, told: &Told) -> Result<Option<Secret<Vec<u8>>>, Error> {
+        match told.input.call.filter(|_| told.task.kind.is_guest()) {
+            Some(seq) => call::plan_of(&self.view, &self.keys, seq),
+            None => Ok(None),
+        }
     }
 
     /// The stack's limits, with what the task says itself.

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     crypt::{self, Key, Keyring, Sealed, Secret},
     domain::{
-        EnvName, Phase, Refused, RelativePath, RunId, StackId, limits,
+        EnvName, Phase, Refused, RelativePath, RunId, StackId, Stage, limits,
         run::{Kind, SourceVersion},
         stack::{ExecutorKind, Limits, Source, Vendor},
     },
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-use super::{Actions, declaration, guest::code, life, missing, vault};
+use super::{Actions, declaration, gate, guest::code, life, missing, vault};
 
 mod declared;
 mod guest;
@@ -79,6 +79,10 @@ struct Given {
     variables: Vec<Variable>,
     files: Vec<MountedFile>,
     workload: Option<Secret<String>>,
+    /// What must not be printed, beside what phases added.
+    masks: Vec<Secret<String>>,
+    /// What a guest is to judge.
+    plan: Option<Secret<Vec<u8>>>,
 }
 
 impl Actions {
@@ -98,7 +102,7 @@ impl Reading<'_> {
         let setup = &self.actions.setup;
         let dir = chain_dir(&setup.data, self.run.id, self.chain.number);
         let goes_on = matches!(self.kind, ChainKind::GoOn | ChainKind::Seal);
-        let shape = self.kind.shape(self.run.kind, self.run.skip_initialization, self.stack.settings.autodeploy);
+        let shape = self.kind.shape(self.run.kind, self.run.skip_initialization, self.may_keep()?);
         let Content { facts, steps, limits, state, ending, demand, given } = self.content(&shape)?;
         let guest_key = steps.iter().any(|step| matches!(step, Step::Guest(_))).then(|| code::key(&self.keys));
         let spec = ChainSpec {
@@ -133,6 +137,13 @@ impl Reading<'_> {
         })
     }
 
+    /// Whether nothing stands between a plan and its application.
+    fn may_keep(&self) -> Result<bool, Fault> {
+        let attached = gate::attached(&self.view, self.stack.id)?;
+        let checked = attached.has(Stage::PostPlan) || attached.has(Stage::PreApply);
+        Ok(self.stack.settings.autodeploy && !checked)
+    }
+
     /// Declared tasks are untrusted: they run in a jail, whatever the stack's own phases run in.
     const fn executor_kind(&self) -> ExecutorKind {
         match self.run.kind {
@@ -155,7 +166,7 @@ impl Reading<'_> {
             state,
             ending: self.ending(),
             demand: None,
-            given: Given { variables: self.variables()?, files: self.files()?, workload: None },
+            given: Given { variables: self.variables()?, files: self.files()?, ..Given::default() },
         })
     }
 
@@ -179,7 +190,13 @@ impl Reading<'_> {
             state: StateAccess::None,
             ending: None,
             demand: Some(self.demand_of(&told)?),
-            given: Given { variables: self.variables_of(&told)?, files: Vec::new(), workload: workload.transpose()? },
+            given: Given {
+                variables: self.variables_of(&told)?,
+                files: Vec::new(),
+                workload: workload.transpose()?,
+                masks: self.masks_of_call(&told)?,
+                plan: self.plan_of_call(&told)?,
+            },
         })
     }
 
@@ -187,7 +204,7 @@ impl Reading<'_> {
     fn given_to_guest(&self, task: &GuestTask) -> Result<Given, Error> {
         let mut files = self.files()?;
         files.extend(Self::script(task));
-        Ok(Given { variables: self.variables()?, files, workload: None })
+        Ok(Given { variables: self.variables()?, files, ..Given::default() })
     }
 
     fn steps(&self, shape: &Shape) -> Result<Vec<Step>, Error> {
@@ -384,18 +401,19 @@ impl Reading<'_> {
         let keys = &*self.keys;
         let run_secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
         let chain_key = vault::chain_key(self.run.id, self.chain.number).open(keys, &self.chain.key)?;
-        let open = matches!(self.kind, ChainKind::Apply | ChainKind::Replan);
-        let open = open.then(|| self.seal_keys(run_secrets.seal_key.as_ref())).transpose()?;
-        let own = if self.kind == ChainKind::Replan { &run_secrets.next_seal_key } else { &run_secrets.seal_key };
+        let open = self.kind.opens().then(|| self.seal_keys(run_secrets.seal_key.as_ref())).transpose()?;
+        let renewed = self.kind.opens() && self.kind.plans();
+        let own = if renewed { &run_secrets.next_seal_key } else { &run_secrets.seal_key };
         let seals = at_end != AtEnd::Remove && self.kind != ChainKind::Prepare;
         let seal = seals.then(|| self.seal_keys(own.as_ref())).transpose()?;
-        let masks: Vec<Secret<String>> = match &run_secrets.masks {
+        let mut masks: Vec<Secret<String>> = match &run_secrets.masks {
             Some(sealed) => {
                 let json = vault::masks(self.run.id).open(keys, sealed)?;
                 serde_json::from_slice(json.expose()).map_err(super::sealed_fault)?
             }
             None => Vec::new(),
         };
+        masks.extend(given.masks);
         Ok(ChainSecrets {
             chain_key,
             redaction_key: self.redaction_key(run_secrets.redaction_key.as_ref())?.to_secret(),
@@ -404,6 +422,7 @@ impl Reading<'_> {
             variables: given.variables,
             files: given.files,
             workload: given.workload,
+            plan: given.plan,
             masks,
             git: self.git_credential()?,
             state: (state != StateAccess::None).then(|| self.managed_state()).transpose()?,

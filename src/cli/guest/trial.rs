@@ -187,6 +187,7 @@ impl Trial {
                 git: None,
                 state: None,
                 workload: None,
+                plan: None,
                 guest_key: Some(Secret::new(random_bytes::<32>().to_vec())),
             },
         };

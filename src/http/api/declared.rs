@@ -129,6 +129,6 @@ async fn run(
     let whole = |name: String| if name.contains(':') { name } else { format!("env:{name}") };
     let variables = input.variables.into_iter().map(|(name, value)| (whole(name), value)).collect();
     let once = asker.once(&headers, &format!("/stacks/{slug}/declared-tasks/{name}/runs"), &bytes)?;
-    let new = NewDemand { task: name, variables, stdin: input.stdin };
+    let new = NewDemand { task: name, variables, stdin: input.stdin, call: None };
     made(&asker, asker.web.actions.run_declared(&permit, stack.id, new, once).await?)
 }

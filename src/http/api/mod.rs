@@ -13,6 +13,7 @@
 //! | `runs`, `verbs` | runs, and what people decide about them |
 //! | `guests` | registered guests; what guests left of a run |
 //! | `log`, `events` | what a run prints, at once or as it comes |
+//! | `run_tasks` | outside checks, on stacks and by themselves |
 //! | `declared`, `services` | declared tasks, and what they are connected to |
 //! | `users`, `keys`, `credentials`, `audit`, `master_key` | the installation |
 //! | `oauth` | `/oauth2/token` |
@@ -34,6 +35,7 @@ mod login;
 mod master_key;
 mod merge;
 mod oauth;
+mod run_tasks;
 mod runs;
 mod services;
 mod shape;
@@ -81,6 +83,7 @@ fn described() -> OpenApiRouter<Web> {
         .merge(credentials::routes())
         .merge(services::routes())
         .merge(declared::routes())
+        .merge(run_tasks::routes())
         .merge(audit::routes())
         .merge(master_key::routes())
         .merge(docs::routes());

@@ -6,7 +6,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::{guests::ReceiptShape, words};
+use super::{guests::ReceiptShape, run_tasks::StageShape, words};
 use crate::{
     domain::{
         BlockedBy, Delta, Digest, Kind, Note, Phase, Role, RunId, Slug, State, Timestamp, Verdict,
@@ -177,8 +177,8 @@ pub(super) struct RunShape {
     comments: Vec<CommentShape>,
     phases: Vec<PhaseShape>,
     history: Vec<HistoryShape>,
-    #[schema(value_type = Vec<Object>)]
-    run_tasks: [(); 0],
+    /// The stages at which run tasks were called, in order.
+    run_tasks: Vec<StageShape>,
     /// The guest that it runs, as it would be typed.
     guest: Option<String>,
     /// The run whose guest made the changes that this one is about.
@@ -330,7 +330,7 @@ impl RunShape {
             comments: detail.comments.iter().map(CommentShape::from).collect(),
             phases,
             history: detail.history.into_iter().map(HistoryShape::from).collect(),
-            run_tasks: [],
+            run_tasks: detail.stages.into_iter().map(StageShape::from).collect(),
             guest: run.guest,
             patched_by: run.patched.map(|patched| patched.run),
             receipt: ReceiptShape::last(detail.left),

@@ -5,7 +5,7 @@ use utoipa::openapi::{
     schema::{AdditionalProperties, KnownFormat, SchemaFormat, SchemaType, Type},
 };
 
-use crate::domain::{Action, ActorKind, Kind, Phase, Role, State};
+use crate::domain::{Action, ActorKind, Enforcement, Kind, Phase, ResultStatus, Role, Stage, StageStatus, State};
 
 /// A schema, as fields name it.
 pub(super) type Schemed = RefOr<Schema>;
@@ -95,6 +95,41 @@ pub(super) fn kind() -> Schemed {
 
 pub(super) fn phase() -> Schemed {
     one_of(Phase::ALL.map(Phase::word))
+}
+
+pub(super) fn stage() -> Schemed {
+    one_of(Stage::ALL.map(Stage::word))
+}
+
+pub(super) fn stages() -> Schemed {
+    list(stage())
+}
+
+pub(super) fn enforcement() -> Schemed {
+    one_of(Enforcement::ALL.map(Enforcement::word))
+}
+
+pub(super) fn result_status() -> Schemed {
+    one_of(ResultStatus::ALL.map(ResultStatus::word))
+}
+
+pub(super) fn stage_status() -> Schemed {
+    one_of(StageStatus::ALL.map(StageStatus::word))
+}
+
+/// The members of a run task that a merge patch may change.
+pub(super) fn run_task_patch() -> Schemed {
+    let members = vec![
+        ("name", text()),
+        ("kind", one_of(["http", "wasi"])),
+        ("url", text()),
+        ("hmac_key", optional(Type::String)),
+        ("guest", text()),
+        ("description", optional(Type::String)),
+        ("enabled", flag()),
+        ("trusted", flag()),
+    ];
+    object(0, members)
 }
 
 pub(super) fn role() -> Schemed {

@@ -41,7 +41,7 @@ pub fn of_stack(web: &Web, who: &Who, slug: &Slug) -> Result<DeclaredList, Probl
         name: task.name.to_string(),
         kind: task.kind.to_string(),
         command: task.run.command.text().to_owned(),
-        caps: caps(task),
+        caps: caps(task, slug),
         may_run,
     };
     let mistakes = declared.manifest.as_ref().err().map(|error| format!("{}: {error}", stack.1));
@@ -53,7 +53,7 @@ pub fn of_stack(web: &Web, who: &Who, slug: &Slug) -> Result<DeclaredList, Probl
 }
 
 /// The bounds of a task and what it may reach, in words.
-fn caps(task: &DeclaredTask) -> Vec<String> {
+fn caps(task: &DeclaredTask, slug: &Slug) -> Vec<String> {
     let airlock = &task.airlock;
     let mut caps = vec![format!("at most {} s", task.run.timeout_seconds)];
     caps.extend(airlock.fuel.map(|fuel| format!("{fuel} fuel")));
@@ -61,6 +61,8 @@ fn caps(task: &DeclaredTask) -> Vec<String> {
     caps.extend(airlock.output_bytes.map(|output| format!("{} of output", verdict::bytes(output))));
     caps.extend(task.relationships.iter().map(|(name, to)| format!("{name} → {}", to.service)));
     caps.extend(airlock.network.iter().map(ToString::to_string));
+    let serves = |key| format!("run task of others at /run-tasks/{slug}/{}, signed with {key}", task.name);
+    caps.extend(airlock.run_task.as_ref().map(|entry| serves(&entry.hmac_secret)));
     caps
 }
 
@@ -72,7 +74,7 @@ pub async fn run(web: &Web, visitor: &Visitor, slug: &Slug, sent: &Sent) -> Resu
         Ok(variables) => variables,
         Err(refused) => return Ok(Err(refused.into())),
     };
-    let new = NewDemand { task, variables, stdin: None };
+    let new = NewDemand { task, variables, stdin: None, call: None };
     match web.actions.run_declared(&permit, stack.id, new, visitor.once(sent)?).await {
         Ok(run) => Ok(Ok(run)),
         Err(error) => Ok(Err(Wrong::of(error)?)),

@@ -16,10 +16,11 @@
 //! | --- | --- |
 //! | `/` | [`HomePage`] |
 //! | `/stacks`, `/stacks/new` | [`StacksPage`], [`NewStackPage`] |
-//! | `/stacks/{slug}`, `/tasks`, `/environment`, `/settings` | [`StackRunsPage`], [`StackTasksPage`], [`StackEnvironmentPage`], [`StackSettingsPage`] |
+//! | `/stacks/{slug}`, `/tasks`, `/environment`, `/run-tasks`, `/settings` | [`StackRunsPage`], [`StackTasksPage`], [`StackEnvironmentPage`], [`StackRunTasksPage`], [`StackSettingsPage`] |
 //! | `/runs`, `/tasks`, `/queue`, `/audit` | [`RunsPage`], [`TasksPage`], [`QueuePage`], [`AuditPage`] |
 //! | `/runs/{id}`, `/log`, `/changes` | [`RunPage`], [`RunLogPage`], [`RunChangesPage`] |
 //! | `/admin/users`, `/keys`, `/credentials`, `/services`, `/guests` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`ServicesPage`], [`GuestsPage`] |
+//! | `/admin/run-tasks`, `/{name}` below it, `/runs/{id}/outcomes/…` | [`RunTasksPage`], [`RunTaskPage`], [`OutcomePage`] |
 //! | `/setup`, `/sign-in`, `/sign-in/again`, `/invitation`, `/account` | [`SetupPage`], [`SignInPage`], [`ReauthenticatePage`], [`InvitationPage`], [`AccountPage`] |
 //! | errors, `/docs/api` | [`ErrorPage`], [`ApiDocsPage`] |
 
@@ -35,9 +36,11 @@ pub mod guest;
 pub mod lists;
 pub mod live;
 pub mod log;
+pub mod markdown;
 pub mod offers;
 pub mod rows;
 pub mod run;
+pub mod run_task;
 pub mod stack;
 pub mod stack_form;
 pub mod status;
@@ -52,5 +55,6 @@ pub use frame::Frame;
 pub use guest::GuestsPage;
 pub use lists::{HomePage, QueuePage, RunsPage, StacksPage, TasksPage};
 pub use run::{RunChangesPage, RunLogPage, RunPage};
+pub use run_task::{OutcomePage, RunTaskPage, RunTasksPage, StackRunTasksPage};
 pub use stack::{StackEnvironmentPage, StackRunsPage, StackSettingsPage, StackTasksPage};
 pub use stack_form::NewStackPage;

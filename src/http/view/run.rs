@@ -9,6 +9,7 @@ use super::{
     log::LogView,
     offers::Act,
     rows::{StackRef, Why},
+    run_task::RunTasksView,
     status::{Badge, Mark, Moment, Took},
 };
 
@@ -155,7 +156,7 @@ pub struct Timeline {
     pub may_comment: bool,
 }
 
-/// The opened tab. Further tabs (run tasks, policies) become further variants.
+/// The opened tab. Further tabs (policies) become further variants.
 #[derive(Clone, Debug)]
 pub enum Panel {
     /// A plan with changes, without changes, or none yet and why.
@@ -163,10 +164,12 @@ pub enum Panel {
     Log(Box<LogView>),
     /// What guests may do, did and left.
     Guest(Box<GuestView>),
+    /// What outside checks said.
+    RunTasks(Box<RunTasksView>),
     Timeline(Timeline),
 }
 
-/// `/runs/{id}?tab=changes|guest|log|timeline`.
+/// `/runs/{id}?tab=changes|run_tasks|guest|log|timeline`.
 ///
 /// Blocks: `head` (state, title, buttons, decision, failure), `aside` (phases, facts), `tabs`, and
 /// `panel`. The log is not fetched as a block while it is open: its lines come by the stream.
@@ -194,6 +197,7 @@ impl RunPage {
             Panel::Changes(Err(_)) => self.rev,
             Panel::Log(log) => log.rev,
             Panel::Guest(guest) => guest.rev,
+            Panel::RunTasks(view) => view.rev,
         }
     }
 }

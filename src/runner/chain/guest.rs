@@ -159,7 +159,7 @@ impl Chain {
     ) -> Result<Program, Fault> {
         let caps = phase.caps;
         let (gateway, line) = self.gateway(phase)?.unzip();
-        let run = Run {
+        let mut run = Run {
             form: module.form,
             args: std::iter::once(&phase.name).chain(&phase.args).cloned().collect(),
             environment: self.guest_environment(phase),
@@ -170,6 +170,12 @@ impl Chain {
             stdin: stdin.is_some(),
             http: line.is_some(),
         };
+        let judges = self.spec.secrets.plan.as_ref().filter(|_| phase.phase == Phase::Performing);
+        if let Some(plan) = judges {
+            self.tree()?.place_plan(plan.expose())?;
+            let at = Some(guest_path::JUDGED.to_owned());
+            run.directories.push(Directory { path: "/".to_owned(), at, writable: false });
+        }
         let instructions = serde_json::to_string(&Job::Run(Box::new(run))).map_err(Fault::of)?;
         let room = Room {
             workspace: match phase.grants.workspace {
@@ -178,6 +184,7 @@ impl Chain {
                 WorkspaceGrant::Write | WorkspaceGrant::Keep => RoomWorkspace::Copy,
             },
             writable: Some(Writable { bytes: caps.files_bytes, files: caps.files }),
+            judged: judges.is_some(),
         };
         let memory_bytes = caps.memory_bytes.saturating_add(caps.files_bytes).saturating_add(ENGINE_BYTES);
         Ok(Program {
@@ -356,11 +363,15 @@ fn file_limit(phase: &GuestPhase) -> Verdict {
 }
 
 pub(super) fn directories(phase: &GuestPhase) -> Vec<Directory> {
-    let own = |path: &str, writable| Directory { path: path.to_owned(), writable };
+    let own = |path: &str, writable| Directory { path: path.to_owned(), at: None, writable };
+    let workspace = |writable| match phase.grants.as_root {
+        true => Directory { path: "/".to_owned(), at: Some(inside::WORKSPACE.to_owned()), writable },
+        false => own(inside::WORKSPACE, writable),
+    };
     let workspace = match phase.grants.workspace {
         WorkspaceGrant::None => None,
-        WorkspaceGrant::Read => Some(own(inside::WORKSPACE, false)),
-        WorkspaceGrant::Write | WorkspaceGrant::Keep => Some(own(inside::WORKSPACE, true)),
+        WorkspaceGrant::Read => Some(workspace(false)),
+        WorkspaceGrant::Write | WorkspaceGrant::Keep => Some(workspace(true)),
     };
     let mounts = phase.grants.mounts.iter().map(|bind| own(&bind.inside.display().to_string(), bind.writable));
     let fresh = [own(guest_path::TMP, true), own(guest_path::OUTPUT, true)];

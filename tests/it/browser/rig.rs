@@ -53,6 +53,7 @@ impl Server {
         let data = dir.path().join("data");
         let mut command = Command::new(env!("CARGO_BIN_EXE_airlock"));
         command.arg("serve").arg("--data").arg(&data).args(["--listen", "127.0.0.1:0"]).stderr(Stdio::null());
+        command.env("AIRLOCK_OUTBOUND_ALLOW", "127.0.0.1");
         let (process, line) = Process::start(command, "airlock ready at ");
         let base = line.split("airlock ready at ").nth(1).unwrap().trim().to_owned();
         Self { base, data, _process: process, _dir: dir }

@@ -168,7 +168,7 @@ fn planned() -> Vec<PhaseRow> {
     ]
 }
 
-fn tabs(here: &str) -> Vec<Tab> {
+pub fn tabs(here: &str) -> Vec<Tab> {
     let tab = |word: &str| Tab::new(word, format!("{PATH}?tab={}", word.to_lowercase()), word == here);
     vec![tab("Changes").counted(4), tab("Log").counted(1_204), tab("Timeline").counted(9)]
 }

@@ -167,7 +167,7 @@ fn stacks_page(theme: Theme) -> StacksPage {
     }
 }
 
-fn head(here: &str) -> StackHead {
+pub fn head(here: &str) -> StackHead {
     StackHead {
         stack: shop(),
         description: "The web shop and its data stores.\nAsk #platform before destroying anything.".into(),
@@ -188,7 +188,7 @@ fn head(here: &str) -> StackHead {
     }
 }
 
-fn stack_frame(theme: Theme, below: &str) -> airlock::http::view::Frame {
+pub fn stack_frame(theme: Theme, below: &str) -> airlock::http::view::Frame {
     let mut crumbs = vec![Crumb::link("Stacks", "/stacks")];
     if below.is_empty() {
         crumbs.push(Crumb::here("Shop"));

@@ -193,6 +193,7 @@ impl Trial {
             demand: None,
             secrets: ChainSecrets {
                 workload: None,
+                plan: None,
                 chain_key: Secret::new(CHAIN_KEY.to_vec()),
                 redaction_key: Secret::new(vec![8; 32]),
                 open: self.chains.checked_sub(1).map(|before| self.seal_keys(before)),

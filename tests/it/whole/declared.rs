@@ -72,7 +72,7 @@ async fn a_task_that_is_not_declared_or_not_right_is_refused_with_what_and_where
     let rig = Rig::new().await;
     let stack = stack(&rig, "tasks: {report: {type: native, run: {command: 'true'}}}").await;
     let permit = rig.permit(Permission::RunDeclared, &stack);
-    let new = |task: &str| NewDemand { task: task.parse().unwrap(), variables: Vec::new(), stdin: None };
+    let new = |task: &str| NewDemand { task: task.parse().unwrap(), variables: Vec::new(), stdin: None, call: None };
     let refused = rig.app.actions.run_declared(&permit, stack.id, new("reprot"), None).await.unwrap_err().to_string();
     assert!(refused.contains("no task `reprot`; it declares report"), "{refused}");
     rig.upload(&stack, &[(CONFIG, "tasks:\n  report: {type: native, run: {command: 'true', timeout: 90000}}\n")]).await;
@@ -214,7 +214,12 @@ async fn a_retry_asks_for_the_same_again() {
     let stack = stack(&rig, "tasks: {say: {type: native, run: {command: 'echo $WORD; cat'}}}").await;
     let permit = rig.permit(Permission::RunDeclared, &stack);
     let variables = vec![("env:WORD".to_owned(), json!("hello"))];
-    let new = NewDemand { task: "say".parse().unwrap(), variables, stdin: Some("a $HOME `x` \\ line".to_owned()) };
+    let new = NewDemand {
+        task: "say".parse().unwrap(),
+        variables,
+        stdin: Some("a $HOME `x` \\ line".to_owned()),
+        call: None,
+    };
     let run = rig.app.actions.run_declared(&permit, stack.id, new, None).await.unwrap();
     rig.until_state(&run, State::Finished).await;
     let again = rig.app.actions.retry(&permit, run.id, None).await.unwrap();

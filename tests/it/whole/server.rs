@@ -34,6 +34,11 @@ impl Drop for Server {
 impl Server {
     /// Starts a server on a data directory below `dir`.
     pub async fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[]).await
+    }
+
+    /// The same with variables of its environment.
+    pub async fn start_with(dir: &Path, environment: &[(&str, &str)]) -> Self {
         let password = dir.join("password");
         fs::write(&password, PASSWORD).unwrap();
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
@@ -46,6 +51,9 @@ impl Server {
             .arg("--admin-password-file")
             .arg(&password)
             .env("AIRLOCK_LOG", "warn")
+            // Services of tests are on this machine.
+            .env("AIRLOCK_OUTBOUND_ALLOW", "127.0.0.1")
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -57,6 +65,11 @@ impl Server {
         let login = json!({"username": "admin", "password": PASSWORD});
         server.token = server.post("login", login).await["token"].as_str().unwrap().to_owned();
         server
+    }
+
+    /// Where it is reached; another one after each start.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// SIGKILL, and nothing else.
@@ -151,6 +164,22 @@ impl Server {
         };
         let response = tokio::time::timeout(PATIENCE, request.send()).await.unwrap().unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// A body that is signed as calls of run tasks are; nothing else says who sends it.
+    pub async fn signed(&self, path: &str, signature: &str, body: String) -> (u16, String) {
+        let request = self.client.post(format!("{}{path}", self.url)).body(body);
+        let request = request.header("content-type", "application/json").header("x-tfc-task-signature", signature);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub fn base(&self) -> &str {
+        &self.url
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// How an answer is packed for a client that takes gzip, once all of it has come.

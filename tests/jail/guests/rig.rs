@@ -229,6 +229,7 @@ impl Guest {
                 git: None,
                 state: None,
                 workload: None,
+                plan: None,
                 guest_key: Some(Secret::new(vec![9; 32])),
             },
         }

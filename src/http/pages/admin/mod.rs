@@ -1,8 +1,9 @@
-//! The administration: users, API keys, credentials, services, guests.
+//! The administration: users, API keys, credentials, services, guests, run tasks.
 
 pub mod credentials;
 pub mod guests;
 pub mod keys;
+pub mod run_tasks;
 pub mod services;
 pub mod users;
 

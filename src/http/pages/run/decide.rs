@@ -24,6 +24,7 @@ enum Wanted {
     Retry,
     Promote,
     Propose,
+    Override,
 }
 
 pub async fn post(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>, Form(sent): Form) -> Answer {
@@ -32,6 +33,7 @@ pub async fn post(State(web): State<Web>, visitor: Visitor, Path(id): Path<Strin
         Wanted::Retry => again(&web, &visitor, id, &sent, Permission::Trigger).await,
         Wanted::Promote => again(&web, &visitor, id, &sent, Permission::Promote).await,
         Wanted::Propose => propose(&web, &visitor, id, &sent).await,
+        Wanted::Override => super::run_tasks::override_stage(&web, &visitor, id, &sent).await,
         Wanted::Decide(permission, decision) => {
             let (_, permit) = visitor.may_on_run(permission, id).await?;
             let text = said(&decision);
@@ -64,6 +66,7 @@ fn wanted(sent: &Sent) -> Result<Wanted, Problem> {
         "retry" => return Ok(Wanted::Retry),
         "promote" => return Ok(Wanted::Promote),
         "propose" => return Ok(Wanted::Propose),
+        "override" => return Ok(Wanted::Override),
         other => return Err(unknown_verb(other)),
     };
     Ok(Wanted::Decide(permission, decision))
