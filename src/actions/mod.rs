@@ -12,6 +12,7 @@
 //! | `declared`, `declaration` | runs of declared tasks; what sources declare |
 //! | `service`, `setting` | what declared tasks are connected to, and their own variables |
 //! | `decide` | confirm, discard, replan, stop, cancel, comment, prioritize, acknowledge, force stop |
+//! | `review`, `approval` | what people say about runs; whether that is enough |
 //! | `claim` | the finished spec of a chain that is to be started |
 //! | `progress` | what runners report |
 //! | `chores` | what must be done outside the store |
@@ -43,6 +44,7 @@ use crate::{
     store::{Store, Tx, record::Outcome},
 };
 
+mod approval;
 mod audit;
 mod chores;
 mod claim;
@@ -57,6 +59,7 @@ mod life;
 mod lock;
 mod once;
 mod progress;
+mod review;
 mod rotate;
 mod service;
 mod setting;
@@ -81,6 +84,7 @@ pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
 pub use progress::Report;
+pub use review::NewReview;
 pub use rotate::Rotated;
 pub use service::NewService;
 pub use setting::NewSetting;
@@ -163,6 +167,8 @@ pub(crate) struct Access {
     rotation: Arc<tokio::sync::Mutex<()>>,
     /// Held by whoever imports or removes a guest.
     imports: Arc<tokio::sync::Mutex<()>>,
+    /// Runs whose approval policies are being asked by whoever wants to know.
+    judged: approval::Judged,
 }
 
 /// When something happens, and who does it.
@@ -202,6 +208,7 @@ impl Actions {
             strangers: Mutex::default(),
             rotation: Arc::default(),
             imports: Arc::default(),
+            judged: approval::Judged::default(),
         };
         Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access) })
     }

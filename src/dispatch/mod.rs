@@ -60,7 +60,7 @@ impl Dispatch {
     /// Looks after chains and chores until the server stops. Runners go on without it.
     pub async fn run(self) {
         // Filing a long log away takes seconds, and no chain waits for it.
-        tokio::join!(self.chains(), self.chores(), self.guests());
+        tokio::join!(self.chains(), self.chores(), self.guests(), self.approvals());
     }
 
     async fn chains(&self) {
@@ -92,6 +92,20 @@ impl Dispatch {
         loop {
             bell.mark_unchanged();
             compile::perform(&self.actions, &self.binary).await;
+            if self.rests(&mut bell).await {
+                return;
+            }
+        }
+    }
+
+    /// Runs whose approval policies have to be asked.
+    async fn approvals(&self) {
+        let mut bell = self.actions.bells().hear_work();
+        loop {
+            bell.mark_unchanged();
+            if let Err(error) = self.actions.judge_due().await {
+                tracing::error!(%error, "runs that wait for an approval cannot be looked up");
+            }
             if self.rests(&mut bell).await {
                 return;
             }

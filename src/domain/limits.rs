@@ -41,6 +41,10 @@ pub const LABEL_CHARS: usize = 64;
 pub const NOTE_CHARS: usize = 2_000;
 /// Comments on one run.
 pub const COMMENTS: usize = 500;
+/// Reviews of one run.
+pub const REVIEWS: usize = 200;
+/// More approvals by just anybody that are tried out, to say how many are missing.
+pub const APPROVALS_TRIED: u32 = 4;
 /// Bytes of a task's command.
 pub const COMMAND_BYTES: usize = 32 * KIB as usize;
 /// Hooks in one list.
@@ -262,6 +266,9 @@ pub const RATE_BURST: u32 = 20_000;
 /// Use of sessions and keys is written at most this often.
 pub const USE_WRITTEN_EVERY: Duration = Duration::from_mins(1);
 
+/// TEMP
+pub const POLICIES_AT_ONCE: usize = 4;
+pub const POLICY_ATTEMPTS: usize = 4;
 // ── Store ───────────────────────────────────────────────────────────────────────────────────
 /// redb's page cache.
 pub const STORE_CACHE_BYTES: usize = 16 * MIB as usize;

@@ -14,6 +14,7 @@ pub mod name;
 pub mod network;
 pub mod phase;
 pub mod refused;
+pub mod review;
 pub mod run;
 pub mod size;
 pub mod stack;
@@ -29,6 +30,7 @@ pub use name::{
 };
 pub use phase::Phase;
 pub use refused::{FieldError, Refused, RefusedKind};
+pub use review::{Approval, ReviewDecision};
 pub use run::{BlockedBy, Kind, Look, State};
 pub use time::{Clock, Timestamp};
 pub use verdict::Verdict;

@@ -55,8 +55,8 @@ pub use stacks::{StackFilter, StackGroup, StackRow};
 pub use crate::manifest::{DeclaredTask, declared::MountSource};
 pub use crate::store::record::{
     ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Left, Outcome, Patched,
-    PhaseRow, RoleOnStack, Run, Service, Session, SessionKind, Setting, SettingLevel, Stack, StateLock, StateVersion,
-    Upload, User, Variable, VariableValue,
+    PhaseRow, Review, RoleOnStack, Run, Service, Session, SessionKind, Setting, SettingLevel, Stack, Standing, StateLock,
+    StateVersion, Upload, User, Variable, VariableValue, current_reviews,
 };
 
 /// Everything that queries read from. Cheap to clone.

@@ -19,8 +19,10 @@ use crate::domain::{
 };
 
 mod guest;
+mod review;
 
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
+pub use review::{Basis, Lacks, Review, Standing, current_reviews};
 
 /// The version of all present records.
 const VERSION: u8 = 1;
@@ -248,6 +250,12 @@ pub struct Run {
     pub phases: Vec<PhaseRow>,
     pub history: u32,
     pub comments: u32,
+    #[serde(default)]
+    pub reviews: u32,
+    /// How many times the run has come to wait for a person with a plan: 0 before its first plan. A
+    /// review counts for the round that it was given in.
+    #[serde(default)]
+    pub round: u32,
     /// The run ended with a question that nobody has answered yet.
     pub unacknowledged: bool,
     /// An error line out of the log of the phase that failed.
@@ -315,6 +323,8 @@ impl Run {
             phases: Vec::new(),
             history: 0,
             comments: 0,
+            reviews: 0,
+            round: 0,
             unacknowledged: false,
             error_line: None,
             chain: None,

@@ -69,6 +69,11 @@ pub const SEQ_TO_RUN: Table<Seq, r::Run> = table("SEQ_TO_RUN");
 pub const RUN_ID_TO_SEQ: Numbers<Id, Seq> = TableDefinition::new("RUN_ID_TO_SEQ");
 pub const RUN_N_TO_HISTORY: Table<(Seq, u32), r::HistoryEntry> = table("RUN_N_TO_HISTORY");
 pub const RUN_N_TO_COMMENT: Table<(Seq, u32), r::Comment> = table("RUN_N_TO_COMMENT");
+pub const RUN_N_TO_REVIEW: Table<(Seq, u32), r::Review> = table("RUN_N_TO_REVIEW");
+/// Where a run that waits stands with its approval policies.
+pub const RUN_TO_STANDING: Table<Seq, r::Standing> = table("RUN_TO_STANDING");
+/// Runs whose approval policies have to be asked.
+pub const APPROVAL_DUE: Index<Seq> = TableDefinition::new("APPROVAL_DUE");
 pub const RUN_TO_CHANGES: Table<Seq, r::Changes> = table("RUN_TO_CHANGES");
 pub const RUN_TO_SECRETS: Table<Seq, r::RunSecrets> = table("RUN_TO_SECRETS");
 pub const RUN_TO_CHAIN: Table<Seq, r::Chain> = table("RUN_TO_CHAIN");

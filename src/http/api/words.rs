@@ -5,7 +5,7 @@ use utoipa::openapi::{
     schema::{AdditionalProperties, KnownFormat, SchemaFormat, SchemaType, Type},
 };
 
-use crate::domain::{Action, ActorKind, Kind, Phase, Role, State};
+use crate::domain::{Action, ActorKind, Kind, Phase, ReviewDecision, Role, State};
 
 /// A schema, as fields name it.
 pub(super) type Schemed = RefOr<Schema>;
@@ -109,6 +109,10 @@ pub(super) fn actor_kind() -> Schemed {
 
 pub(super) fn actor() -> Schemed {
     object(2, vec![("kind", actor_kind()), ("name", text())])
+}
+
+pub(super) fn review_decision() -> Schemed {
+    one_of([ReviewDecision::Approve, ReviewDecision::Reject].map(ReviewDecision::word))
 }
 
 /// How a phase ended: `kind`, with what belongs to it.
