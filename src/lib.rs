@@ -19,6 +19,7 @@
 //! | [`store`] | every table, record and transaction |
 //! | [`auth`] | who somebody is, and the [`auth::Permit`] that they may do one thing |
 //! | [`actions`] | use cases that change something: one verb, one transaction; every state of a run changes in `actions/life.rs` |
+//! | [`policy`] | what policies in Rego are asked and answer, and the child that evaluates them |
 //! | [`queries`] | use cases that read |
 //! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
 //! | [`scheduler`] | what happens without anybody asking: recovery, slots, expiry |
@@ -66,6 +67,7 @@ pub mod log;
 pub mod machine;
 pub mod manifest;
 pub mod mask;
+pub mod policy;
 pub mod protocol;
 pub mod queries;
 pub mod runner;

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-use super::{Moment, approval, vault};
+use super::{Moment, approval, policy, vault};
 
 /// What belongs to a transition beside the event.
 #[derive(Clone, Debug, Default)]
@@ -247,6 +247,7 @@ fn leave(tx: &Tx<'_>, run: &mut Run, had_chain: bool) -> Result<(), Fault> {
     }
     run.unacknowledged = run.state == State::Failed && run.reason.as_deref() == Some(LOST_UNKNOWN);
     release_state_lock(tx, run)?;
+    policy::follow::remember(tx, run)?;
     if had_chain || !run.phases.is_empty() {
         chore(tx, run, |chore| chore.file_away = true)?;
     }

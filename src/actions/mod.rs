@@ -18,6 +18,7 @@
 //! | `chores` | what must be done outside the store |
 //! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
 //! | `guest` | guests: imported, removed, pinned to runs; what they leave |
+//! | `policy` | policies: saved, attached, asked, obeyed |
 //! | `sign_in`, `user`, `key` | people and machines |
 //! | `rotate` | a new master key |
 //! | `audit` | the chained log |
@@ -41,6 +42,7 @@ use crate::{
     crypt::Keys,
     domain::{Clock, Refused, Timestamp, actor::ActorName, limits},
     live::Bells,
+    policy::Evaluator,
     store::{Store, Tx, record::Outcome},
 };
 
@@ -58,6 +60,7 @@ mod key;
 mod life;
 mod lock;
 mod once;
+mod policy;
 mod progress;
 mod review;
 mod rotate;
@@ -83,6 +86,7 @@ pub use environment::NewVariable;
 pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
+pub use policy::{Approval, Evaluated, Evaluation, NewPolicy, Saving};
 pub use progress::Report;
 pub use review::NewReview;
 pub use rotate::Rotated;
@@ -155,6 +159,7 @@ pub struct Actions {
     pub(crate) live: Arc<Bells>,
     pub(crate) setup: Arc<Setup>,
     pub(crate) access: Arc<Access>,
+    pub(crate) evaluator: Evaluator,
 }
 
 /// What guards the doors: password hashing, delays, and who knocked in vain.
@@ -210,7 +215,14 @@ impl Actions {
             imports: Arc::default(),
             judged: approval::Judged::default(),
         };
-        Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access) })
+        let evaluator = Evaluator::new("/proc/self/exe".into(), setup.compiler_uid());
+        Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access), evaluator })
+    }
+
+    /// The same, for a process that is not this program itself: policies are evaluated by `program`.
+    pub fn evaluated_by(mut self, program: PathBuf) -> Self {
+        self.evaluator = Evaluator::new(program, self.setup.compiler_uid());
+        self
     }
 
     /// The same, for a server that is reached at another address than was thought.

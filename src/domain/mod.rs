@@ -13,6 +13,7 @@ pub mod limits;
 pub mod name;
 pub mod network;
 pub mod phase;
+pub mod policy;
 pub mod refused;
 pub mod review;
 pub mod run;
@@ -25,10 +26,11 @@ pub use actor::{Actor, ActorKind, Role};
 pub use change::{Action, Changes, Counts, Delta, OutputChange, OutputCounts, ResourceChange};
 pub use id::{CredentialId, KeyId, RunId, SessionId, StackId, UserId};
 pub use name::{
-    BranchName, CommitSha, Digest, EnvName, GuestName, ImageName, Label, Note, RelativePath, ServiceName, Slug,
-    StackName, TaskName, UserName,
+    BranchName, CommitSha, Digest, EnvName, GuestName, ImageName, Label, Note, PolicyName, RelativePath, ServiceName,
+    Slug, StackName, TaskName, UserName,
 };
 pub use phase::Phase;
+pub use policy::{PolicyKind, PolicyOutcome, PolicyReceipt};
 pub use refused::{FieldError, Refused, RefusedKind};
 pub use review::{Approval, ReviewDecision};
 pub use run::{BlockedBy, Kind, Look, State};

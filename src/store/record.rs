@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::Fault;
 use crate::crypt::Sealed;
 use crate::domain::{
-    BlockedBy, CommitSha, Delta, Digest, EnvName, KeyId, Kind, Note, Phase, RelativePath, Role, RunId, ServiceName,
-    Slug, StackId, State, TaskName, Timestamp, UserId, UserName, Verdict,
+    BlockedBy, CommitSha, Delta, Digest, EnvName, KeyId, Kind, Note, Phase, PolicyReceipt, RelativePath, Role, RunId,
+    ServiceName, Slug, StackId, State, TaskName, Timestamp, UserId, UserName, Verdict,
     actor::ActorName,
     authorization::Authorization,
     change,
@@ -19,9 +19,11 @@ use crate::domain::{
 };
 
 mod guest;
+mod policy;
 mod review;
 
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
+pub use policy::{Follow, Follower, Policy, Sample, SampleFacts};
 pub use review::{Basis, Lacks, Review, Standing, current_reviews};
 
 /// The version of all present records.
@@ -275,6 +277,12 @@ pub struct Run {
     /// The changes of another run that its source is patched with.
     #[serde(default)]
     pub patched: Option<Patched>,
+    /// What policies said about it, in the order in which they were asked.
+    #[serde(default)]
+    pub policies: Vec<PolicyReceipt>,
+    /// How many runs before it were triggered by policies, one after the other.
+    #[serde(default)]
+    pub followed: u32,
 }
 
 /// What a run has from its first moment on.
@@ -335,6 +343,8 @@ impl Run {
             uid: None,
             guest: None,
             patched: None,
+            policies: Vec::new(),
+            followed: 0,
         }
     }
 }
