@@ -14,7 +14,7 @@
 //! | `decide` | confirm, discard, replan, stop, cancel, comment, prioritize, acknowledge, force stop |
 //! | `review`, `approval` | what people say about runs; whether that is enough |
 //! | `claim` | the finished spec of a chain that is to be started |
-//! | `progress` | what runners report |
+//! | `progress`, `plan` | what runners report; what plan policies say to a plan |
 //! | `chores` | what must be done outside the store |
 //! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
 //! | `guest` | guests: imported, removed, pinned to runs; what they leave |
@@ -60,6 +60,7 @@ mod key;
 mod life;
 mod lock;
 mod once;
+mod plan;
 mod policy;
 mod progress;
 mod review;

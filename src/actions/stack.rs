@@ -5,14 +5,14 @@ use ulid::Ulid;
 use crate::{
     auth::Permit,
     domain::{
-        FieldError, Refused, Slug, StackId,
+        FieldError, PolicyKind, Refused, Slug, StackId,
         stack::{ExecutorKind, Source, StackSettings, Vendor},
     },
     source::git::{self, Address},
     store::{Error, Find, Rows, Tx, record::Stack, tables as t},
 };
 
-use super::{Actions, Deed, Setup, life, missing, once::Once, policy, ring, setting};
+use super::{Actions, Deed, Setup, approval, life, missing, once::Once, policy, ring, setting};
 
 /// A stack that somebody asks for.
 #[derive(Clone, Debug)]
@@ -103,6 +103,8 @@ impl Actions {
             stack.settings = settings.clone();
             stack.version += 1;
             tx.put(t::STACK_ID_TO_STACK, id.number(), &stack)?;
+            // Other labels may attach other policies.
+            approval::policies_changed(tx, moment, PolicyKind::Approval, Some(id))?;
             life::settle(tx, moment, id)?;
             life::schedule(tx, moment)?;
             ring(tx, moment);

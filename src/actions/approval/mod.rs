@@ -123,16 +123,29 @@ pub(crate) fn reviews_of(view: &impl Rows, run: &Run) -> Result<Vec<Review>, Fau
     view.all(t::RUN_N_TO_REVIEW, (run.seq, 0)..=(run.seq, u32::MAX))
 }
 
-/// The approval policies of some stacks are others now, or say something else: whoever waits there has
-/// them asked again. None: any stack.
-pub(crate) fn policies_changed(tx: &Tx<'_>, moment: &Moment, stack: Option<StackId>) -> Result<(), Error> {
+/// Policies of a kind are others now, or say something else: whoever waits for approval policies on the
+/// stack (none: on any) has them asked again.
+pub(crate) fn policies_changed(
+    tx: &Tx<'_>,
+    moment: &Moment,
+    kind: PolicyKind,
+    stack: Option<StackId>,
+) -> Result<(), Error> {
+    if kind != PolicyKind::Approval {
+        return Ok(());
+    }
     let runs = match stack {
         Some(stack) => tx.active_runs(stack)?,
         None => tx.all_active_runs()?,
     };
     let mut stacks: Vec<StackId> = Vec::new();
     for run in runs.iter().filter(|run| waits_for_it(run.state)) {
-        ask(tx, run)?;
+        let policies = attached(tx, run.stack)?;
+        let known: Option<Standing> = tx.get(t::RUN_TO_STANDING, run.seq)?;
+        if known.map_or(policies.is_empty(), |known| known.basis.policies == policies) {
+            continue;
+        }
+        tx.mark(t::APPROVAL_DUE, run.seq, true)?;
         life::ring(tx, moment, run);
         stacks.push(run.stack);
     }

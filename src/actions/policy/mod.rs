@@ -17,7 +17,7 @@ use crate::{
     store::{Error, Find, Rows, Tx, record::Policy, tables as t},
 };
 
-use super::{Actions, Deed, missing, ring};
+use super::{Actions, Deed, approval, missing, ring};
 
 mod evaluate;
 pub(crate) mod follow;
@@ -79,6 +79,7 @@ impl Actions {
                 updated_by: moment.actor.clone(),
             };
             tx.put(t::NAME_TO_POLICY, row.name.as_str(), &row)?;
+            approval::policies_changed(tx, moment, row.kind, None)?;
             ring(tx, moment);
             let detail = format!("{}, version {}", row.kind, row.version);
             Ok((row, Some(detail)))
@@ -90,13 +91,14 @@ impl Actions {
     pub async fn delete_policy(&self, permit: &Permit, name: PolicyName) -> Result<(), Error> {
         let deed = Deed::new("policy.delete", format_args!("policy:{name}"));
         self.change(permit, deed, move |tx, moment| {
-            if !tx.remove(t::NAME_TO_POLICY, name.as_str())? {
-                return Err(missing(format_args!("the policy {name}")));
-            }
+            let old = tx.get(t::NAME_TO_POLICY, name.as_str())?;
+            let kind = old.ok_or_else(|| missing(format_args!("the policy {name}")))?.kind;
+            tx.remove(t::NAME_TO_POLICY, name.as_str())?;
             for stack in tx.all(t::STACK_ID_TO_STACK, 0..=u128::MAX)? {
                 tx.mark(t::STACK_POLICY, (stack.id.number(), name.as_str()), false)?;
             }
             evaluate::forget_samples(tx, &name)?;
+            approval::policies_changed(tx, moment, kind, None)?;
             ring(tx, moment);
             Ok(((), None))
         })
@@ -130,6 +132,7 @@ impl Actions {
                 });
             }
             tx.mark(t::STACK_POLICY, (stack.id.number(), name.as_str()), attached)?;
+            approval::policies_changed(tx, moment, policy.kind, Some(stack.id))?;
             ring(tx, moment);
             Ok(((), Some(name.to_string())))
         })

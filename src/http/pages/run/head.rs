@@ -18,7 +18,7 @@ use crate::{
         status::{Badge, Mark, Moment, Took},
         words,
     },
-    queries::{Review, Run, RunDetail, Standing, current_reviews},
+    queries::{PhaseRow, Review, Run, RunDetail, Standing, current_reviews},
 };
 
 /// Header of the page.
@@ -285,7 +285,10 @@ pub fn failure(run: &Run, line: Option<String>) -> Option<Failure> {
     if run.state != State::Failed {
         return None;
     }
-    let phase = run.phases.iter().rev().find(|phase| phase.verdict.as_ref().is_some_and(|v| !v.is_success()))?;
+    let failed = |phase: &&PhaseRow| {
+        phase.verdict.as_ref().is_some_and(|verdict| !verdict.is_success() && !super::phases::is_changes(phase, verdict))
+    };
+    let phase = run.phases.iter().rev().find(failed)?;
     let href = line.unwrap_or_else(|| format!("/runs/{}?tab=log&phase={}", run.id, phase.phase.word()));
     Some(Failure {
         phase: super::phases::title(phase.phase),
