@@ -15,6 +15,7 @@
 //! | `review`, `approval` | what people say about runs; whether that is enough |
 //! | `claim` | the finished spec of a chain that is to be started |
 //! | `progress`, `plan` | what runners report; what plan policies say to a plan |
+//! | `gate` | stages of run tasks: begun, ended, overridden; what services answer |
 //! | `chores` | what must be done outside the store |
 //! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
 //! | `guest` | guests: imported, removed, pinned to runs; what they leave |
@@ -55,6 +56,7 @@ mod decide;
 pub mod declaration;
 mod declared;
 mod environment;
+mod gate;
 mod guest;
 mod key;
 mod life;

@@ -6,8 +6,7 @@
 //! once more.
 
 use crate::{
-    domain::{Changes, Phase, PolicyKind, Verdict},
-    machine,
+    domain::{Changes, Phase, PolicyKind, PolicyOutcome, Verdict},
     protocol::{PhaseResult, Produced, Record},
     store::{
         Error, Fault, Find, Rows, Tx,
@@ -35,10 +34,6 @@ impl Plan {
     /// Every no; a policy that cannot be evaluated says no.
     pub(super) fn denials(&self) -> Vec<String> {
         self.0.denials()
-    }
-
-    pub(super) fn warns(&self) -> bool {
-        !self.0.warnings().is_empty()
     }
 
     /// Keeps what they said with the run, in the place of what was said about an earlier plan.
@@ -80,7 +75,7 @@ impl Actions {
         let Some(mut run) = view.run(report.run)? else { return Ok(None) };
         let (Some(chain), Some(stack)) = (view.chain(&run)?, view.stack(run.stack)?) else { return Ok(None) };
         let present = chain.number == report.chain && chain.records == report.from;
-        if !present || !plans(&chain)? || !has_planned(&chain, report) {
+        if !present || !life::chain_of(&chain.kind)?.plans() || !has_planned(&chain, report) {
             return Ok(None);
         }
         for record in &report.records {
@@ -90,10 +85,6 @@ impl Actions {
         }
         Ok(Some((run, stack)))
     }
-}
-
-fn plans(chain: &Chain) -> Result<bool, Fault> {
-    Ok(matches!(life::chain_of(&chain.kind)?, machine::Chain::Plan | machine::Chain::Replan))
 }
 
 /// Whether its planning phase succeeded. What comes after it does not matter here.
@@ -113,6 +104,11 @@ fn take(run: &mut Run, produced: &Produced) {
         run.delta = Some(plan.delta);
         run.plan_digest = Some(plan.digest.clone());
     }
+}
+
+/// Whether a plan policy warned about the present plan: somebody has to look at it.
+pub(super) fn warned(run: &Run) -> bool {
+    run.policies.iter().any(|one| one.kind == PolicyKind::Plan && one.decision == PolicyOutcome::Warn)
 }
 
 /// The reason of a run that was denied.

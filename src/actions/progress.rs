@@ -22,7 +22,7 @@ use crate::{
 use super::{
     Actions, Moment,
     claim::chain_dir,
-    declaration, declared,
+    declaration, declared, gate,
     life::{self, Why},
     missing,
     plan::{self, Plan},
@@ -143,6 +143,7 @@ impl Actions {
                 workspace: machine::Workspace::Kept,
                 may_go_on: false,
                 needs_review: false,
+                denied: false,
             };
             life::advance(tx, moment, run, Event::ChainEnded(end), Why::reason(reason.clone()))
         })
@@ -294,7 +295,7 @@ impl Taking<'_> {
         let event = Event::PhaseStarted(phase);
         let moment = Moment { now: at, actor: ActorName::system(), ..self.moment.clone() };
         self.run = life::transition(self.tx, &moment, self.run.clone(), event, Why::default())?;
-        if phase == Phase::PreparingApply {
+        if phase == Phase::PreparingApply && self.chain.kind == life::word(machine::Chain::Replan) {
             // A plan that is made again is described anew.
             self.run.warnings.clear();
         }
@@ -322,7 +323,9 @@ impl Taking<'_> {
             self.chain.last_verdict = Some(verdict.clone());
             self.run.error_line = if is_success(phase, verdict) { None } else { produced.error_line.clone() };
         }
-        self.run.warnings.extend(produced.warnings.iter().take(20).cloned());
+        for warning in produced.warnings.iter().take(20) {
+            gate::warn(&mut self.run, warning.clone());
+        }
         self.pin(produced);
         if let Some(plan) = &produced.plan {
             self.chain.changes = Some(plan.changes);
@@ -410,7 +413,6 @@ impl Taking<'_> {
             self.take_seal_key()?;
         }
         let denials = self.asked.filter(|_| success && !stopped).map(Plan::denials).unwrap_or_default();
-        let warns = self.asked.is_some_and(Plan::warns);
         if let Some(asked) = self.asked {
             asked.remember(&mut self.run);
         }
@@ -418,7 +420,7 @@ impl Taking<'_> {
         self.tx.put(t::RUN_TO_CHAIN, self.run.seq, &self.chain)?;
         let end = ChainEnd {
             last_phase: last,
-            success: success && denials.is_empty(),
+            success,
             stopped,
             changes: self.chain.changes,
             workspace: match left {
@@ -426,8 +428,9 @@ impl Taking<'_> {
                 WorkspaceLeft::Kept => machine::Workspace::Kept,
                 WorkspaceLeft::Sealed { .. } => machine::Workspace::Sealed,
             },
-            may_go_on: stack.settings.autodeploy && stack.lock.is_none() && self.run.targets.is_empty() && !warns,
-            needs_review: warns,
+            may_go_on: gate::may_go_on(&self.run, &stack),
+            needs_review: gate::needs_review(&self.run),
+            denied: !denials.is_empty(),
         };
         let reason = match denials.is_empty() {
             true => reason_of(last, verdict.as_ref(), success, stopped),
@@ -450,7 +453,7 @@ impl Taking<'_> {
 
     /// A run has a verdict once nothing but a person can come after it.
     fn settle_verdict(&mut self, verdict: Option<Verdict>, end: ChainEnd) -> Result<(), Error> {
-        let waits = end.success && end.workspace != machine::Workspace::Removed;
+        let waits = end.success && !end.denied && end.workspace != machine::Workspace::Removed;
         if waits {
             return Ok(());
         }

@@ -22,8 +22,8 @@ use crate::{
     store::{
         Error, Fault, Flow, Order, Rows, Tx,
         record::{
-            Chain, Credential, Demand, File, Outcome, RunSecrets, Service, Setting, StateVersion, Variable,
-            VariableValue,
+            Chain, Credential, Demand, File, Outcome, RunSecrets, RunTask, RunTaskKind, Service, Setting, StateVersion,
+            TaskResult, Variable, VariableValue,
         },
         tables as t,
     },
@@ -109,6 +109,8 @@ impl Actions {
             + self.table(services).await?
             + self.table(settings).await?
             + self.table(demands).await?
+            + self.table(run_tasks).await?
+            + self.table(task_tokens).await?
             + self.table(run_secrets).await?
             + self.table(chains).await?)
     }
@@ -297,6 +299,30 @@ fn demands(tx: &Tx<'_>, keys: &Keyring, after: Option<&u64>) -> Result<Step<u64>
             renew(keys, &vault::demand(run.id), &mut row.input)
         },
         |seq, row| tx.put(t::RUN_TO_DEMAND, *seq, row),
+    )
+}
+
+fn run_tasks(tx: &Tx<'_>, keys: &Keyring, after: Option<&u128>) -> Result<Step<u128>, Error> {
+    let mut batch = Batch::new();
+    tx.walk(t::RUN_TASK_ID_TO_RUN_TASK, behind(after.copied()), Order::Up, |id, row: RunTask| Ok(batch.take(id, row)))?;
+    batch.renew(
+        |_, row| match &mut row.kind {
+            RunTaskKind::Http { hmac_key: Some(sealed), .. } => renew(keys, &vault::run_task(row.id), sealed),
+            RunTaskKind::Http { hmac_key: None, .. } | RunTaskKind::Wasi { .. } => Ok(false),
+        },
+        |id, row| tx.put(t::RUN_TASK_ID_TO_RUN_TASK, *id, row),
+    )
+}
+
+fn task_tokens(tx: &Tx<'_>, keys: &Keyring, after: Option<&u128>) -> Result<Step<u128>, Error> {
+    let mut batch = Batch::new();
+    tx.walk(t::RESULT_ID_TO_RESULT, behind(after.copied()), Order::Up, |id, row: TaskResult| Ok(batch.take(id, row)))?;
+    batch.renew(
+        |_, row| match &mut row.token {
+            Some(token) => renew(keys, &vault::task_token(row.id), &mut token.sealed),
+            None => Ok(false),
+        },
+        |id, row| tx.put(t::RESULT_ID_TO_RESULT, *id, row),
     )
 }
 

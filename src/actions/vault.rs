@@ -2,7 +2,7 @@
 
 use crate::{
     crypt::{AssociatedData, Key, Keyring, Purpose, Sealed, Secret},
-    domain::{EnvName, RelativePath, RunId, ServiceName, Slug, StackId},
+    domain::{EnvName, RelativePath, RunId, RunTaskId, ServiceName, Slug, StackId, TaskResultId},
     store::Error,
 };
 
@@ -101,6 +101,16 @@ pub(crate) fn setting(stack: StackId, key: &str) -> Place {
 
 pub(crate) fn service(name: &ServiceName) -> Place {
     Place::new(Purpose::Credential, name, "service")
+}
+
+/// What requests to a run task are signed with.
+pub(crate) fn run_task(task: RunTaskId) -> Place {
+    Place::new(Purpose::Credential, task, "hmac")
+}
+
+/// The one-off token of one call of a run task.
+pub(crate) fn task_token(result: TaskResultId) -> Place {
+    Place::new(Purpose::Credential, result, "token")
 }
 
 /// The key of one file with a version of a managed state.

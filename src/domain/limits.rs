@@ -217,6 +217,57 @@ pub const PATCH_BYTES: usize = 8 * MIB as usize;
 /// Bytes of a file that a patch shows line by line.
 pub const PATCH_FILE_BYTES: u64 = MIB;
 
+// ── Run tasks ───────────────────────────────────────────────────────────────────────────────
+/// Run tasks of an installation.
+pub const RUN_TASKS: usize = 500;
+/// Characters of a run task's name.
+pub const RUN_TASK_NAME_CHARS: usize = 90;
+/// Characters of a run task's description.
+pub const RUN_TASK_DESCRIPTION_CHARS: usize = 300;
+/// Bytes of the key that requests are signed with.
+pub const HMAC_KEY_BYTES: usize = 4 * KIB as usize;
+/// Run tasks attached to one stack.
+pub const RUN_TASKS_PER_STACK: usize = 50;
+/// Requests to run tasks under way at the same time.
+pub const DELIVERIES_AT_ONCE: usize = 64;
+/// Tries of one request, and what `run_task_retries` may make of them.
+pub const RUN_TASK_RETRIES: u32 = 5;
+pub const RUN_TASK_RETRIES_MOST: u32 = 20;
+/// Deliveries of one request that are kept, those that people asked for included.
+pub const DELIVERIES_KEPT: u32 = 50;
+/// Characters that are kept of what a service answered when it was no 200.
+pub const DELIVERY_NOTE_CHARS: usize = 300;
+/// Silence of a run task after which it is given up.
+pub const RUN_TASK_PROGRESS: Duration = Duration::from_mins(10);
+/// Time of a run task in all.
+pub const RUN_TASK_TOTAL: Duration = Duration::from_hours(1);
+/// Bytes of a callback's body.
+pub const CALLBACK_BYTES: usize = 6 * MIB as usize;
+/// Characters of a result's message.
+pub const RESULT_MESSAGE_CHARS: usize = 1_000;
+/// Characters of a link in a result.
+pub const RESULT_URL_CHARS: usize = 500;
+/// Outcomes of one result.
+pub const OUTCOMES: usize = 250;
+/// Characters of an outcome's id.
+pub const OUTCOME_ID_CHARS: usize = 64;
+/// Characters of an outcome's description.
+pub const OUTCOME_DESCRIPTION_CHARS: usize = 1_000;
+/// Bytes of an outcome's body.
+pub const OUTCOME_BODY_BYTES: usize = MIB as usize;
+/// Bytes of all bodies of one result.
+pub const OUTCOMES_BYTES: usize = 5 * MIB as usize;
+/// Tags of an outcome, and labels of a tag.
+pub const OUTCOME_TAGS: usize = 10;
+pub const OUTCOME_LABELS: usize = 32;
+/// Characters of a tag's name, and of a label.
+pub const OUTCOME_TAG_CHARS: usize = 64;
+pub const OUTCOME_LABEL_CHARS: usize = 32;
+/// Life of an address that a download was redirected to.
+pub const DOWNLOAD_LINK: Duration = Duration::from_mins(1);
+/// Warnings that are kept of a run.
+pub const RUN_WARNINGS: usize = 200;
+
 // ── Logs ────────────────────────────────────────────────────────────────────────────────────
 /// Bytes of a line before it is split for display.
 pub const LOG_LINE_BYTES: usize = 64 * KIB as usize;

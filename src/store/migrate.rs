@@ -21,7 +21,7 @@ struct Step {
 const STEPS: &[Step] = &[
     // Tables of declared tasks and services; making them is all there is to do.
     Step { from: 1, run: make_tables },
-    // Tables of policies, reviews, run tasks and contexts.
+    // Tables of run tasks, policies, reviews and contexts.
     Step { from: 2, run: make_tables },
 ];
 
@@ -93,11 +93,13 @@ pub(super) fn every_table(each: &mut impl Each) -> Result<(), Fault> {
             HASH_TO_SESSION HASH_TO_INVITATION KEY_ID_TO_API_KEY KEY_TO_IDEMPOTENT SEQ_TO_AUDIT
             STACK_TO_DECLARATION RUN_TO_DEMAND NAME_TO_SERVICE STACK_NAME_TO_SETTING
             RUN_N_TO_LEFT RUN_TO_GUESTS NAME_TO_GUEST IMPORT_TO_DRAFT
-            NAME_TO_POLICY POLICY_SEQ_TO_SAMPLE RUN_TO_FOLLOW RUN_N_TO_REVIEW RUN_TO_STANDING;
+            NAME_TO_POLICY POLICY_SEQ_TO_SAMPLE RUN_TO_FOLLOW RUN_N_TO_REVIEW RUN_TO_STANDING
+            RUN_TASK_ID_TO_RUN_TASK STACK_ID_TO_ATTACHMENT RUN_N_TO_STAGE RESULT_ID_TO_RESULT RESULT_TO_OUTCOMES
+            RESULT_N_TO_DELIVERY;
         plain:
             NAME_TO_COUNTER SLUG_TO_STACK_ID RUN_ID_TO_SEQ STACK_RUN LOOK_RUN KIND_RUN ACTOR_RUN
             ACTIVE_STACK_RUN QUEUE_RUN SLOT_RUN UID_TO_RUN UNACKNOWLEDGED_RUN STACK_POLICY USER_NAME_TO_ID USER_SESSION ACTOR_AUDIT OBJECT_AUDIT VERB_AUDIT
-            APPROVAL_DUE
+            APPROVAL_DUE RUN_TASK_NAME_TO_ID STAGE_ID_TO_RUN OPEN_RESULT HASH_TO_RESULT
     }
     Ok(())
 }

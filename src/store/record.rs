@@ -10,7 +10,7 @@ use super::Fault;
 use crate::crypt::Sealed;
 use crate::domain::{
     BlockedBy, CommitSha, Delta, Digest, EnvName, KeyId, Kind, Note, Phase, PolicyReceipt, RelativePath, Role, RunId,
-    ServiceName, Slug, StackId, State, TaskName, Timestamp, UserId, UserName, Verdict,
+    ServiceName, Slug, StackId, Stage, State, TaskName, Timestamp, UserId, UserName, Verdict,
     actor::ActorName,
     authorization::Authorization,
     change,
@@ -21,10 +21,14 @@ use crate::domain::{
 mod guest;
 mod policy;
 mod review;
+mod run_task;
 
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
 pub use policy::{Follow, Follower, Policy, Sample, SampleFacts};
 pub use review::{Basis, Lacks, Review, Standing, current_reviews};
+pub use run_task::{
+    Attachment, Delivery, DeliveryReason, Outcomes, Override, RunTask, RunTaskKind, StageRow, TaskResult, TaskToken,
+};
 
 /// The version of all present records.
 const VERSION: u8 = 1;
@@ -283,6 +287,12 @@ pub struct Run {
     /// How many runs before it were triggered by policies, one after the other.
     #[serde(default)]
     pub followed: u32,
+    /// The stage whose run tasks are being called.
+    #[serde(default)]
+    pub checking: Option<Stage>,
+    /// How many stages were begun.
+    #[serde(default)]
+    pub stages: u32,
 }
 
 /// What a run has from its first moment on.
@@ -345,6 +355,8 @@ impl Run {
             patched: None,
             policies: Vec::new(),
             followed: 0,
+            checking: None,
+            stages: 0,
         }
     }
 }

@@ -111,6 +111,21 @@ pub const NAME_TO_GUEST: Table<&str, r::Guest> = table("NAME_TO_GUEST");
 /// Guests that are being compiled, and what became of them while somebody waits for the answer.
 pub const IMPORT_TO_DRAFT: Table<Id, r::GuestDraft> = table("IMPORT_TO_DRAFT");
 
+// Run tasks.
+pub const RUN_TASK_ID_TO_RUN_TASK: Table<Id, r::RunTask> = table("RUN_TASK_ID_TO_RUN_TASK");
+pub const RUN_TASK_NAME_TO_ID: Numbers<&str, Id> = TableDefinition::new("RUN_TASK_NAME_TO_ID");
+pub const STACK_ID_TO_ATTACHMENT: Table<(Id, Id), r::Attachment> = table("STACK_ID_TO_ATTACHMENT");
+/// The stages of a run in the order in which they were begun.
+pub const RUN_N_TO_STAGE: Table<(Seq, u32), r::StageRow> = table("RUN_N_TO_STAGE");
+pub const STAGE_ID_TO_RUN: Numbers<Id, Seq> = TableDefinition::new("STAGE_ID_TO_RUN");
+pub const RESULT_ID_TO_RESULT: Table<Id, r::TaskResult> = table("RESULT_ID_TO_RESULT");
+pub const RESULT_TO_OUTCOMES: Table<Id, r::Outcomes> = table("RESULT_TO_OUTCOMES");
+pub const RESULT_N_TO_DELIVERY: Table<(Id, u32), r::Delivery> = table("RESULT_N_TO_DELIVERY");
+/// Results that are not final.
+pub const OPEN_RESULT: Index<Id> = TableDefinition::new("OPEN_RESULT");
+/// The one-off tokens of results.
+pub const HASH_TO_RESULT: Numbers<TokenHash, Id> = TableDefinition::new("HASH_TO_RESULT");
+
 // People and machines.
 pub const USER_ID_TO_USER: Table<Id, r::User> = table("USER_ID_TO_USER");
 pub const USER_NAME_TO_ID: Numbers<&str, Id> = TableDefinition::new("USER_NAME_TO_ID");

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     crypt::{self, Key, Keyring, Sealed, Secret},
     domain::{
-        EnvName, Phase, Refused, RelativePath, RunId, StackId, limits,
+        EnvName, Phase, Refused, RelativePath, RunId, StackId, Stage, limits,
         run::{Kind, SourceVersion},
         stack::{ExecutorKind, Limits, Source, Vendor},
     },
@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-use super::{Actions, declaration, guest::code, life, missing, vault};
+use super::{Actions, declaration, gate, guest::code, life, missing, vault};
 
 mod declared;
 mod guest;
@@ -98,7 +98,7 @@ impl Reading<'_> {
         let setup = &self.actions.setup;
         let dir = chain_dir(&setup.data, self.run.id, self.chain.number);
         let goes_on = matches!(self.kind, ChainKind::GoOn | ChainKind::Seal);
-        let shape = self.kind.shape(self.run.kind, self.run.skip_initialization, self.stack.settings.autodeploy);
+        let shape = self.kind.shape(self.run.kind, self.run.skip_initialization, self.may_keep()?);
         let Content { facts, steps, limits, state, ending, demand, given } = self.content(&shape)?;
         let guest_key = steps.iter().any(|step| matches!(step, Step::Guest(_))).then(|| code::key(&self.keys));
         let spec = ChainSpec {
@@ -131,6 +131,13 @@ impl Reading<'_> {
             jail,
             spec,
         })
+    }
+
+    /// Whether nothing stands between a plan and its application.
+    fn may_keep(&self) -> Result<bool, Fault> {
+        let attached = gate::attached(&self.view, self.stack.id)?;
+        let checked = attached.has(Stage::PostPlan) || attached.has(Stage::PreApply);
+        Ok(self.stack.settings.autodeploy && !checked)
     }
 
     /// Declared tasks are untrusted: they run in a jail, whatever the stack's own phases run in.
@@ -384,9 +391,9 @@ impl Reading<'_> {
         let keys = &*self.keys;
         let run_secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
         let chain_key = vault::chain_key(self.run.id, self.chain.number).open(keys, &self.chain.key)?;
-        let open = matches!(self.kind, ChainKind::Apply | ChainKind::Replan);
-        let open = open.then(|| self.seal_keys(run_secrets.seal_key.as_ref())).transpose()?;
-        let own = if self.kind == ChainKind::Replan { &run_secrets.next_seal_key } else { &run_secrets.seal_key };
+        let open = self.kind.opens().then(|| self.seal_keys(run_secrets.seal_key.as_ref())).transpose()?;
+        let renewed = self.kind.opens() && self.kind.plans();
+        let own = if renewed { &run_secrets.next_seal_key } else { &run_secrets.seal_key };
         let seals = at_end != AtEnd::Remove && self.kind != ChainKind::Prepare;
         let seal = seals.then(|| self.seal_keys(own.as_ref())).transpose()?;
         let masks: Vec<Secret<String>> = match &run_secrets.masks {
