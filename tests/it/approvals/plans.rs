@@ -1,6 +1,6 @@
 //! Plan policies: what they deny, and what they warn about.
 
-use airlock::domain::State;
+use airlock::domain::{PolicyKind, State};
 use serde_json::json;
 
 use super::rig::{Api as _, ONE_OTHER, Team, preview};
@@ -21,7 +21,7 @@ warn[sprintf("%s is new", [change.address])] {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_that_a_policy_denies_fails_with_its_message_and_is_never_sealed() {
     let team = Team::new().await;
-    team.ada.policy("no-creation", "plan", DENY).await;
+    team.policy("no-creation", PolicyKind::Plan, DENY).await;
     let run = team.bob.trigger("tracked").await;
     let ended = team.site.until(run, State::Failed).await;
     assert!(ended.reason.unwrap().contains("a.b must not be created"));
@@ -39,7 +39,7 @@ async fn a_warning_stops_autodeploy_and_asks_a_person() {
     let team = Team::with(settings).await;
     let run = team.bob.trigger("tracked").await;
     team.site.until(run, State::Finished).await;
-    team.ada.policy("new-things", "plan", WARN).await;
+    team.policy("new-things", PolicyKind::Plan, WARN).await;
     let run = team.bob.trigger("tracked").await;
     team.site.until(run, State::Unconfirmed).await;
     let shown = team.bob.run(run).await;
@@ -53,7 +53,7 @@ async fn a_warning_stops_autodeploy_and_asks_a_person() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preview_with_a_warning_waits_for_a_review_and_ends_by_it() {
     let team = Team::new().await;
-    team.ada.policy("new-things", "plan", WARN).await;
+    team.policy("new-things", PolicyKind::Plan, WARN).await;
     let run = preview(&team).await;
     team.site.until(run, State::PendingReview).await;
     team.until_open(run).await;
@@ -64,7 +64,7 @@ async fn a_preview_with_a_warning_waits_for_a_review_and_ends_by_it() {
     team.site.until(run, State::PendingReview).await;
     team.bob.review(run, "reject").await.expect(200);
     team.site.until(run, State::Failed).await;
-    team.ada.policy("one-other", "approval", ONE_OTHER).await;
+    team.policy("one-other", PolicyKind::Approval, ONE_OTHER).await;
     let run = team.bob.trigger("proposed").await;
     team.site.until(run, State::PendingReview).await;
     team.until_open(run).await;
@@ -77,7 +77,7 @@ async fn a_preview_with_a_warning_waits_for_a_review_and_ends_by_it() {
 async fn an_endless_plan_policy_fails_the_run_with_its_error() {
     let team = Team::new().await;
     let body = "package spacelift\ndeny[\"never\"] { n := numbers.range(1, 5000)[_]; m := numbers.range(1, 5000)[_]; k := numbers.range(1, 5000)[_]; n * m * k == -1 }";
-    team.ada.policy("endless", "plan", body).await;
+    team.policy("endless", PolicyKind::Plan, body).await;
     let run = team.bob.trigger("tracked").await;
     let ended = team.site.until(run, State::Failed).await;
     assert!(ended.reason.unwrap().contains("endless"));

@@ -1,15 +1,15 @@
 //! Approval policies, and those who try to get around them.
 
-use airlock::domain::{Role, State};
+use airlock::domain::{PolicyKind, Role, State};
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::rig::{Api as _, ONE_OTHER, TWO_OTHERS, Team, preview};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn approval_by_two_people_of_whom_one_is_the_requester_stays_undecided() {
     let team = Team::new().await;
-    team.ada.policy("two-others", "approval", TWO_OTHERS).await;
+    team.policy("two-others", PolicyKind::Approval, TWO_OTHERS).await;
     let run = team.waiting(&team.bob).await;
     let open = team.until_open(run.id).await;
     assert_eq!(open["approval"]["missing"], "2 more approvals are needed, not by bob");
@@ -33,7 +33,7 @@ async fn approval_by_two_people_of_whom_one_is_the_requester_stays_undecided() {
 #[tokio::test(flavor = "multi_thread")]
 async fn self_approval_is_refused_at_every_door() {
     let team = Team::new().await;
-    team.ada.policy("one-other", "approval", ONE_OTHER).await;
+    team.policy("one-other", PolicyKind::Approval, ONE_OTHER).await;
     let run = team.waiting(&team.bob).await;
     team.until_open(run.id).await;
     let path = format!("/runs/{}", run.id);
@@ -66,7 +66,7 @@ async fn self_approval_is_refused_at_every_door() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_rejection_fails_the_run_and_destroys_what_was_sealed() {
     let team = Team::new().await;
-    team.ada.policy("one-other", "approval", ONE_OTHER).await;
+    team.policy("one-other", PolicyKind::Approval, ONE_OTHER).await;
     let run = team.waiting(&team.bob).await;
     let no = json!({"decision": "reject", "note": "the database would be replaced"});
     team.cleo.call(Method::POST, &format!("runs/{}/review", run.id), no).await.expect(200);
@@ -84,7 +84,7 @@ async fn a_run_waits_in_the_queue_for_its_approval_and_others_wait_behind_it() {
 approve { input.run.state != "QUEUED" }
 approve { count(input.reviews.current.approvals) > 0 }
 reject { count(input.reviews.current.rejections) > 0 }"#;
-    team.ada.policy("before", "approval", policy).await;
+    team.policy("before", PolicyKind::Approval, policy).await;
     let run = team.bob.trigger("tracked").await;
     let open = team.until_open(run).await;
     assert_eq!((&open["state"], &open["blocked_by"]["kind"]), (&json!("queued"), &json!("approval")));
@@ -101,7 +101,7 @@ reject { count(input.reviews.current.rejections) > 0 }"#;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_policy_fails_the_run_and_shows_its_error() {
     let team = Team::new().await;
-    team.ada.policy("broken", "approval", "package spacelift\napprove { input.run.state == \"QUEUED\" }\napprove { to_number(input.run.id) > 1 }\nreject = 5 { input.run.state == \"UNCONFIRMED\" }").await;
+    team.policy("broken", PolicyKind::Approval, "package spacelift\napprove { input.run.state == \"QUEUED\" }\napprove { to_number(input.run.id) > 1 }\nreject = 5 { input.run.state == \"UNCONFIRMED\" }").await;
     let run = team.bob.trigger("tracked").await;
     let ended = team.site.until(run, State::Failed).await;
     assert!(ended.reason.unwrap().contains("broken"));
@@ -111,9 +111,9 @@ async fn a_broken_policy_fails_the_run_and_shows_its_error() {
 async fn a_policy_that_comes_later_holds_back_what_waits_already() {
     let team = Team::new().await;
     let run = team.waiting(&team.bob).await;
-    team.ada.policy("one-other", "approval", ONE_OTHER).await;
+    team.policy("one-other", PolicyKind::Approval, ONE_OTHER).await;
     assert!(team.bob.confirm(run.id).await.refused(409).contains("1 more approval is needed, not by bob"));
-    team.ada.call(Method::DELETE, "policies/one-other", Value::Null).await.expect(204);
+    team.forget_policy("one-other").await;
     team.bob.confirm(run.id).await.expect(200);
 }
 
@@ -132,7 +132,7 @@ async fn a_reader_cannot_review_and_a_stranger_does_not_learn_of_the_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preview_without_warnings_asks_nobody() {
     let team = Team::new().await;
-    team.ada.policy("one-other", "approval", ONE_OTHER).await;
+    team.policy("one-other", PolicyKind::Approval, ONE_OTHER).await;
     let run = preview(&team).await;
     team.site.until(run, State::Finished).await;
 }

@@ -1,7 +1,9 @@
 //! A site with a few people, a stack, and policies on it.
 
 use airlock::{
-    domain::{Kind, Role, RunId, State},
+    actions::{NewPolicy, Saving},
+    auth::{On, Permission},
+    domain::{Kind, PolicyKind, Role, RunId, State},
     queries::{Run, Stack},
 };
 use reqwest::Method;
@@ -72,12 +74,6 @@ pub trait Api {
         let made = self.call(Method::POST, "stacks/shop/runs", json!({"kind": kind})).await.expect(201);
         made["id"].as_str().unwrap().parse().unwrap()
     }
-
-    /// Makes a policy that every stack has.
-    async fn policy(&self, name: &str, kind: &str, body: &str) {
-        let new = json!({"name": name, "kind": kind, "body": body, "labels": ["autoattach:*"]});
-        self.call(Method::POST, "policies", new).await.expect(201);
-    }
 }
 
 impl Api for Browser {
@@ -113,6 +109,24 @@ impl Team {
         let writer = async |name| site.person(name, false, &[(&stack, Role::Writer)]).await;
         let (bob, cleo, dan) = (writer("bob").await, writer("cleo").await, writer("dan").await);
         Self { stack, ada, bob, cleo, dan, site }
+    }
+
+    /// Makes a policy that every stack has.
+    pub async fn policy(&self, name: &str, kind: PolicyKind, body: &str) {
+        let new = NewPolicy {
+            name: name.parse().unwrap(),
+            kind,
+            body: body.to_owned(),
+            labels: vec!["autoattach:*".parse().unwrap()],
+            description: String::new(),
+        };
+        let permit = self.site.permit(Permission::ManagePolicies, On::Installation);
+        self.site.app.actions.save_policy(&permit, Saving::New, new).await.unwrap();
+    }
+
+    pub async fn forget_policy(&self, name: &str) {
+        let permit = self.site.permit(Permission::ManagePolicies, On::Installation);
+        self.site.app.actions.delete_policy(&permit, name.parse().unwrap()).await.unwrap();
     }
 
     /// A tracked run that somebody triggered and that waits with its plan.

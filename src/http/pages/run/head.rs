@@ -6,7 +6,7 @@ use super::super::show::{self, Rows, mark};
 use crate::{
     auth::Who,
     domain::{
-        Approval, Delta, Kind, Look, ReviewDecision, Role, State,
+        Approval, Delta, Kind, Look, PolicyKind, PolicyOutcome, PolicyReceipt, ReviewDecision, Role, State,
         actor::ActorName,
         run::SourceVersion,
         stack::{ExecutorKind, Lock},
@@ -153,10 +153,18 @@ fn warnings(detail: &RunDetail) -> Vec<String> {
         warnings.push("The stack was deleted; this record stays.".to_owned());
     }
     // Beside a decision they stand in its box.
-    if detail.run.state != State::Unconfirmed {
-        warnings.extend(detail.run.warnings.iter().cloned());
+    if !matches!(detail.run.state, State::Unconfirmed | State::PendingReview) {
+        warnings.extend(said_warnings(&detail.run));
     }
     warnings
+}
+
+/// What the vendor and the plan policies want somebody to know.
+fn said_warnings(run: &Run) -> Vec<String> {
+    let warns = |one: &&PolicyReceipt| one.kind == PolicyKind::Plan && one.decision == PolicyOutcome::Warn;
+    let policies = run.policies.iter().filter(warns);
+    let said = policies.flat_map(|one| one.messages.iter().map(|text| format!("{text} (policy {})", one.name)));
+    run.warnings.iter().cloned().chain(said).collect()
 }
 
 /// What the approval policies said, when that is neither yes nor no.
@@ -200,7 +208,7 @@ pub fn decision(rows: &Rows, who: &Who, detail: &RunDetail, role: Role) -> Optio
         reject: (asked && own != Some(ReviewDecision::Reject)).then(|| format!("Reject {object}")),
         discard: decided.then(|| format!("Discard {object}")),
         expires,
-        warnings: run.warnings.clone(),
+        warnings: said_warnings(run),
         destroys,
     })
 }
