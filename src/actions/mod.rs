@@ -83,7 +83,7 @@ pub use environment::NewVariable;
 pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
-pub use policy::{Approval, Evaluated, Evaluation, NewPolicy, Saving};
+pub use policy::{Approval, Evaluated, Evaluation, NewPolicy, ReviewFacts, Reviews, Saving};
 pub use progress::Report;
 pub use rotate::Rotated;
 pub use service::NewService;
@@ -168,6 +168,8 @@ pub(crate) struct Access {
     rotation: Arc<tokio::sync::Mutex<()>>,
     /// Held by whoever imports or removes a guest.
     imports: Arc<tokio::sync::Mutex<()>>,
+    /// What access policies said lately.
+    ceilings: Mutex<policy::Ceilings>,
 }
 
 /// When something happens, and who does it.
@@ -207,6 +209,7 @@ impl Actions {
             strangers: Mutex::default(),
             rotation: Arc::default(),
             imports: Arc::default(),
+            ceilings: Mutex::default(),
         };
         let evaluator = Evaluator::new("/proc/self/exe".into(), setup.compiler_uid());
         Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access), evaluator })

@@ -291,6 +291,10 @@ pub const POLICY_SAMPLES: usize = 100;
 pub const POLICY_SAMPLE_AGE: Duration = Duration::from_hours(7 * 24);
 /// Bytes of one kept input, compressed; a larger one is not kept.
 pub const POLICY_SAMPLE_BYTES: usize = 256 * KIB as usize;
+/// How long what access policies said about somebody is believed.
+pub const ACCESS_BELIEVED: Duration = Duration::from_mins(1);
+/// Answers of access policies that are remembered.
+pub const ACCESS_REMEMBERED: usize = 10_000;
 /// Runs that trigger policies may trigger after one run.
 pub const FOLLOWERS: usize = 20;
 /// Runs in a row that were triggered by policies; the last one triggers nothing.

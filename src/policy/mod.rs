@@ -41,10 +41,15 @@ pub struct Module {
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
     /// Whether it is Rego, and a policy of this kind.
-    Check { kind: PolicyKind, module: Module },
+    Check {
+        kind: PolicyKind,
+        module: Module,
+    },
     Decide(Question),
     /// The `test_` rules of all modules together.
-    Test { modules: Vec<Module> },
+    Test {
+        modules: Vec<Module>,
+    },
 }
 
 /// A policy and what it is asked about.

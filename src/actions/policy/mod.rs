@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `evaluate` | asking all policies of a kind that are attached to a stack; samples |
 //! | `input` | the documents that they are asked about |
+//! | `access` | what is left of somebody's role |
 //! | `task` | before a task is created |
 //! | `follow` | what is triggered when a run has ended |
 //!
@@ -19,14 +20,16 @@ use crate::{
 
 use super::{Actions, Deed, missing, ring};
 
+mod access;
 mod evaluate;
 pub(crate) mod follow;
 pub(crate) mod input;
 mod task;
 
+pub(crate) use access::Ceilings;
 pub use evaluate::{Approval, Evaluated, Evaluation};
+pub use input::{ReviewFacts, Reviews};
 pub(crate) use task::changed_meanwhile;
-pub(crate) use evaluate::{attached, attached_by_hand};
 
 /// What errors call a policy's body.
 pub(super) const BODY: &str = "policy.rego";
@@ -118,7 +121,7 @@ impl Actions {
             let policy = tx.get(t::NAME_TO_POLICY, name.as_str())?;
             let policy = policy.ok_or_else(|| missing(format_args!("the policy {name}")))?;
             let stack = tx.stack(stack)?.ok_or_else(|| missing("the stack"))?;
-            let explicit = evaluate::attached_by_hand(tx, stack.id)?.contains(&name);
+            let explicit = tx.policies_by_hand(stack.id)?.contains(&name);
             if !attached && !explicit {
                 return Err(match policy.attaches_itself(&stack.settings.labels) {
                     true => Refused::conflict(format!(
@@ -163,7 +166,9 @@ fn check(new: &NewPolicy) -> Result<(), Refused> {
 
 fn may_save(tx: &Tx<'_>, saving: Saving, new: &NewPolicy, old: Option<&Policy>) -> Result<(), Error> {
     match (saving, old) {
-        (Saving::New, Some(_)) => Err(Refused::conflict(format!("a policy named `{}` exists already", new.name)).into()),
+        (Saving::New, Some(_)) => {
+            Err(Refused::conflict(format!("a policy named `{}` exists already", new.name)).into())
+        }
         (Saving::New, None) if tx.all(t::NAME_TO_POLICY, ""..="\u{10ffff}")?.len() >= limits::POLICIES => {
             Err(Refused::conflict(format!("there are {} policies; delete one first", limits::POLICIES)).into())
         }
