@@ -83,7 +83,7 @@ pub use environment::NewVariable;
 pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
-pub use policy::{Approval, Evaluated, Evaluation, NewPolicy, ReviewFacts, Reviews, Saving};
+pub use policy::{Approval, Evaluated, Evaluation, NewPolicy, ReviewFacts, Reviews, Saving, Tried};
 pub use progress::Report;
 pub use rotate::Rotated;
 pub use service::NewService;

@@ -291,6 +291,8 @@ pub const POLICY_SAMPLES: usize = 100;
 pub const POLICY_SAMPLE_AGE: Duration = Duration::from_hours(7 * 24);
 /// Bytes of one kept input, compressed; a larger one is not kept.
 pub const POLICY_SAMPLE_BYTES: usize = 256 * KIB as usize;
+/// Bytes of a request that tries a policy.
+pub const POLICY_TRIED_BYTES: usize = 4 * MIB as usize;
 /// How long what access policies said about somebody is believed.
 pub const ACCESS_BELIEVED: Duration = Duration::from_mins(1);
 /// Answers of access policies that are remembered.

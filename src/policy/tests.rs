@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json, value::RawValue};
 
-use super::{Answer, Ask, Decision, Module, Question, TestOutcome, Trouble, engine};
+use super::{Answer, Ask, Decision, LIBRARY, Module, Question, TestOutcome, Trouble, engine};
 use crate::domain::{PolicyKind, PolicyOutcome};
 
 fn module(body: &str) -> Module {
@@ -183,4 +183,21 @@ fn messages_are_bounded_and_hold_no_control_characters() {
     let decision = decide(PolicyKind::Task, body, json!({"long": "\u{1b}[31m".repeat(1_000)})).unwrap();
     assert_eq!(decision.deny.len(), 100);
     assert!(decision.deny[0].chars().count() <= 2_001 && !decision.deny[0].contains('\u{1b}'));
+}
+
+#[test]
+fn every_policy_of_the_library_is_sound_and_passes_its_tests() {
+    for offered in LIBRARY {
+        assert_eq!(check(offered.kind, offered.body), Answer::Sound, "{}", offered.name);
+        let modules = vec![
+            Module { name: "policy.rego".to_owned(), body: offered.body.to_owned() },
+            Module { name: "tests.rego".to_owned(), body: offered.tests.to_owned() },
+        ];
+        let answer = engine::answer(Ask::Test { modules });
+        let Answer::Tested(tested) = answer else { panic!("{}: {answer:?}", offered.name) };
+        assert!(tested.len() > 2, "{}", offered.name);
+        for one in tested {
+            assert_eq!(one.outcome, TestOutcome::Passed, "{}: {}", offered.name, one.name);
+        }
+    }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Asked {
 impl Actions {
     /// The same actor with what access policies leave of their roles.
     pub async fn narrowed(&self, who: Who) -> Result<Who, Error> {
+        // What was said before must not hide what is to be asked about.
+        let who = who.below(Vec::new());
         if who.admin || who.workload().is_some() {
             return Ok(who);
         }

@@ -13,12 +13,12 @@
 
 use crate::{
     auth::Permit,
-    domain::{Label, PolicyKind, PolicyName, Refused, StackId, limits},
-    policy::{Answer, Ask, Module},
+    domain::{Label, PolicyKind, PolicyName, PolicyOutcome, Refused, StackId, limits},
+    policy::{Answer, Ask, Decision, Module, Trouble},
     store::{Error, Find, Rows, Tx, record::Policy, tables as t},
 };
 
-use super::{Actions, Deed, missing, ring};
+use super::{Actions, Deed, missing, once::Once, ring};
 
 mod access;
 mod evaluate;
@@ -53,9 +53,55 @@ pub enum Saving {
     Change,
 }
 
+/// What a policy said when somebody tried it.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    pub kind: PolicyKind,
+    pub outcome: Result<Decision, Trouble>,
+}
+
+impl Tried {
+    /// The one word for it.
+    pub fn word(&self) -> &'static str {
+        let outcome = self.outcome.as_ref().map_or(PolicyOutcome::Error, |decision| decision.outcome(self.kind));
+        outcome.word()
+    }
+}
+
 impl Actions {
+    /// What a policy would say about an input, which is JSON. Nothing follows from it. `body` is
+    /// asked in place of the saved one.
+    pub async fn try_policy(
+        &self,
+        permit: &Permit,
+        name: &PolicyName,
+        body: Option<String>,
+        input: String,
+    ) -> Result<Tried, Error> {
+        let view = self.store.read()?;
+        permit.still_holds(&view, self.now())??;
+        let found: Option<Policy> = view.get(t::NAME_TO_POLICY, name.as_str())?;
+        drop(view);
+        let policy = found.ok_or_else(|| missing(format_args!("the policy {name}")))?;
+        let body = body.unwrap_or(policy.body);
+        if body.len() > limits::POLICY_BYTES {
+            return Err(Refused::field("body", format!("at most {} bytes are allowed", limits::POLICY_BYTES)).into());
+        }
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&input) {
+            return Err(Refused::field("input", format!("is not JSON: {error}")).into());
+        }
+        let outcome = self.ask_body(policy.kind, &body, &input, true).await;
+        Ok(Tried { kind: policy.kind, outcome })
+    }
+
     /// Saves a policy that can be read; one that cannot is refused with the place of the mistake.
-    pub async fn save_policy(&self, permit: &Permit, saving: Saving, new: NewPolicy) -> Result<Policy, Error> {
+    pub async fn save_policy(
+        &self,
+        permit: &Permit,
+        saving: Saving,
+        new: NewPolicy,
+        once: Option<Once>,
+    ) -> Result<Policy, Error> {
         let verb = if saving == Saving::New { "policy.create" } else { "policy.edit" };
         let deed = Deed::new(verb, format_args!("policy:{}", new.name));
         let checked = match check(&new) {
@@ -67,6 +113,12 @@ impl Actions {
             return Err(why.into());
         }
         self.change(permit, deed, move |tx, moment| {
+            if let Some(once) = &once
+                && let Some(created) = once.seen(tx, moment.now)?
+            {
+                let row = tx.get(t::NAME_TO_POLICY, created.as_str())?;
+                return Ok((row.ok_or_else(|| missing(created))?, Some("repeated".to_owned())));
+            }
             let old = tx.get(t::NAME_TO_POLICY, new.name.as_str())?;
             may_save(tx, saving, &new, old.as_ref())?;
             let row = Policy {
@@ -81,6 +133,9 @@ impl Actions {
                 updated_by: moment.actor.clone(),
             };
             tx.put(t::NAME_TO_POLICY, row.name.as_str(), &row)?;
+            if let Some(once) = &once {
+                once.remember(tx, row.name.as_str(), moment.now)?;
+            }
             ring(tx, moment);
             let detail = format!("{}, version {}", row.kind, row.version);
             Ok((row, Some(detail)))
