@@ -89,7 +89,7 @@ pub use environment::NewVariable;
 pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
-pub use policy::{Approval, Evaluated, Evaluation, NewPolicy, Saving};
+pub use policy::{Approval, Evaluated, Evaluation, NewPolicy, ReviewFacts, Reviews, Saving, Tried};
 pub use progress::Report;
 pub use review::NewReview;
 pub use rotate::Rotated;
@@ -177,6 +177,8 @@ pub(crate) struct Access {
     imports: Arc<tokio::sync::Mutex<()>>,
     /// Runs whose approval policies are being asked by whoever wants to know.
     judged: approval::Judged,
+    /// What access policies said lately.
+    ceilings: Mutex<policy::Ceilings>,
 }
 
 /// When something happens, and who does it.
@@ -217,6 +219,7 @@ impl Actions {
             rotation: Arc::default(),
             imports: Arc::default(),
             judged: approval::Judged::default(),
+            ceilings: Mutex::default(),
         };
         let evaluator = Evaluator::new("/proc/self/exe".into(), setup.compiler_uid());
         Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access), evaluator })

@@ -17,7 +17,7 @@ use crate::{
 
 use super::{
     Actions, approval, life,
-    policy::{Evaluation, input},
+    policy::Evaluation,
     progress::{Report, is_success},
 };
 
@@ -46,23 +46,22 @@ impl Plan {
 impl Actions {
     /// Asks the plan policies, if the report is the end of a chain that made a plan. `changes` are those
     /// that the report itself brings.
-    pub(super) async fn ask_plan_policies(
+    pub(super) async fn hear_plan(
         &self,
         report: &Report,
         changes: Option<&Changes>,
     ) -> Result<Option<Plan>, Error> {
         let Some((run, stack)) = self.planned_by(report)? else { return Ok(None) };
-        let document = || {
-            let view = self.store.read()?;
-            let stored = || view.get(t::RUN_TO_CHANGES, run.seq)?.map(|changes| changes.read()).transpose();
-            let changes = match changes {
-                Some(changes) => changes.clone(),
-                None => stored()?.unwrap_or_default(),
-            };
-            Ok(input::plan(&view, &stack, &run, &changes, self.now())?)
+        let changes = match changes {
+            Some(changes) => changes.clone(),
+            None => self.stored_changes(&run)?,
         };
-        let asked = self.evaluate_policies(PolicyKind::Plan, &stack, Some(run.id), document).await?;
-        Ok(Some(Plan(asked)))
+        Ok(Some(Plan(self.ask_plan_policies(&stack, &run, &changes).await?)))
+    }
+
+    fn stored_changes(&self, run: &Run) -> Result<Changes, Error> {
+        let stored = self.store.read()?.get(t::RUN_TO_CHANGES, run.seq)?;
+        Ok(stored.map(|changes| changes.read()).transpose()?.unwrap_or_default())
     }
 
     /// The run of a report that ends a chain with a plan, as it will be when that is taken over.

@@ -56,7 +56,7 @@ impl Actions {
         let beside = Arc::new(self.read_beside(&report)?);
         for _ in 0..limits::POLICY_ATTEMPTS {
             let changes = plan::brought(beside.results.iter().map(|(_, result)| result));
-            let asked = self.ask_plan_policies(&report, changes).await?;
+            let asked = self.hear_plan(&report, changes).await?;
             if let Some(run) = self.take_over(&report, &beside, asked).await? {
                 return Ok(run);
             }

@@ -12,7 +12,7 @@ use crate::{
     store::{Error, Find, Rows, Tx, record::Stack, tables as t},
 };
 
-use super::{Actions, Deed, Setup, approval, life, missing, once::Once, policy, ring, setting};
+use super::{Actions, Deed, Setup, approval, life, missing, once::Once, ring, setting};
 
 /// A stack that somebody asks for.
 #[derive(Clone, Debug)]
@@ -156,7 +156,7 @@ fn remove(tx: &Tx<'_>, stack: &Stack) -> Result<(), Error> {
     for row in setting::all(tx, stack.id)? {
         tx.remove(t::STACK_NAME_TO_SETTING, (id, setting::key_of(row.level, &row.name).as_str()))?;
     }
-    for name in policy::attached_by_hand(tx, stack.id)? {
+    for name in tx.policies_by_hand(stack.id)? {
         tx.mark(t::STACK_POLICY, (id, name.as_str()), false)?;
     }
     tx.remove(t::STACK_TO_DECLARATION, id)?;

@@ -348,6 +348,12 @@ pub const POLICY_SAMPLE_AGE: Duration = Duration::from_hours(7 * 24);
 pub const POLICY_SAMPLE_BYTES: usize = 256 * KIB as usize;
 /// How often an evaluation is begun anew because what it was about was changed meanwhile.
 pub const POLICY_ATTEMPTS: usize = 4;
+/// Bytes of a request that tries a policy.
+pub const POLICY_TRIED_BYTES: usize = 4 * MIB as usize;
+/// How long what access policies said about somebody is believed.
+pub const ACCESS_BELIEVED: Duration = Duration::from_mins(1);
+/// Answers of access policies that are remembered.
+pub const ACCESS_REMEMBERED: usize = 10_000;
 /// Runs that trigger policies may trigger after one run.
 pub const FOLLOWERS: usize = 20;
 /// Runs in a row that were triggered by policies; the last one triggers nothing.

@@ -113,9 +113,10 @@ fn judged(answer: &[u8], status: ExitStatus, wall: Duration) -> Result<Answer, T
     }
     Err(match status.signal() {
         Some(libc::SIGXCPU | libc::SIGKILL) => too_long(wall),
-        Some(libc::SIGABRT) => {
-            Trouble::new(format!("it takes more than {} MiB of memory and was ended", limits::POLICY_MEMORY_BYTES >> 20))
-        }
+        Some(libc::SIGABRT) => Trouble::new(format!(
+            "it takes more than {} MiB of memory and was ended",
+            limits::POLICY_MEMORY_BYTES >> 20
+        )),
         Some(libc::SIGSEGV) => Trouble::new("it goes too deep and was ended"),
         Some(signal) => Trouble::new(format!("its evaluation ended with signal {signal}")),
         None => Trouble::new("its evaluation broke off"),

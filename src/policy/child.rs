@@ -40,7 +40,8 @@ pub(super) struct Asked {
 pub fn main() -> ExitCode {
     // A panic is seen in the end of this process; where it was is nobody's concern here.
     std::panic::set_hook(Box::new(|_| {}));
-    let answer = read().and_then(|asked| confine(asked.fence).map(|()| asked.ask)).map_or_else(Answer::Trouble, engine::answer);
+    let answer =
+        read().and_then(|asked| confine(asked.fence).map(|()| asked.ask)).map_or_else(Answer::Trouble, engine::answer);
     let written = serde_json::to_vec(&answer).map_err(io::Error::from).and_then(|json| io::stdout().write_all(&json));
     if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -48,7 +49,10 @@ pub fn main() -> ExitCode {
 fn read() -> Result<Asked, Trouble> {
     let most = limits::POLICY_INPUT_BYTES as u64 + limits::MIB;
     let mut bytes = Vec::new();
-    io::stdin().take(most).read_to_end(&mut bytes).map_err(|error| Trouble::new(format!("nothing was asked: {error}")))?;
+    io::stdin()
+        .take(most)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Trouble::new(format!("nothing was asked: {error}")))?;
     serde_json::from_slice(&bytes).map_err(|error| Trouble::new(format!("the question cannot be read: {error}")))
 }
 

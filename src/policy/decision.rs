@@ -150,7 +150,9 @@ pub(super) fn messages(rule: &str, value: &Value) -> Result<Vec<String>, Trouble
         Value::Bool(true) => vec![format!("the rule `{rule}` holds")],
         Value::String(text) => vec![text.clone()],
         Value::Array(items) => items.iter().map(text).collect(),
-        Value::Object(entries) => entries.iter().filter(|(_, holds)| **holds != false).map(|(key, _)| key.clone()).collect(),
+        Value::Object(entries) => {
+            entries.iter().filter(|(_, holds)| **holds != false).map(|(key, _)| key.clone()).collect()
+        }
         Value::Number(_) => return Err(strange(rule, "a number", "texts")),
     };
     found.truncate(limits::POLICY_MESSAGES);
@@ -229,7 +231,10 @@ impl Decision {
             }
             PolicyKind::Notification => {
                 let all = self.notifications.iter();
-                put("messages", all.map(|one| serde_json::json!({"channel": one.channel, "content": one.content})).collect());
+                put(
+                    "messages",
+                    all.map(|one| serde_json::json!({"channel": one.channel, "content": one.content})).collect(),
+                );
             }
         }
         put("flag", self.flags.clone().into());

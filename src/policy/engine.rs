@@ -46,7 +46,10 @@ fn check(kind: PolicyKind, module: &Module) -> Result<(), Trouble> {
         return Ok(());
     }
     let known = kind.rules().iter().map(|rule| format!("`{rule}`")).collect::<Vec<_>>();
-    Err(Trouble::new(format!("it decides nothing: a policy of the kind {kind} needs one of the rules {}", known.join(", "))))
+    Err(Trouble::new(format!(
+        "it decides nothing: a policy of the kind {kind} needs one of the rules {}",
+        known.join(", ")
+    )))
 }
 
 pub(super) fn decide(question: &Question) -> Result<Decision, Trouble> {

@@ -5,6 +5,7 @@
 //! | `decision` | what a policy decided, as types; how the values of its rules are read |
 //! | `engine` | Rego itself: parsing, evaluating, testing; pure |
 //! | `child` | `airlock evaluate`: the process that an evaluation happens in, and its fences |
+//! | `library` | policies to begin with |
 //! | `ask` | the server's side of it: start, feed, bound, judge the end |
 //!
 //! Invariants: whoever wrote a policy is not trusted. Parsing and evaluating happen only in a child
@@ -16,6 +17,7 @@ mod ask;
 mod child;
 mod decision;
 mod engine;
+mod library;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +29,7 @@ use crate::domain::PolicyKind;
 pub use ask::{Evaluator, wall};
 pub use child::main;
 pub use decision::{Access, Decision, Notification, Origin};
+pub use library::{LIBRARY, Offered};
 
 /// One module of Rego.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,10 +44,15 @@ pub struct Module {
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
     /// Whether it is Rego, and a policy of this kind.
-    Check { kind: PolicyKind, module: Module },
+    Check {
+        kind: PolicyKind,
+        module: Module,
+    },
     Decide(Question),
     /// The `test_` rules of all modules together.
-    Test { modules: Vec<Module> },
+    Test {
+        modules: Vec<Module>,
+    },
 }
 
 /// A policy and what it is asked about.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json, value::RawValue};
 
-use super::{Answer, Ask, Decision, Module, Question, TestOutcome, Trouble, engine};
+use super::{Answer, Ask, Decision, LIBRARY, Module, Question, TestOutcome, Trouble, engine};
 use crate::domain::{PolicyKind, PolicyOutcome};
 
 fn module(body: &str) -> Module {
@@ -53,7 +53,8 @@ fn both_syntaxes_are_read_and_any_package() {
     assert_eq!(old.deny, ["bob must not touch the state"]);
     let new = decide(PolicyKind::Task, NEW, input).unwrap();
     assert_eq!(new.deny, ["rm is not allowed"]);
-    let silent = decide(PolicyKind::Task, OLD, json!({"request": {"command": "ls"}, "session": {"login": "b"}})).unwrap();
+    let silent =
+        decide(PolicyKind::Task, OLD, json!({"request": {"command": "ls"}, "session": {"login": "b"}})).unwrap();
     assert_eq!(silent.outcome(PolicyKind::Task), PolicyOutcome::Allow);
 }
 
@@ -88,7 +89,9 @@ fn a_policy_that_decides_nothing_is_refused() {
 
 #[test]
 fn what_reaches_out_of_a_policy_is_disabled() {
-    for call in ["time.now_ns() > 0", "http.send({\"method\": \"get\", \"url\": \"x\"})", "opa.runtime()", "trace(\"x\")"] {
+    for call in
+        ["time.now_ns() > 0", "http.send({\"method\": \"get\", \"url\": \"x\"})", "opa.runtime()", "trace(\"x\")"]
+    {
         let body = format!("package x\nimport rego.v1\ndeny contains \"a\" if {call}\n");
         let trouble = decide(PolicyKind::Task, &body, json!({})).unwrap_err();
         assert!(trouble.message.contains("is not allowed"), "{call}: {trouble}");
@@ -115,7 +118,8 @@ fn approvals_read_as_flags_as_sets_and_with_notes() {
     assert_eq!(outcome("package spacelift\napprove { input.n > 1 }\n"), PolicyOutcome::Approve);
     assert_eq!(outcome("package spacelift\napprove { input.n > 2 }\n"), PolicyOutcome::Undecided);
     assert_eq!(outcome("package spacelift\napprove { true }\nreject { true }\n"), PolicyOutcome::Reject);
-    let noted = "package x\nimport rego.v1\ndefault approve := false\napprove_with_note contains \"fine\" if input.n == 2\n";
+    let noted =
+        "package x\nimport rego.v1\ndefault approve := false\napprove_with_note contains \"fine\" if input.n == 2\n";
     let decision = decide(kind, noted, json!({"n": 2})).unwrap();
     assert_eq!((decision.approve, decision.notes), (true, vec!["fine".to_owned()]));
     assert!(decide(kind, "package x\napprove = 1\n", json!({})).is_err());
@@ -127,7 +131,8 @@ fn every_other_kind_reads_its_own_rules() {
     let input = json!({"stacks": [{"id": "one", "labels": ["a"]}, {"id": "two", "labels": []}]});
     let decision = decide(PolicyKind::Trigger, trigger, input).unwrap();
     assert_eq!((decision.trigger, decision.flags), (vec!["one".to_owned()], vec!["x".to_owned()]));
-    let access = decide(PolicyKind::Access, "package spacelift\nread { true }\ndeny_write { true }\n", json!({})).unwrap();
+    let access =
+        decide(PolicyKind::Access, "package spacelift\nread { true }\ndeny_write { true }\n", json!({})).unwrap();
     assert!(access.access.read && access.access.deny_write && !access.access.deny);
     let push = "package spacelift\ntrack { input.push.branch == \"main\" }\ncancel[\"r\"] { true }\n";
     let decision = decide(PolicyKind::Push, push, json!({"push": {"branch": "main"}})).unwrap();
@@ -178,4 +183,21 @@ fn messages_are_bounded_and_hold_no_control_characters() {
     let decision = decide(PolicyKind::Task, body, json!({"long": "\u{1b}[31m".repeat(1_000)})).unwrap();
     assert_eq!(decision.deny.len(), 100);
     assert!(decision.deny[0].chars().count() <= 2_001 && !decision.deny[0].contains('\u{1b}'));
+}
+
+#[test]
+fn every_policy_of_the_library_is_sound_and_passes_its_tests() {
+    for offered in LIBRARY {
+        assert_eq!(check(offered.kind, offered.body), Answer::Sound, "{}", offered.name);
+        let modules = vec![
+            Module { name: "policy.rego".to_owned(), body: offered.body.to_owned() },
+            Module { name: "tests.rego".to_owned(), body: offered.tests.to_owned() },
+        ];
+        let answer = engine::answer(Ask::Test { modules });
+        let Answer::Tested(tested) = answer else { panic!("{}: {answer:?}", offered.name) };
+        assert!(tested.len() > 2, "{}", offered.name);
+        for one in tested {
+            assert_eq!(one.outcome, TestOutcome::Passed, "{}: {}", offered.name, one.name);
+        }
+    }
 }

@@ -8,6 +8,7 @@
 //! | `home` | what needs somebody, what works, what failed, the queue |
 //! | `declared` | what sources declare, and what declared tasks are given |
 //! | `access` | users, keys, sessions, credentials |
+//! | `policies` | policies, what they are attached to, what they were asked about |
 //! | `guests` | registered guests; what a run's guests may do and left |
 //! | `audit` | the audit log, its chain |
 //! | `log_text` | the logs of a run as one text, or line by line |
@@ -36,6 +37,7 @@ mod home;
 mod log_page;
 mod log_text;
 mod logs;
+mod policies;
 mod runs;
 mod stacks;
 mod states;
@@ -49,6 +51,7 @@ pub use home::{Home, Queue, Waiting, blocked_by};
 pub use log_page::{LogLine, LogMark, LogPart, LogSpan, LogWindow};
 pub use log_text::{LogLines, LogText, TextLine};
 pub use logs::{LogPlace, PhaseLog};
+pub use policies::{AttachedPolicy, PolicyRow, SampleRow};
 pub use runs::{Cursor, Page, RunDetail, RunFilter};
 pub use stacks::{StackFilter, StackGroup, StackRow};
 

@@ -25,7 +25,7 @@ use super::{
         Actions, Moment,
         life::{self, Why},
         missing,
-        policy::{self, Reviews, input},
+        policy::{Reviews, input},
     },
     Asked, attached, basis, due, reviews_of, standing, takes_reviews, voices, waits_for_it,
 };
@@ -135,8 +135,7 @@ impl Actions {
     }
 
     async fn hear(&self, case: &Case) -> Result<Heard, Error> {
-        let document = || Ok(input::approval(&self.store.read()?, &case.stack, &case.run, &case.voices)?);
-        let asked = self.evaluate_policies(PolicyKind::Approval, &case.stack, Some(case.run.id), document).await?;
+        let asked = self.ask_approval_policies(&case.stack, &case.run, &case.voices).await?;
         if asked.is_empty() {
             return Ok(by_word(&case.voices));
         }
@@ -174,10 +173,10 @@ impl Actions {
         let reviews = voices::and(&case.voices, anybody.chain(own));
         let view = self.store.read()?;
         let document = input::approval(&view, &case.stack, &case.run, &reviews)?.to_string();
-        let policies = policy::attached(&view, &case.stack, PolicyKind::Approval)?;
+        let policies = view.attached_policies(&case.stack, PolicyKind::Approval)?;
         drop(view);
         for policy in policies {
-            let decided = self.decide_policy(PolicyKind::Approval, &policy.body, &document, false).await;
+            let decided = self.ask_body(PolicyKind::Approval, &policy.body, &document, false).await;
             if !decided.is_ok_and(|decision| decision.approve && !decision.reject) {
                 return Ok(false);
             }

@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-use super::{Moment, life, policy};
+use super::{Moment, life};
 
 /// Whether people may say something about a run in this state.
 pub(crate) const fn takes_reviews(state: State) -> bool {
@@ -75,7 +75,7 @@ pub(crate) type Asked = Vec<(String, u64)>;
 /// The approval policies that a stack has now.
 pub(crate) fn attached(view: &impl Rows, stack: StackId) -> Result<Asked, Fault> {
     let Some(stack) = view.stack(stack)? else { return Ok(Vec::new()) };
-    let policies = policy::attached(view, &stack, PolicyKind::Approval)?;
+    let policies = view.attached_policies(&stack, PolicyKind::Approval)?;
     Ok(policies.into_iter().map(|policy| (policy.name.to_string(), policy.version)).collect())
 }
 

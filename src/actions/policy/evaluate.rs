@@ -3,16 +3,19 @@
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    domain::{PolicyKind, PolicyName, PolicyOutcome, PolicyReceipt, RunId, StackId, Timestamp, limits},
+    domain::{Changes, PolicyKind, PolicyName, PolicyOutcome, PolicyReceipt, RunId, Timestamp, limits},
     policy::{Answer, Ask, Decision, Module, Question, Trouble},
     store::{
-        Error, Fault, Flow, Order, Rows, Tx,
-        record::{Policy, Sample, SampleFacts, Stack},
+        Error, Fault, Find, Flow, Order, Rows, Tx,
+        record::{Policy, Run, Sample, SampleFacts, Stack},
         tables as t,
     },
 };
 
-use super::BODY;
+use super::{
+    BODY,
+    input::{self, Reviews},
+};
 use crate::actions::Actions;
 
 /// What one policy came to.
@@ -48,7 +51,7 @@ impl Evaluation {
 
     /// Whether the same versions are attached still, as a transaction sees it.
     pub fn still_holds(&self, view: &impl Rows, stack: &Stack) -> Result<bool, Fault> {
-        let present = attached(view, stack, self.kind)?;
+        let present = view.attached_policies(stack, self.kind)?;
         let seen = self.policies.iter().map(|one| (&one.name, one.version));
         Ok(present.iter().map(|policy| (&policy.name, policy.version)).eq(seen))
     }
@@ -127,28 +130,6 @@ fn noted(name: &PolicyName, what: &str, decision: &Decision) -> String {
     }
 }
 
-/// The policies of a kind that are attached to a stack, by hand or by label, in the order of their names.
-pub fn attached(view: &impl Rows, stack: &Stack, kind: PolicyKind) -> Result<Vec<Policy>, Fault> {
-    let by_hand = attached_by_hand(view, stack.id)?;
-    let mut found = view.all(t::NAME_TO_POLICY, ""..="\u{10ffff}")?;
-    found.retain(|policy| {
-        policy.kind == kind
-            && (by_hand.contains(&policy.name) || policy.attaches_itself(&stack.settings.labels))
-    });
-    Ok(found)
-}
-
-/// The names of the policies that somebody attached to a stack.
-pub(crate) fn attached_by_hand(view: &impl Rows, stack: StackId) -> Result<Vec<PolicyName>, Fault> {
-    let mut names = Vec::new();
-    let id = stack.number();
-    view.walk_index(t::STACK_POLICY, (id, "")..=(id, "\u{10ffff}"), Order::Up, |(_, name)| {
-        names.extend(PolicyName::new(name));
-        Ok(Flow::Continue(()))
-    })?;
-    Ok(names)
-}
-
 impl Actions {
     /// Asks every policy of a kind that is attached to a stack, all at once. `input` is not even made
     /// when there is none.
@@ -159,7 +140,7 @@ impl Actions {
         run: Option<RunId>,
         input: impl FnOnce() -> Result<Value, Error>,
     ) -> Result<Evaluation, Error> {
-        let attached = attached(&self.store.read()?, stack, kind)?;
+        let attached = self.store.read()?.attached_policies(stack, kind)?;
         if attached.is_empty() {
             return Ok(Evaluation { kind, policies: Vec::new() });
         }
@@ -171,13 +152,30 @@ impl Actions {
         Ok(evaluation)
     }
 
+    /// Asks the approval policies of a stack whether a run may go on.
+    pub async fn ask_approval_policies(
+        &self,
+        stack: &Stack,
+        run: &Run,
+        reviews: &Reviews,
+    ) -> Result<Evaluation, Error> {
+        let document = || Ok(input::approval(&self.store.read()?, stack, run, reviews)?);
+        self.evaluate_policies(PolicyKind::Approval, stack, Some(run.id), document).await
+    }
+
+    /// Asks the plan policies of a stack about what a run would change.
+    pub async fn ask_plan_policies(&self, stack: &Stack, run: &Run, changes: &Changes) -> Result<Evaluation, Error> {
+        let document = || Ok(input::plan(&self.store.read()?, stack, run, changes, self.now())?);
+        self.evaluate_policies(PolicyKind::Plan, stack, Some(run.id), document).await
+    }
+
     async fn ask_policy(&self, policy: &Policy, input: &str) -> Evaluated {
-        let outcome = self.decide_policy(policy.kind, &policy.body, input, false).await;
+        let outcome = self.ask_body(policy.kind, &policy.body, input, false).await;
         Evaluated { name: policy.name.clone(), version: policy.version, outcome }
     }
 
     /// Asks one body about one input, which is JSON.
-    pub(in crate::actions) async fn decide_policy(
+    pub(in crate::actions) async fn ask_body(
         &self,
         kind: PolicyKind,
         body: &str,
@@ -252,10 +250,15 @@ pub(crate) fn is_old(sample: &Sample, now: Timestamp) -> bool {
 
 pub(super) fn forget_samples(tx: &Tx<'_>, name: &PolicyName) -> Result<(), Fault> {
     let mut all = Vec::new();
-    tx.walk(t::POLICY_SEQ_TO_SAMPLE, (name.as_str(), 0)..=(name.as_str(), u64::MAX), Order::Up, |(_, seq), _: Sample| {
-        all.push(seq);
-        Ok(Flow::Continue(()))
-    })?;
+    tx.walk(
+        t::POLICY_SEQ_TO_SAMPLE,
+        (name.as_str(), 0)..=(name.as_str(), u64::MAX),
+        Order::Up,
+        |(_, seq), _: Sample| {
+            all.push(seq);
+            Ok(Flow::Continue(()))
+        },
+    )?;
     for seq in all {
         tx.remove(t::POLICY_SEQ_TO_SAMPLE, (name.as_str(), seq))?;
     }

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-use super::{Evaluation, attached, input};
+use super::{Evaluation, input};
 use crate::actions::{Actions, Moment, audit, life, trigger};
 
 /// Notes that trigger policies are to be asked about a run that has just ended.
@@ -29,7 +29,7 @@ pub(in crate::actions) fn remember(tx: &Tx<'_>, run: &Run) -> Result<(), Fault> 
         return Ok(());
     }
     let Some(stack) = tx.stack(run.stack)? else { return Ok(()) };
-    if attached(tx, &stack, PolicyKind::Trigger)?.is_empty() {
+    if tx.attached_policies(&stack, PolicyKind::Trigger)?.is_empty() {
         return Ok(());
     }
     tx.put(t::RUN_TO_FOLLOW, run.seq, &Follow { asked: false, stacks: Vec::new() })
@@ -71,7 +71,8 @@ impl Actions {
         let mut stacks = named(&evaluation, &mut receipts);
         if run.followed >= limits::FOLLOWED_DEPTH && !stacks.is_empty() {
             let why = format!("nothing was triggered: {} runs in a row were triggered by policies", run.followed);
-            self.refused(&Who::system(), "run.trigger", &format!("stack:{}", stack.slug), &Refused::conflict(&why)).await;
+            self.refused(&Who::system(), "run.trigger", &format!("stack:{}", stack.slug), &Refused::conflict(&why))
+                .await;
             receipts.iter_mut().for_each(|receipt| receipt.messages.push(why.clone()));
             stacks.clear();
         }
@@ -122,7 +123,8 @@ impl Actions {
             let Some((before, follower)) = next(tx, seq)? else { return Ok(()) };
             let mut run = before.clone();
             let message = format!("{} was not triggered: {why}", follower.stack);
-            let receipt = run.policies.iter_mut().find(|one| one.name == follower.policy && one.kind == PolicyKind::Trigger);
+            let receipt =
+                run.policies.iter_mut().find(|one| one.name == follower.policy && one.kind == PolicyKind::Trigger);
             if let Some(receipt) = receipt {
                 receipt.messages.push(message);
             }
@@ -147,7 +149,9 @@ fn named(evaluation: &Evaluation, receipts: &mut [PolicyReceipt]) -> Vec<Followe
                 continue;
             };
             if followers.len() == limits::FOLLOWERS {
-                receipt.messages.push(format!("{slug} was not triggered: one run triggers at most {}", limits::FOLLOWERS));
+                receipt
+                    .messages
+                    .push(format!("{slug} was not triggered: one run triggers at most {}", limits::FOLLOWERS));
             } else if seen.insert(slug.clone()) {
                 followers.push(Follower { policy: one.name.clone(), stack: slug });
             }
@@ -198,7 +202,13 @@ fn triggered_by(policy: &PolicyName) -> ActorName {
     ActorName { kind: ActorKind::Policy, name: policy.to_string() }
 }
 
-fn write_entry(tx: &Tx<'_>, moment: &Moment, follower: &Follower, outcome: Outcome, detail: String) -> Result<(), Fault> {
+fn write_entry(
+    tx: &Tx<'_>,
+    moment: &Moment,
+    follower: &Follower,
+    outcome: Outcome,
+    detail: String,
+) -> Result<(), Fault> {
     let object = format!("stack:{}", follower.stack);
     let draft = audit::Draft::by(triggered_by(&follower.policy), "run.trigger", &object, moment.now);
     audit::append(tx, draft.with(outcome, Some(detail)))

@@ -53,7 +53,13 @@ pub(crate) struct TaskFacts {
 }
 
 /// Before a task is created.
-pub(crate) fn task(view: &impl Rows, who: &Who, stack: &Stack, task: &TaskFacts, now: Timestamp) -> Result<Value, Fault> {
+pub(crate) fn task(
+    view: &impl Rows,
+    who: &Who,
+    stack: &Stack,
+    task: &TaskFacts,
+    now: Timestamp,
+) -> Result<Value, Fault> {
     let mut request = request(who, now);
     request["command"] = json!(task.command);
     request["skip_initialization"] = json!(task.skip_initialization);
@@ -107,43 +113,11 @@ pub(crate) fn plan(
 /// When a run has ended: which stacks follow.
 pub(crate) fn trigger(view: &impl Rows, stack: &Stack, run: &Run) -> Result<Value, Fault> {
     let mut document = self::run(view, run)?;
-    document["states_history"] = history(view, run)?.iter().map(|entry| json!({"new_state": shout(entry.state.word())})).collect();
+    document["states_history"] =
+        history(view, run)?.iter().map(|entry| json!({"new_state": shout(entry.state.word())})).collect();
     let all = view.all(t::STACK_ID_TO_STACK, 0..=u128::MAX)?;
     let stacks: Vec<Value> = all.iter().map(|other| self::stack(view, other)).collect::<Result<_, _>>()?;
     Ok(json!({"run": document, "stack": self::stack(view, stack)?, "stacks": stacks, "workflow": []}))
-}
-
-/// When a run has changed its state.
-pub(crate) fn notification(view: &impl Rows, stack: &Stack, run: &Run, url: &str) -> Result<Value, Fault> {
-    let receipts: Vec<Value> = run
-        .policies
-        .iter()
-        .map(|one| {
-            let kind = shout(one.kind.word());
-            json!({"name": one.name, "type": kind, "outcome": one.decision.word(), "flags": []})
-        })
-        .collect();
-    let mut document = self::run(view, run)?;
-    document["policy_receipts"] = json!(receipts);
-    let entries = history(view, run)?;
-    let timing: Vec<Value> = entries
-        .windows(2)
-        .map(|pair| json!({"state": shout(pair[0].state.word()), "duration": (pair[1].at - pair[0].at).as_nanos() as u64}))
-        .collect();
-    let last = entries.last();
-    Ok(json!({
-        "account": {"name": "airlock"},
-        "webhook_endpoints": [],
-        "run_updated": {
-            "state": shout(run.state.word()),
-            "username": last.map(|entry| entry.actor.name.clone()),
-            "note": last.and_then(|entry| entry.note.clone()),
-            "run": document,
-            "stack": self::stack(view, stack)?,
-            "timing": timing,
-            "urls": {"run": url},
-        },
-    }))
 }
 
 fn history(view: &impl Rows, run: &Run) -> Result<Vec<HistoryEntry>, Fault> {
@@ -194,7 +168,8 @@ pub(crate) fn stack(view: &impl Rows, stack: &Stack) -> Result<Value, Fault> {
         Some(Source::Git { url, branch, .. }) => (Some(branch.as_str()), url.as_str()),
         Some(Source::Upload { .. }) | None => (None, ""),
     };
-    let root = settings.source.as_ref().map(Source::project_root).map(|root| root.as_str()).filter(|root| !root.is_empty());
+    let root =
+        settings.source.as_ref().map(Source::project_root).map(|root| root.as_str()).filter(|root| !root.is_empty());
     let workspace = match &settings.vendor {
         Vendor::Terraform { workspace, .. } | Vendor::OpenTofu { workspace, .. } => workspace.clone(),
         Vendor::Custom { .. } | Vendor::Wasi { .. } => None,
@@ -335,7 +310,8 @@ fn name_of(address: &str) -> &str {
 }
 
 fn by_decision(reviews: &[ReviewFacts]) -> Value {
-    let of = |approve: bool| -> Vec<Value> { reviews.iter().filter(|one| one.approve == approve).map(review).collect() };
+    let of =
+        |approve: bool| -> Vec<Value> { reviews.iter().filter(|one| one.approve == approve).map(review).collect() };
     json!({"approvals": of(true), "rejections": of(false)})
 }
 

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `evaluate` | asking all policies of a kind that are attached to a stack; samples |
 //! | `input` | the documents that they are asked about |
+//! | `access` | what is left of somebody's role |
 //! | `task` | before a task is created |
 //! | `follow` | what is triggered when a run has ended |
 //!
@@ -12,22 +13,23 @@
 
 use crate::{
     auth::Permit,
-    domain::{Label, PolicyKind, PolicyName, Refused, StackId, limits},
-    policy::{Answer, Ask, Module},
+    domain::{Label, PolicyKind, PolicyName, PolicyOutcome, Refused, StackId, limits},
+    policy::{Answer, Ask, Decision, Module, Trouble},
     store::{Error, Find, Rows, Tx, record::Policy, tables as t},
 };
 
-use super::{Actions, Deed, approval, missing, ring};
+use super::{Actions, Deed, approval, missing, once::Once, ring};
 
+mod access;
 mod evaluate;
 pub(crate) mod follow;
 pub(crate) mod input;
 mod task;
 
+pub(crate) use access::Ceilings;
 pub use evaluate::{Approval, Evaluated, Evaluation};
+pub use input::{ReviewFacts, Reviews};
 pub(crate) use task::changed_meanwhile;
-pub(crate) use evaluate::{attached, attached_by_hand};
-pub(crate) use input::{ReviewFacts, Reviews};
 
 /// What errors call a policy's body.
 pub(super) const BODY: &str = "policy.rego";
@@ -51,9 +53,55 @@ pub enum Saving {
     Change,
 }
 
+/// What a policy said when somebody tried it.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    pub kind: PolicyKind,
+    pub outcome: Result<Decision, Trouble>,
+}
+
+impl Tried {
+    /// The one word for it.
+    pub fn word(&self) -> &'static str {
+        let outcome = self.outcome.as_ref().map_or(PolicyOutcome::Error, |decision| decision.outcome(self.kind));
+        outcome.word()
+    }
+}
+
 impl Actions {
+    /// What a policy would say about an input, which is JSON. Nothing follows from it. `body` is
+    /// asked in place of the saved one.
+    pub async fn try_policy(
+        &self,
+        permit: &Permit,
+        name: &PolicyName,
+        body: Option<String>,
+        input: String,
+    ) -> Result<Tried, Error> {
+        let view = self.store.read()?;
+        permit.still_holds(&view, self.now())??;
+        let found: Option<Policy> = view.get(t::NAME_TO_POLICY, name.as_str())?;
+        drop(view);
+        let policy = found.ok_or_else(|| missing(format_args!("the policy {name}")))?;
+        let body = body.unwrap_or(policy.body);
+        if body.len() > limits::POLICY_BYTES {
+            return Err(Refused::field("body", format!("at most {} bytes are allowed", limits::POLICY_BYTES)).into());
+        }
+        if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(&input) {
+            return Err(Refused::field("input", format!("is not JSON: {error}")).into());
+        }
+        let outcome = self.ask_body(policy.kind, &body, &input, true).await;
+        Ok(Tried { kind: policy.kind, outcome })
+    }
+
     /// Saves a policy that can be read; one that cannot is refused with the place of the mistake.
-    pub async fn save_policy(&self, permit: &Permit, saving: Saving, new: NewPolicy) -> Result<Policy, Error> {
+    pub async fn save_policy(
+        &self,
+        permit: &Permit,
+        saving: Saving,
+        new: NewPolicy,
+        once: Option<Once>,
+    ) -> Result<Policy, Error> {
         let verb = if saving == Saving::New { "policy.create" } else { "policy.edit" };
         let deed = Deed::new(verb, format_args!("policy:{}", new.name));
         let checked = match check(&new) {
@@ -65,6 +113,12 @@ impl Actions {
             return Err(why.into());
         }
         self.change(permit, deed, move |tx, moment| {
+            if let Some(once) = &once
+                && let Some(created) = once.seen(tx, moment.now)?
+            {
+                let row = tx.get(t::NAME_TO_POLICY, created.as_str())?;
+                return Ok((row.ok_or_else(|| missing(created))?, Some("repeated".to_owned())));
+            }
             let old = tx.get(t::NAME_TO_POLICY, new.name.as_str())?;
             may_save(tx, saving, &new, old.as_ref())?;
             let row = Policy {
@@ -80,6 +134,9 @@ impl Actions {
             };
             tx.put(t::NAME_TO_POLICY, row.name.as_str(), &row)?;
             approval::policies_changed(tx, moment, row.kind, None)?;
+            if let Some(once) = &once {
+                once.remember(tx, row.name.as_str(), moment.now)?;
+            }
             ring(tx, moment);
             let detail = format!("{}, version {}", row.kind, row.version);
             Ok((row, Some(detail)))
@@ -121,7 +178,7 @@ impl Actions {
             let policy = tx.get(t::NAME_TO_POLICY, name.as_str())?;
             let policy = policy.ok_or_else(|| missing(format_args!("the policy {name}")))?;
             let stack = tx.stack(stack)?.ok_or_else(|| missing("the stack"))?;
-            let explicit = evaluate::attached_by_hand(tx, stack.id)?.contains(&name);
+            let explicit = tx.policies_by_hand(stack.id)?.contains(&name);
             if !attached && !explicit {
                 return Err(match policy.attaches_itself(&stack.settings.labels) {
                     true => Refused::conflict(format!(
@@ -167,7 +224,9 @@ fn check(new: &NewPolicy) -> Result<(), Refused> {
 
 fn may_save(tx: &Tx<'_>, saving: Saving, new: &NewPolicy, old: Option<&Policy>) -> Result<(), Error> {
     match (saving, old) {
-        (Saving::New, Some(_)) => Err(Refused::conflict(format!("a policy named `{}` exists already", new.name)).into()),
+        (Saving::New, Some(_)) => {
+            Err(Refused::conflict(format!("a policy named `{}` exists already", new.name)).into())
+        }
         (Saving::New, None) if tx.all(t::NAME_TO_POLICY, ""..="\u{10ffff}")?.len() >= limits::POLICIES => {
             Err(Refused::conflict(format!("there are {} policies; delete one first", limits::POLICIES)).into())
         }

@@ -13,6 +13,7 @@
 //! | `runs`, `verbs` | runs, and what people decide about them |
 //! | `guests` | registered guests; what guests left of a run |
 //! | `log`, `events` | what a run prints, at once or as it comes |
+//! | `policies` | policies, their attachments, what they would say |
 //! | `declared`, `services` | declared tasks, and what they are connected to |
 //! | `users`, `keys`, `credentials`, `audit`, `master_key` | the installation |
 //! | `oauth` | `/oauth2/token` |
@@ -34,6 +35,7 @@ mod login;
 mod master_key;
 mod merge;
 mod oauth;
+mod policies;
 mod runs;
 mod services;
 mod shape;
@@ -80,6 +82,7 @@ fn described() -> OpenApiRouter<Web> {
         .merge(keys::routes())
         .merge(credentials::routes())
         .merge(services::routes())
+        .merge(policies::routes())
         .merge(declared::routes())
         .merge(audit::routes())
         .merge(master_key::routes())

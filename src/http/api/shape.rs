@@ -9,8 +9,8 @@ use utoipa::{
 use super::{guests::ReceiptShape, words};
 use crate::{
     domain::{
-        Approval, BlockedBy, Delta, Digest, Kind, Note, Phase, ReviewDecision, Role, RunId, Slug, State, Timestamp,
-        Verdict,
+        Approval, BlockedBy, Delta, Digest, Kind, Note, Phase, PolicyKind, PolicyName, PolicyReceipt, ReviewDecision, Role,
+        RunId, Slug, State, Timestamp, Verdict,
         actor::ActorName,
         stack::{Lock, StackSettings},
     },
@@ -171,8 +171,8 @@ pub(super) struct RunShape {
     #[schema(schema_with = words::anything)]
     runtime_config: Option<serde_json::Value>,
     warnings: Vec<String>,
-    #[schema(value_type = Vec<Object>)]
-    policies: [(); 0],
+    /// What policies said about it.
+    policies: Vec<ReceiptOfPolicy>,
     reviews: Vec<ReviewShape>,
     /// Where it stands with its approval policies; null while nobody is to be asked.
     approval: Option<ApprovalShape>,
@@ -190,6 +190,26 @@ pub(super) struct RunShape {
     #[schema(schema_with = words::maybe_receipt)]
     receipt: Option<ReceiptShape>,
     links: Links,
+}
+
+/// What one policy said.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PolicyReceipt)]
+struct ReceiptOfPolicy {
+    #[schema(value_type = String)]
+    name: PolicyName,
+    #[schema(schema_with = words::policy_kind)]
+    kind: PolicyKind,
+    /// `allow`, `warn`, `deny`, `approve`, `reject`, `undecided`, `trigger`, `error`.
+    decision: &'static str,
+    messages: Vec<String>,
+}
+
+impl From<PolicyReceipt> for ReceiptOfPolicy {
+    fn from(receipt: PolicyReceipt) -> Self {
+        let PolicyReceipt { name, kind, decision, messages } = receipt;
+        Self { name, kind, decision: decision.word(), messages }
+    }
 }
 
 /// What a run waits for: `run` (with its id), `lock` (with who holds it), `approval`, `slot`,
@@ -385,7 +405,7 @@ impl RunShape {
             declared_task: run.declared_task.as_ref().map(ToString::to_string),
             runtime_config: None,
             warnings: run.warnings,
-            policies: [],
+            policies: run.policies.into_iter().map(Into::into).collect(),
             reviews,
             approval: detail.standing.as_ref().map(ApprovalShape::from),
             comments: detail.comments.iter().map(CommentShape::from).collect(),

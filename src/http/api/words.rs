@@ -5,7 +5,7 @@ use utoipa::openapi::{
     schema::{AdditionalProperties, KnownFormat, SchemaFormat, SchemaType, Type},
 };
 
-use crate::domain::{Action, ActorKind, Kind, Phase, ReviewDecision, Role, State};
+use crate::domain::{Action, ActorKind, Kind, Phase, PolicyKind, ReviewDecision, Role, State};
 
 /// A schema, as fields name it.
 pub(super) type Schemed = RefOr<Schema>;
@@ -91,6 +91,10 @@ pub(super) fn maybe_state() -> Schemed {
 
 pub(super) fn kind() -> Schemed {
     one_of(Kind::ALL.map(Kind::word))
+}
+
+pub(super) fn policy_kind() -> Schemed {
+    one_of(PolicyKind::ALL.map(PolicyKind::word))
 }
 
 pub(super) fn phase() -> Schemed {
