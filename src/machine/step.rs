@@ -425,6 +425,7 @@ fn decide(run: Run, check_first: bool, facts: StageEnd) -> Stepped {
         Kind::Tracked if facts.changes == Some(false) => {
             because(end(run, State::Finished, Workspace::Removed), "nothing to change")
         }
+        Kind::Tracked | Kind::Destroy if !run.sealed => because(end(run, State::Failed, Workspace::Removed), UNSEALED),
         Kind::Tracked if facts.may_go_on => accepted(run),
         Kind::Tracked | Kind::Destroy => to(run, State::Unconfirmed),
     }
