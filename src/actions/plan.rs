@@ -52,6 +52,9 @@ impl Actions {
         changes: Option<&Changes>,
     ) -> Result<Option<Plan>, Error> {
         let Some((run, stack)) = self.planned_by(report)? else { return Ok(None) };
+        if self.store.read()?.attached_policies(&stack, PolicyKind::Plan)?.is_empty() {
+            return Ok(Some(Plan(Evaluation { kind: PolicyKind::Plan, policies: Vec::new() })));
+        }
         let changes = match changes {
             Some(changes) => changes.clone(),
             None => self.stored_changes(&run)?,

@@ -100,9 +100,16 @@ impl Actions {
             check(&settings, &setup)?;
             check_references(tx, Some(id), &settings)?;
             let changed = changed_fields(&stack.settings, &settings);
+            let applies = |settings: &StackSettings| {
+                (settings.vendor.clone(), settings.hooks.clone(), settings.executor.clone())
+            };
+            let others = applies(&stack.settings) != applies(&settings);
             stack.settings = settings.clone();
             stack.version += 1;
             tx.put(t::STACK_ID_TO_STACK, id.number(), &stack)?;
+            if others {
+                approval::surroundings_changed(tx, moment, id, "the stack's settings were changed")?;
+            }
             // Other labels may attach other policies.
             approval::policies_changed(tx, moment, PolicyKind::Approval, Some(id))?;
             life::settle(tx, moment, id)?;

@@ -11,6 +11,9 @@
 //! | `voices` | reviews as policies see them |
 //! | `judge` | asking, trying out who is missing, writing down |
 //!
+//! What was said counts for one plan in its surroundings: a replan voids it, and so does a change of the
+//! commands, variables or files that confirming would apply the plan with.
+//!
 //! Without approval policies nobody is asked, and nothing is written. A preview that a plan policy warned
 //! about then takes the word of any one writer.
 
@@ -28,7 +31,10 @@ use crate::{
     },
 };
 
-use super::{Moment, life};
+use super::{
+    Moment,
+    life::{self, Why},
+};
 
 /// Whether people may say something about a run in this state.
 pub(crate) const fn takes_reviews(state: State) -> bool {
@@ -153,6 +159,26 @@ pub(crate) fn policies_changed(
     stacks.dedup();
     for stack in stacks {
         life::settle(tx, moment, stack)?;
+    }
+    Ok(())
+}
+
+/// Confirming would apply the plan with another surrounding than people looked at: with other commands,
+/// variables or files. Where approval policies count what people said, they have to say it again.
+pub(crate) fn surroundings_changed(tx: &Tx<'_>, moment: &Moment, stack: StackId, what: &str) -> Result<(), Error> {
+    for run in tx.active_runs(stack)? {
+        if run.state != State::Unconfirmed || attached(tx, stack)?.is_empty() {
+            continue;
+        }
+        if !reviews_of(tx, &run)?.iter().any(|review| review.is_current(&run)) {
+            continue;
+        }
+        let mut after = Run { round: run.round + 1, updated_at: moment.now, ..run.clone() };
+        let why = Why::reason(format!("{what}: what was said about this run is void"));
+        life::append_history(tx, moment, &mut after, &why)?;
+        tx.put_run(Some(&run), &after)?;
+        tx.mark(t::APPROVAL_DUE, run.seq, true)?;
+        life::ring(tx, moment, &after);
     }
     Ok(())
 }

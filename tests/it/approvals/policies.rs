@@ -136,3 +136,28 @@ async fn a_preview_without_warnings_asks_nobody() {
     let run = preview(&team).await;
     team.site.until(run, State::Finished).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_approved_is_void_once_it_would_be_applied_in_other_surroundings() {
+    let team = Team::new().await;
+    team.policy("one-other", PolicyKind::Approval, ONE_OTHER).await;
+    let run = team.waiting(&team.bob).await;
+    let given = team.cleo.review(run.id, "approve").await.expect(200);
+    assert_eq!(given["approval"]["decision"], "given");
+    let other = json!({"value": "somewhere else", "sensitive": false});
+    team.bob.call(Method::PUT, "stacks/shop/environment/TARGET", other).await.expect(201);
+    let refused = team.bob.confirm(run.id).await.refused(409);
+    assert!(refused.contains("1 more approval is needed, not by bob"), "{refused}");
+    let shown = team.bob.run(run.id).await;
+    assert_eq!(shown["reviews"][0]["current"], false);
+    let last = shown["history"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(last["reason"], "the variable TARGET was changed: what was said about this run is void");
+    team.cleo.review(run.id, "approve").await.expect(200);
+    team.ada.call(Method::PATCH, "stacks/shop", json!({"vendor": {"apply": "echo something else"}})).await.expect(200);
+    assert_eq!(team.bob.confirm(run.id).await.status, 409);
+    // What does not change anything about it voids nothing.
+    team.cleo.review(run.id, "approve").await.expect(200);
+    team.ada.call(Method::PATCH, "stacks/shop", json!({"description": "a shop"})).await.expect(200);
+    team.bob.confirm(run.id).await.expect(200);
+    team.site.until(run.id, State::Finished).await;
+}
