@@ -19,6 +19,7 @@
 //! | [`store`] | every table, record and transaction |
 //! | [`auth`] | who somebody is, and the [`auth::Permit`] that they may do one thing |
 //! | [`actions`] | use cases that change something: one verb, one transaction; every state of a run changes in `actions/life.rs` |
+//! | [`policy`] | what policies in Rego are asked and answer, and the child that evaluates them |
 //! | [`queries`] | use cases that read |
 //! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
 //! | [`outbound`] | what the server says to others by itself: requests to run tasks |
@@ -69,6 +70,7 @@ pub mod machine;
 pub mod manifest;
 pub mod mask;
 pub mod outbound;
+pub mod policy;
 pub mod protocol;
 pub mod queries;
 pub mod runner;

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-use super::{Actions, missing, vault};
+use super::{Actions, approval, missing, vault};
 
 /// A variable that somebody sets.
 #[derive(Clone, Debug)]
@@ -45,6 +45,7 @@ impl Actions {
                 updated_by: moment.actor.clone(),
             };
             tx.put(t::STACK_NAME_TO_VARIABLE, key, &row)?;
+            approval::surroundings_changed(tx, moment, id, &format!("the variable {name} was changed"))?;
             Ok((is_new, Some(format!("{name}{}", if sensitive { " (sensitive)" } else { "" }))))
         })
         .await
@@ -53,8 +54,9 @@ impl Actions {
     pub async fn delete_variable(&self, permit: &Permit, id: StackId, name: EnvName) -> Result<(), Error> {
         permit.covers(id)?;
         let deed = self.on_stack("environment.delete", id)?;
-        self.change(permit, deed, move |tx, _| {
+        self.change(permit, deed, move |tx, moment| {
             if tx.remove(t::STACK_NAME_TO_VARIABLE, (id.number(), name.as_str()))? {
+                approval::surroundings_changed(tx, moment, id, &format!("the variable {name} was deleted"))?;
                 Ok(((), Some(name.to_string())))
             } else {
                 Err(missing(format_args!("the variable {name}")))
@@ -94,6 +96,7 @@ impl Actions {
                 updated_by: moment.actor.clone(),
             };
             tx.put(t::STACK_PATH_TO_FILE, key, &row)?;
+            approval::surroundings_changed(tx, moment, id, &format!("the file {path} was changed"))?;
             Ok((is_new, Some(format!("{path}, {size} bytes"))))
         })
         .await
@@ -102,8 +105,9 @@ impl Actions {
     pub async fn delete_file(&self, permit: &Permit, id: StackId, path: RelativePath) -> Result<(), Error> {
         permit.covers(id)?;
         let deed = self.on_stack("file.delete", id)?;
-        self.change(permit, deed, move |tx, _| {
+        self.change(permit, deed, move |tx, moment| {
             if tx.remove(t::STACK_PATH_TO_FILE, (id.number(), path.as_str()))? {
+                approval::surroundings_changed(tx, moment, id, &format!("the file {path} was deleted"))?;
                 Ok(((), Some(path.to_string())))
             } else {
                 Err(missing(format_args!("the file {path}")))

@@ -5,14 +5,14 @@ use ulid::Ulid;
 use crate::{
     auth::Permit,
     domain::{
-        FieldError, Refused, Slug, StackId,
+        FieldError, PolicyKind, Refused, Slug, StackId,
         stack::{ExecutorKind, Source, StackSettings, Vendor},
     },
     source::git::{self, Address},
     store::{Error, Find, Rows, Tx, record::Stack, tables as t},
 };
 
-use super::{Actions, Deed, Setup, attachment, life, missing, once::Once, ring, setting};
+use super::{Actions, Deed, Setup, approval, attachment, life, missing, once::Once, ring, setting};
 
 /// A stack that somebody asks for.
 #[derive(Clone, Debug)]
@@ -100,9 +100,17 @@ impl Actions {
             check(&settings, &setup)?;
             check_references(tx, Some(id), &settings)?;
             let changed = changed_fields(&stack.settings, &settings);
+            let applies =
+                |settings: &StackSettings| (settings.vendor.clone(), settings.hooks.clone(), settings.executor.clone());
+            let others = applies(&stack.settings) != applies(&settings);
             stack.settings = settings.clone();
             stack.version += 1;
             tx.put(t::STACK_ID_TO_STACK, id.number(), &stack)?;
+            if others {
+                approval::surroundings_changed(tx, moment, id, "the stack's settings were changed")?;
+            }
+            // Other labels may attach other policies.
+            approval::policies_changed(tx, moment, PolicyKind::Approval, Some(id))?;
             life::settle(tx, moment, id)?;
             life::schedule(tx, moment)?;
             ring(tx, moment);
@@ -155,6 +163,9 @@ fn remove(tx: &Tx<'_>, stack: &Stack) -> Result<(), Error> {
         tx.remove(t::STACK_NAME_TO_SETTING, (id, setting::key_of(row.level, &row.name).as_str()))?;
     }
     attachment::forget(tx, stack.id)?;
+    for name in tx.policies_by_hand(stack.id)? {
+        tx.mark(t::STACK_POLICY, (id, name.as_str()), false)?;
+    }
     tx.remove(t::STACK_TO_DECLARATION, id)?;
     tx.remove(t::STACK_TO_STATE_LOCK, id)?;
     tx.remove(t::STACK_ID_TO_STACK, id)?;

@@ -44,6 +44,7 @@ pub enum Permission {
     ManageRunTasks,
     AttachRunTasks,
     OverrideRunTasks,
+    ManagePolicies,
     SeeAudit,
     SeeSystem,
     ManageSystem,
@@ -89,6 +90,7 @@ impl Permission {
             | Self::ManageGuests
             | Self::ManageServices
             | Self::ManageRunTasks
+            | Self::ManagePolicies
             | Self::SeeAudit
             | Self::SeeSystem
             | Self::ManageSystem => Need::GlobalAdmin,
@@ -130,6 +132,7 @@ impl Permission {
             Self::ManageRunTasks => "manage run tasks",
             Self::AttachRunTasks => "attach run tasks",
             Self::OverrideRunTasks => "override run tasks",
+            Self::ManagePolicies => "manage policies",
             Self::SeeAudit => "see the audit log",
             Self::SeeSystem => "see the system page",
             Self::ManageSystem => "manage the system",
@@ -171,6 +174,7 @@ impl Permission {
             Self::ManageRunTasks => "run_task.manage",
             Self::AttachRunTasks => "run_task.attach",
             Self::OverrideRunTasks => "run_task.override",
+            Self::ManagePolicies => "policy.manage",
             Self::SeeAudit => "audit.see",
             Self::SeeSystem => "system.see",
             Self::ManageSystem => "system.manage",

@@ -72,6 +72,10 @@ pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|verb| verb == "runner") {
         return crate::runner::main();
     }
+    // Nor does an evaluation need anything of what comes here.
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == "evaluate") {
+        return crate::policy::main();
+    }
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {

@@ -61,7 +61,7 @@ impl Dispatch {
     /// Looks after chains and chores until the server stops. Runners go on without it.
     pub async fn run(self) {
         // Filing a long log away takes seconds, and no chain waits for it.
-        tokio::join!(self.chains(), self.chores(), self.guests(), self.judges());
+        tokio::join!(self.chains(), self.chores(), self.guests(), self.judges(), self.approvals());
     }
 
     async fn chains(&self) {
@@ -127,6 +127,20 @@ impl Dispatch {
                     Ok(id) => ids.retain(|other| *other != id),
                     Err(error) => tracing::error!(%error, "a guest's judgement ended in a panic"),
                 },
+            }
+        }
+    }
+
+    /// Runs whose approval policies have to be asked.
+    async fn approvals(&self) {
+        let mut bell = self.actions.bells().hear_work();
+        loop {
+            bell.mark_unchanged();
+            if let Err(error) = self.actions.judge_due().await {
+                tracing::error!(%error, "runs that wait for an approval cannot be looked up");
+            }
+            if self.rests(&mut bell).await {
+                return;
             }
         }
     }

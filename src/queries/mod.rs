@@ -10,6 +10,7 @@
 //! | `run_tasks` | outside checks: where they are attached, what they said, how calling them went |
 //! | `calls` | what those hear who called a declared task |
 //! | `access` | users, keys, sessions, credentials |
+//! | `policies` | policies, what they are attached to, what they were asked about |
 //! | `guests` | registered guests; what a run's guests may do and left |
 //! | `audit` | the audit log, its chain |
 //! | `log_text` | the logs of a run as one text, or line by line |
@@ -39,6 +40,7 @@ mod home;
 mod log_page;
 mod log_text;
 mod logs;
+mod policies;
 mod run_tasks;
 mod runs;
 mod stacks;
@@ -54,6 +56,7 @@ pub use home::{Home, Queue, Waiting, blocked_by};
 pub use log_page::{LogLine, LogMark, LogPart, LogSpan, LogWindow};
 pub use log_text::{LogLines, LogText, TextLine};
 pub use logs::{LogPlace, PhaseLog};
+pub use policies::{AttachedPolicy, PolicyRow, SampleRow};
 pub use run_tasks::{AttachmentRow, DeliveryRow, OnStack, RunTaskRow, StageDetail};
 pub use runs::{Cursor, Page, RunDetail, RunFilter};
 pub use stacks::{StackFilter, StackGroup, StackRow};
@@ -61,8 +64,9 @@ pub use stacks::{StackFilter, StackGroup, StackRow};
 pub use crate::manifest::{DeclaredTask, declared::MountSource};
 pub use crate::store::record::{
     ApiKey, Attachment, AuditEntry, Comment, Credential, CredentialKind, Delivery, DeliveryReason, File, HistoryEntry,
-    Holder, Left, Outcome, Patched, PhaseRow, RoleOnStack, Run, RunTask, RunTaskKind, Service, Session, SessionKind,
-    Setting, SettingLevel, Stack, StageRow, StateLock, StateVersion, TaskResult, Upload, User, Variable, VariableValue,
+    Holder, Left, Outcome, Patched, PhaseRow, Review, RoleOnStack, Run, RunTask, RunTaskKind, Service, Session,
+    SessionKind, Setting, SettingLevel, Stack, StageRow, Standing, StateLock, StateVersion, TaskResult, Upload, User,
+    Variable, VariableValue, current_reviews,
 };
 
 /// Everything that queries read from. Cheap to clone.

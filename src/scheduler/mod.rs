@@ -35,8 +35,31 @@ async fn resume_rotation(actions: &Actions) {
     }
 }
 
-/// Looks after time until the server stops.
+/// Looks after time, and after what follows from runs that ended, until the server stops.
 pub async fn run(actions: Actions, stop: CancellationToken) {
+    tokio::join!(time(actions.clone(), stop.clone()), followers(actions, stop));
+}
+
+/// Asks trigger policies about runs that have ended, and triggers what they say.
+async fn followers(actions: Actions, stop: CancellationToken) {
+    let mut bell = actions.bells().hear_work();
+    loop {
+        bell.mark_unchanged();
+        let done = tokio::select! {
+            () = stop.cancelled() => return,
+            done = actions.follow_up() => done,
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "what follows a run cannot be triggered");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = bell.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn time(actions: Actions, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut count = 0_u64;

@@ -64,11 +64,25 @@ pub const STACK_TO_DECLARATION: Table<Id, r::Declaration> = table("STACK_TO_DECL
 pub const STACK_NAME_TO_SETTING: Table<(Id, &str), r::Setting> = table("STACK_NAME_TO_SETTING");
 pub const NAME_TO_SERVICE: Table<&str, r::Service> = table("NAME_TO_SERVICE");
 
+// Policies.
+pub const NAME_TO_POLICY: Table<&str, r::Policy> = table("NAME_TO_POLICY");
+/// Policies that somebody attached to a stack; those that attach themselves by label are not in here.
+pub const STACK_POLICY: Index<(Id, &str)> = TableDefinition::new("STACK_POLICY");
+/// What policies were asked about lately: (policy, number of the sample).
+pub const POLICY_SEQ_TO_SAMPLE: Table<(&str, Seq), r::Sample> = table("POLICY_SEQ_TO_SAMPLE");
+/// Ended runs after which trigger policies are to be asked, or stacks to be triggered.
+pub const RUN_TO_FOLLOW: Table<Seq, r::Follow> = table("RUN_TO_FOLLOW");
+
 // Runs.
 pub const SEQ_TO_RUN: Table<Seq, r::Run> = table("SEQ_TO_RUN");
 pub const RUN_ID_TO_SEQ: Numbers<Id, Seq> = TableDefinition::new("RUN_ID_TO_SEQ");
 pub const RUN_N_TO_HISTORY: Table<(Seq, u32), r::HistoryEntry> = table("RUN_N_TO_HISTORY");
 pub const RUN_N_TO_COMMENT: Table<(Seq, u32), r::Comment> = table("RUN_N_TO_COMMENT");
+pub const RUN_N_TO_REVIEW: Table<(Seq, u32), r::Review> = table("RUN_N_TO_REVIEW");
+/// Where a run that waits stands with its approval policies.
+pub const RUN_TO_STANDING: Table<Seq, r::Standing> = table("RUN_TO_STANDING");
+/// Runs whose approval policies have to be asked.
+pub const APPROVAL_DUE: Index<Seq> = TableDefinition::new("APPROVAL_DUE");
 pub const RUN_TO_CHANGES: Table<Seq, r::Changes> = table("RUN_TO_CHANGES");
 pub const RUN_TO_SECRETS: Table<Seq, r::RunSecrets> = table("RUN_TO_SECRETS");
 pub const RUN_TO_CHAIN: Table<Seq, r::Chain> = table("RUN_TO_CHAIN");

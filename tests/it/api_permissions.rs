@@ -67,6 +67,11 @@ fn table() -> Vec<(&'static str, Need, Value)> {
         ("POST /api/v1/runs/{run}/replan", WRITER, json!({"targets": []})),
         ("POST /api/v1/runs/{run}/stop", WRITER, json!({})),
         ("POST /api/v1/runs/{run}/cancel", WRITER, json!({})),
+        (
+            "POST /api/v1/runs/{run}/review",
+            WRITER,
+            json!({"decision": "approve", "plan_digest": "sha256:0000000000000000000000000000000000000000000000000000000000000000"}),
+        ),
         ("POST /api/v1/runs/{run}/prioritize", WRITER, json!({})),
         ("POST /api/v1/runs/{run}/comment", READER, json!({"text": "x"})),
         ("POST /api/v1/runs/{run}/acknowledge", WRITER, json!({})),

@@ -1,6 +1,7 @@
 //! The product in a real browser: Chromium through its driver, the real binary behind it.
 
 mod pictures;
+mod reviews;
 mod rig;
 mod run_tasks;
 mod with_scripts;

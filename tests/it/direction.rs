@@ -62,6 +62,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("askama", &["http"]),
     ("wasmtime", &["runner"]),
     ("wasmtime_wasi", &["runner"]),
+    ("regorus", &["policy"]),
 ];
 
 fn source_files(dir: &Path, found: &mut Vec<PathBuf>) {

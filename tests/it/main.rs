@@ -13,6 +13,7 @@ mod api_runs;
 mod api_source;
 mod api_stacks;
 mod api_state;
+mod approvals;
 mod browser;
 mod bundled;
 mod cli;

@@ -21,8 +21,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use client::{
-    Confirm, Decide, How, Login, Logs, NewStack, Perform, Reach, Run, RunDeclared, RunVerb, Stack, StackVerb, Task,
-    TaskVerb, Trigger, VendorKind, Waiting,
+    Confirm, Decide, How, Login, Logs, NewStack, Perform, Reach, Review, Run, RunDeclared, RunVerb, Stack, StackVerb,
+    Task, TaskVerb, Trigger, VendorKind, Waiting,
 };
 pub use guest::{
     Clock, Guest, GuestCaps, GuestGrants, GuestImport, GuestInspect, GuestList, GuestRemove, GuestRun, GuestVerb,

@@ -14,6 +14,7 @@
 //! | `guests` | registered guests; what guests left of a run |
 //! | `log`, `events` | what a run prints, at once or as it comes |
 //! | `run_tasks` | outside checks, on stacks and by themselves |
+//! | `policies` | policies, their attachments, what they would say |
 //! | `declared`, `services` | declared tasks, and what they are connected to |
 //! | `users`, `keys`, `credentials`, `audit`, `master_key` | the installation |
 //! | `oauth` | `/oauth2/token` |
@@ -35,6 +36,7 @@ mod login;
 mod master_key;
 mod merge;
 mod oauth;
+mod policies;
 mod run_tasks;
 mod runs;
 mod services;
@@ -82,6 +84,7 @@ fn described() -> OpenApiRouter<Web> {
         .merge(keys::routes())
         .merge(credentials::routes())
         .merge(services::routes())
+        .merge(policies::routes())
         .merge(declared::routes())
         .merge(run_tasks::routes())
         .merge(audit::routes())

@@ -67,8 +67,16 @@ pub struct Decision {
     /// What confirming does and to what, without the digest.
     pub detail: String,
     pub digest: Option<PlanDigest>,
-    /// Why it cannot be confirmed now: an approval, a lock. Then there is no such button.
+    /// Why it cannot be confirmed now: a lock. Then there is no such button.
     pub missing: Option<Why>,
+    /// `1 more approval is needed, not by you.`: then there is no button to confirm either.
+    pub open: Option<String>,
+    /// Who said what about exactly this.
+    pub reviews: Vec<ReviewLine>,
+    /// `Approve run #42`, for those whose approval counts.
+    pub approve: Option<String>,
+    /// `Reject run #42`
+    pub reject: Option<String>,
     /// `Confirm run #42`
     pub confirm: Option<String>,
     /// `Discard run #42`
@@ -78,6 +86,15 @@ pub struct Decision {
     pub warnings: Vec<String>,
     /// The run destroys: the box is red and the words are plain.
     pub destroys: bool,
+}
+
+/// What one person said, in the box in which others decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReviewLine {
+    pub badge: Badge,
+    pub by: Mark,
+    pub note: Option<String>,
+    pub at: Moment,
 }
 
 /// The plan that is confirmed: sent along, so that nobody confirms another.

@@ -33,6 +33,7 @@ const VERBS: &[&[&str]] = &[
     &["run", "list"],
     &["run", "show"],
     &["run", "confirm"],
+    &["run", "review"],
     &["run", "discard"],
     &["run", "stop"],
     &["run", "cancel"],

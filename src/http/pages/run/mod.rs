@@ -101,7 +101,8 @@ impl Revs {
     /// `beside` changes with the stack, where a lock takes the button away, and with what checks said.
     pub fn of(run: &Run, beside: u64, part: Part, shown: &Shown) -> Self {
         let phases: Vec<_> = run.phases.iter().map(|phase| (phase.number, phase.finished_at)).collect();
-        let all = Rev::default().run(run).with((beside, run.history, run.comments, run.unacknowledged, phases));
+        let told = (run.history, run.comments, run.reviews);
+        let all = Rev::default().run(run).with((beside, told, run.unacknowledged, phases));
         let all = all.number();
         let panel = match part {
             Part::Changes => {
@@ -109,7 +110,7 @@ impl Revs {
                 Rev::default().with((digest, run.state == RunState::Unconfirmed)).number()
             }
             Part::Guest | Part::RunTasks => all,
-            Part::Timeline => Rev::default().with((run.history, run.comments)).number(),
+            Part::Timeline => Rev::default().with((run.history, run.comments, run.reviews)).number(),
             Part::Log => shown.rev(run),
         };
         Self { run: all, panel }
@@ -224,7 +225,7 @@ fn tabs(detail: &RunDetail, here: Part) -> Vec<Tab> {
         });
     }
     tabs.push(tab(Part::Log, "Log"));
-    tabs.push(tab(Part::Timeline, "Timeline").counted(u64::from(run.history + run.comments)));
+    tabs.push(tab(Part::Timeline, "Timeline").counted(u64::from(run.history + run.comments + run.reviews)));
     tabs
 }
 
@@ -304,6 +305,16 @@ fn timeline(web: &Web, visitor: &Visitor, detail: &RunDetail) -> Timeline {
             note: Some(comment.text.to_string()),
         };
         events.push((comment.at, event));
+    }
+    for review in &detail.reviews {
+        let event = Event {
+            badge: Some(head::review_badge(review.decision)),
+            actor: mark(&review.by.public()),
+            at: Moment::new(review.at, now),
+            reason: (!review.is_current(&detail.run)).then(|| format!("while {}", review.state.title().to_lowercase())),
+            note: review.note.as_ref().map(ToString::to_string),
+        };
+        events.push((review.at, event));
     }
     // Stable: entries of the same moment stay in the order in which they were written.
     events.sort_by_key(|(at, _)| *at);
