@@ -102,6 +102,11 @@ impl App {
         Ok(Self { actions, queries, config: Arc::new(config), data })
     }
 
+    /// The same inside another program: `program` is this one, and evaluates policies.
+    pub fn evaluated_by(self, program: &str) -> Self {
+        Self { actions: self.actions.evaluated_by(program.into()), ..self }
+    }
+
     /// The same, once it is known where the server listens: port 0 takes a free one.
     fn listening_at(self, address: SocketAddr) -> Self {
         let url = public_url(&self.config, address);

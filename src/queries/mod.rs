@@ -56,6 +56,7 @@ pub use runs::{Cursor, Page, RunDetail, RunFilter};
 pub use stacks::{StackFilter, StackGroup, StackRow};
 
 pub use crate::manifest::{DeclaredTask, declared::MountSource};
+pub use crate::policy::{LIBRARY, Offered, Origin};
 pub use crate::store::record::{
     ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Left, Outcome, Patched,
     PhaseRow, RoleOnStack, Run, Service, Session, SessionKind, Setting, SettingLevel, Stack, StateLock, StateVersion,

@@ -4,3 +4,4 @@ mod pictures;
 mod rig;
 mod with_scripts;
 mod without_scripts;
+mod workbench;

@@ -20,6 +20,7 @@ mod compat;
 mod direction;
 mod gallery;
 mod pages;
+mod policies;
 mod runner;
 mod server;
 mod whole;

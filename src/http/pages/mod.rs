@@ -63,6 +63,9 @@ pub fn routes(_: &Web) -> Router<Web> {
     // An upload is bounded while it is written to its file.
     let settings = get(stack::settings::get).post(stack::settings::post).layer(DefaultBodyLimit::disable());
     let guests = get(admin::guests::get).post(admin::guests::post).layer(DefaultBodyLimit::disable());
+    let workbench = get(admin::policies::get_one).post(admin::policies::post_one);
+    // Browsers write up to three bytes for one.
+    let workbench = workbench.layer(DefaultBodyLimit::max(3 * limits::POLICY_TRIED_BYTES));
     let environment =
         get(stack::environment::get).post(stack::environment::post).layer(DefaultBodyLimit::max(with_file));
     Router::new()
@@ -77,6 +80,7 @@ pub fn routes(_: &Web) -> Router<Web> {
         .route("/stacks/{slug}", get(stack::get).post(stack::post))
         .route("/stacks/{slug}/tasks", get(stack::get_tasks).post(stack::post_tasks).layer(long))
         .route("/stacks/{slug}/environment", environment)
+        .route("/stacks/{slug}/policies", get(stack::policies::get).post(stack::policies::post))
         .route("/stacks/{slug}/settings", settings)
         .route("/runs", get(runs::get))
         .route("/runs/{id}", get(run::get).post(run::decide::post).layer(long))
@@ -92,6 +96,9 @@ pub fn routes(_: &Web) -> Router<Web> {
         .route("/admin/credentials", get(admin::credentials::get).post(admin::credentials::post))
         .route("/admin/guests", guests)
         .route("/admin/services", get(admin::services::get).post(admin::services::post))
+        .route("/admin/policies", get(admin::policies::get).post(admin::policies::post))
+        .route("/admin/policies/new", get(admin::policies::get_new).post(admin::policies::post_new).layer(long))
+        .route("/admin/policies/{name}", workbench)
         .route("/account", get(account::get).post(account::post))
         .route("/docs/api", get(docs::get))
         .merge(live_routes())

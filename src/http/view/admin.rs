@@ -99,6 +99,7 @@ pub fn admin_tabs(here: &str) -> Vec<Tab> {
         ("Credentials", "/admin/credentials"),
         ("Guests", "/admin/guests"),
         ("Services", "/admin/services"),
+        ("Policies", "/admin/policies"),
     ]
     .into_iter()
     .map(|(word, href)| Tab::new(word, href, word == here))

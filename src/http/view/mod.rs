@@ -20,6 +20,7 @@
 //! | `/runs`, `/tasks`, `/queue`, `/audit` | [`RunsPage`], [`TasksPage`], [`QueuePage`], [`AuditPage`] |
 //! | `/runs/{id}`, `/log`, `/changes` | [`RunPage`], [`RunLogPage`], [`RunChangesPage`] |
 //! | `/admin/users`, `/keys`, `/credentials`, `/services`, `/guests` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`ServicesPage`], [`GuestsPage`] |
+//! | `/admin/policies`, `/new`, `/{name}`, `/stacks/{slug}/policies` | [`PoliciesPage`], [`NewPolicyPage`], [`PolicyPage`], [`StackPoliciesPage`] |
 //! | `/setup`, `/sign-in`, `/sign-in/again`, `/invitation`, `/account` | [`SetupPage`], [`SignInPage`], [`ReauthenticatePage`], [`InvitationPage`], [`AccountPage`] |
 //! | errors, `/docs/api` | [`ErrorPage`], [`ApiDocsPage`] |
 
@@ -36,6 +37,7 @@ pub mod lists;
 pub mod live;
 pub mod log;
 pub mod offers;
+pub mod policy;
 pub mod rows;
 pub mod run;
 pub mod stack;
@@ -51,6 +53,7 @@ pub use error::ErrorPage;
 pub use frame::Frame;
 pub use guest::GuestsPage;
 pub use lists::{HomePage, QueuePage, RunsPage, StacksPage, TasksPage};
+pub use policy::{NewPolicyPage, PoliciesPage, PolicyPage, StackPoliciesPage};
 pub use run::{RunChangesPage, RunLogPage, RunPage};
 pub use stack::{StackEnvironmentPage, StackRunsPage, StackSettingsPage, StackTasksPage};
 pub use stack_form::NewStackPage;

@@ -8,6 +8,7 @@ use super::{
     guest::GuestView,
     log::LogView,
     offers::Act,
+    policy::ReceiptRow,
     rows::{StackRef, Why},
     status::{Badge, Mark, Moment, Took},
 };
@@ -164,9 +165,18 @@ pub enum Panel {
     /// What guests may do, did and left.
     Guest(Box<GuestView>),
     Timeline(Timeline),
+    /// What policies said.
+    Policies(Receipts),
 }
 
-/// `/runs/{id}?tab=changes|guest|log|timeline`.
+/// What policies said about a run.
+#[derive(Clone, Debug)]
+pub struct Receipts {
+    pub rev: u64,
+    pub rows: Vec<ReceiptRow>,
+}
+
+/// `/runs/{id}?tab=changes|guest|policies|log|timeline`.
 ///
 /// Blocks: `head` (state, title, buttons, decision, failure), `aside` (phases, facts), `tabs`, and
 /// `panel`. The log is not fetched as a block while it is open: its lines come by the stream.
@@ -194,6 +204,7 @@ impl RunPage {
             Panel::Changes(Err(_)) => self.rev,
             Panel::Log(log) => log.rev,
             Panel::Guest(guest) => guest.rev,
+            Panel::Policies(receipts) => receipts.rev,
         }
     }
 }

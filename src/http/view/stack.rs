@@ -86,7 +86,13 @@ impl StackHead {
     /// The tabs of a stack. `settings` only for its admins.
     pub fn tabs(slug: &str, here: &str, settings: bool) -> Vec<Tab> {
         let base = format!("/stacks/{slug}");
-        let all = [("Runs", ""), ("Tasks", "/tasks"), ("Environment", "/environment"), ("Settings", "/settings")];
+        let all = [
+            ("Runs", ""),
+            ("Tasks", "/tasks"),
+            ("Environment", "/environment"),
+            ("Policies", "/policies"),
+            ("Settings", "/settings"),
+        ];
         all.into_iter()
             .filter(|(word, _)| settings || *word != "Settings")
             .map(|(word, below)| Tab::new(word, format!("{base}{below}"), word == here))

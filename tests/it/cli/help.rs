@@ -45,6 +45,8 @@ const VERBS: &[&[&str]] = &[
     &["guest"],
     &["guest", "run"],
     &["guest", "inspect"],
+    &["policy"],
+    &["policy", "test"],
     &["completions"],
     &["man"],
 ];

@@ -40,7 +40,7 @@ impl Rig {
 
     /// An installation on a data directory that may have been used before.
     pub async fn on(dir: Arc<tempfile::TempDir>, set: impl FnOnce(&mut Config)) -> Self {
-        let app = App::open(config(dir.path(), set)).unwrap();
+        let app = App::open(config(dir.path(), set)).unwrap().evaluated_by(env!("CARGO_BIN_EXE_airlock"));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         scheduler::recover(&app.actions).await.unwrap();
         let dispatch =

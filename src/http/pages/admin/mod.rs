@@ -1,8 +1,9 @@
-//! The administration: users, API keys, credentials, services, guests.
+//! The administration: users, API keys, credentials, services, guests, policies.
 
 pub mod credentials;
 pub mod guests;
 pub mod keys;
+pub mod policies;
 pub mod services;
 pub mod users;
 

@@ -5,6 +5,7 @@ pub mod guest;
 mod head;
 mod log;
 mod phases;
+mod policies;
 pub mod stream;
 
 use axum::extract::{Path, State};
@@ -42,6 +43,7 @@ pub fn id_of(text: &str) -> Result<RunId, Problem> {
 pub enum Part {
     Changes,
     Guest,
+    Policies,
     Log,
     Timeline,
 }
@@ -52,6 +54,7 @@ impl Part {
         match asked.text("tab") {
             "changes" if run.kind.plans() => Self::Changes,
             "guest" => Self::Guest,
+            "policies" => Self::Policies,
             "log" => Self::Log,
             "timeline" => Self::Timeline,
             _ if run.kind.plans() && shows_changes(run) => Self::Changes,
@@ -65,6 +68,7 @@ impl Part {
         match self {
             Self::Changes => "changes",
             Self::Guest => "guest",
+            Self::Policies => "policies",
             Self::Log => "log",
             Self::Timeline => "timeline",
         }
@@ -89,7 +93,14 @@ impl Revs {
     /// `lock` is the stack's version: a lock takes the button away.
     pub fn of(run: &Run, stack_version: u64, part: Part, shown: &Shown) -> Self {
         let phases: Vec<_> = run.phases.iter().map(|phase| (phase.number, phase.finished_at)).collect();
-        let all = Rev::default().run(run).with((stack_version, run.history, run.comments, run.unacknowledged, phases));
+        let all = Rev::default().run(run).with((
+            stack_version,
+            run.history,
+            run.comments,
+            run.unacknowledged,
+            phases,
+            policies::rev(run),
+        ));
         let all = all.number();
         let panel = match part {
             Part::Changes => {
@@ -97,6 +108,7 @@ impl Revs {
                 Rev::default().with((digest, run.state == RunState::Unconfirmed)).number()
             }
             Part::Guest => all,
+            Part::Policies => policies::rev(run),
             Part::Timeline => Rev::default().with((run.history, run.comments)).number(),
             Part::Log => shown.rev(run),
         };
@@ -126,7 +138,7 @@ async fn page(web: &Web, visitor: &Visitor, id: RunId, asked: &Sent) -> Result<R
     let (panel, next) = panel(web, visitor, &detail, asked, part, &shown).await?;
     let error_line = match &panel {
         Panel::Log(log) => log.lines.iter().rev().find(|line| line.error).map(|line| format!("#L{}", line.n)),
-        Panel::Changes(_) | Panel::Guest(_) | Panel::Timeline(_) => None,
+        Panel::Changes(_) | Panel::Guest(_) | Panel::Policies(_) | Panel::Timeline(_) => None,
     };
     let mut frame = frame(visitor, &rows, run, None)?;
     if !run.state.is_terminal() {
@@ -206,6 +218,9 @@ fn tabs(detail: &RunDetail, here: Part) -> Vec<Tab> {
             n => tab(Part::Guest, "Guest").counted(n as u64),
         });
     }
+    if !run.policies.is_empty() || here == Part::Policies {
+        tabs.push(tab(Part::Policies, "Policies").counted(run.policies.len() as u64));
+    }
     tabs.push(tab(Part::Log, "Log"));
     tabs.push(tab(Part::Timeline, "Timeline").counted(u64::from(run.history + run.comments)));
     tabs
@@ -227,6 +242,7 @@ async fn panel(
             let rev = Revs::of(run, stack_version(detail), part, shown).panel;
             (Panel::Guest(Box::new(guest::view(web, visitor, detail, rev)?)), None)
         }
+        Part::Policies => (Panel::Policies(policies::view(visitor, run)), None),
         Part::Timeline => (Panel::Timeline(timeline(web, visitor, detail)), None),
         Part::Log => {
             let (mut view, next) = log_view(web, visitor, run, asked, shown, log::Page::Run).await?;
