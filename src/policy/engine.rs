@@ -78,7 +78,10 @@ pub(super) fn decide(question: &Question) -> Result<Decision, Trouble> {
 }
 
 fn test(modules: &[Module]) -> Result<Vec<Tested>, Trouble> {
-    let mut engine = load(modules)?;
+    let mut engine = load(&[])?;
+    for module in modules {
+        add(&mut engine, module).map_err(|trouble| Trouble::new(format!("{}: {trouble}", module.name)))?;
+    }
     engine.set_gather_prints(true);
     let mut tested = Vec::new();
     for (index, module) in modules.iter().enumerate() {

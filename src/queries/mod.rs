@@ -62,6 +62,7 @@ pub use runs::{Cursor, Page, RunDetail, RunFilter};
 pub use stacks::{StackFilter, StackGroup, StackRow};
 
 pub use crate::manifest::{DeclaredTask, declared::MountSource};
+pub use crate::policy::{LIBRARY, Offered, Origin};
 pub use crate::store::record::{
     ApiKey, Attachment, AuditEntry, Comment, Credential, CredentialKind, Delivery, DeliveryReason, File, HistoryEntry,
     Holder, Left, Outcome, Patched, PhaseRow, Review, RoleOnStack, Run, RunTask, RunTaskKind, Service, Session,

@@ -6,3 +6,4 @@ mod rig;
 mod run_tasks;
 mod with_scripts;
 mod without_scripts;
+mod workbench;

@@ -22,6 +22,7 @@ mod direction;
 mod gallery;
 mod gates;
 mod pages;
+mod policies;
 mod run_tasks;
 mod runner;
 mod server;

@@ -6,11 +6,13 @@
 //! | `people` | user, api-key |
 //! | `client` | login, stack, run, task |
 //! | `guest` | guest |
+//! | `policy` | policy |
 //! | `tools` | audit, completions, man |
 
 mod client;
 mod guest;
 mod people;
+mod policy;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,7 @@ pub use guest::{
     Header, Random,
 };
 pub use people::{ApiKey, ApiKeyVerb, MasterKey, MasterKeyVerb, NewSecret, Place, Rights, RoleOn, User, UserVerb};
+pub use policy::{Policy, PolicyTest, PolicyVerb};
 pub use server::{Check, Demo, Serve};
 pub use tools::{Audit, AuditVerb, Completions, Man};
 
@@ -77,6 +80,7 @@ pub enum Verb {
     Run(Run),
     Task(Task),
     Guest(Guest),
+    Policy(Policy),
     Completions(Completions),
     Man(Man),
 }

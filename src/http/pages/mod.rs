@@ -63,6 +63,9 @@ pub fn routes(_: &Web) -> Router<Web> {
     // An upload is bounded while it is written to its file.
     let settings = get(stack::settings::get).post(stack::settings::post).layer(DefaultBodyLimit::disable());
     let guests = get(admin::guests::get).post(admin::guests::post).layer(DefaultBodyLimit::disable());
+    let workbench = get(admin::policies::get_one).post(admin::policies::post_one);
+    // Browsers write up to three bytes for one.
+    let workbench = workbench.layer(DefaultBodyLimit::max(3 * limits::POLICY_TRIED_BYTES));
     let environment =
         get(stack::environment::get).post(stack::environment::post).layer(DefaultBodyLimit::max(with_file));
     Router::new()
@@ -78,6 +81,7 @@ pub fn routes(_: &Web) -> Router<Web> {
         .route("/stacks/{slug}/tasks", get(stack::get_tasks).post(stack::post_tasks).layer(long))
         .route("/stacks/{slug}/environment", environment)
         .route("/stacks/{slug}/run-tasks", get(stack::run_tasks::get).post(stack::run_tasks::post))
+        .route("/stacks/{slug}/policies", get(stack::policies::get).post(stack::policies::post))
         .route("/stacks/{slug}/settings", settings)
         .route("/runs", get(runs::get))
         .route("/runs/{id}", get(run::get).post(run::decide::post).layer(long))
@@ -96,6 +100,9 @@ pub fn routes(_: &Web) -> Router<Web> {
         .route("/admin/run-tasks", get(admin::run_tasks::get).post(admin::run_tasks::post))
         .route("/admin/run-tasks/{name}", get(admin::run_tasks::get_one).post(admin::run_tasks::post_one))
         .route("/admin/services", get(admin::services::get).post(admin::services::post))
+        .route("/admin/policies", get(admin::policies::get).post(admin::policies::post))
+        .route("/admin/policies/new", get(admin::policies::get_new).post(admin::policies::post_new).layer(long))
+        .route("/admin/policies/{name}", workbench)
         .route("/account", get(account::get).post(account::post))
         .route("/docs/api", get(docs::get))
         .merge(live_routes())

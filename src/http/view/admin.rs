@@ -100,6 +100,7 @@ pub fn admin_tabs(here: &str) -> Vec<Tab> {
         ("Guests", "/admin/guests"),
         ("Services", "/admin/services"),
         ("Run tasks", "/admin/run-tasks"),
+        ("Policies", "/admin/policies"),
     ]
     .into_iter()
     .map(|(word, href)| Tab::new(word, href, word == here))

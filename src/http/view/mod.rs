@@ -21,6 +21,7 @@
 //! | `/runs/{id}`, `/log`, `/changes` | [`RunPage`], [`RunLogPage`], [`RunChangesPage`] |
 //! | `/admin/users`, `/keys`, `/credentials`, `/services`, `/guests` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`ServicesPage`], [`GuestsPage`] |
 //! | `/admin/run-tasks`, `/{name}` below it, `/runs/{id}/outcomes/…` | [`RunTasksPage`], [`RunTaskPage`], [`OutcomePage`] |
+//! | `/admin/policies`, `/new`, `/{name}`, `/stacks/{slug}/policies` | [`PoliciesPage`], [`NewPolicyPage`], [`PolicyPage`], [`StackPoliciesPage`] |
 //! | `/setup`, `/sign-in`, `/sign-in/again`, `/invitation`, `/account` | [`SetupPage`], [`SignInPage`], [`ReauthenticatePage`], [`InvitationPage`], [`AccountPage`] |
 //! | errors, `/docs/api` | [`ErrorPage`], [`ApiDocsPage`] |
 
@@ -38,6 +39,7 @@ pub mod live;
 pub mod log;
 pub mod markdown;
 pub mod offers;
+pub mod policy;
 pub mod rows;
 pub mod run;
 pub mod run_task;
@@ -54,6 +56,7 @@ pub use error::ErrorPage;
 pub use frame::Frame;
 pub use guest::GuestsPage;
 pub use lists::{HomePage, QueuePage, RunsPage, StacksPage, TasksPage};
+pub use policy::{NewPolicyPage, PoliciesPage, PolicyPage, StackPoliciesPage};
 pub use run::{RunChangesPage, RunLogPage, RunPage};
 pub use run_task::{OutcomePage, RunTaskPage, RunTasksPage, StackRunTasksPage};
 pub use stack::{StackEnvironmentPage, StackRunsPage, StackSettingsPage, StackTasksPage};

@@ -8,6 +8,7 @@ use super::{
     guest::GuestView,
     log::LogView,
     offers::Act,
+    policy::ReceiptRow,
     rows::{StackRef, Why},
     run_task::RunTasksView,
     status::{Badge, Mark, Moment, Took},
@@ -184,9 +185,18 @@ pub enum Panel {
     /// What outside checks said.
     RunTasks(Box<RunTasksView>),
     Timeline(Timeline),
+    /// What policies said.
+    Policies(Receipts),
 }
 
-/// `/runs/{id}?tab=changes|run_tasks|guest|log|timeline`.
+/// What policies said about a run.
+#[derive(Clone, Debug)]
+pub struct Receipts {
+    pub rev: u64,
+    pub rows: Vec<ReceiptRow>,
+}
+
+/// `/runs/{id}?tab=changes|run_tasks|guest|policies|log|timeline`.
 ///
 /// Blocks: `head` (state, title, buttons, decision, failure), `aside` (phases, facts), `tabs`, and
 /// `panel`. The log is not fetched as a block while it is open: its lines come by the stream.
@@ -215,6 +225,7 @@ impl RunPage {
             Panel::Log(log) => log.rev,
             Panel::Guest(guest) => guest.rev,
             Panel::RunTasks(view) => view.rev,
+            Panel::Policies(receipts) => receipts.rev,
         }
     }
 }

@@ -91,6 +91,7 @@ impl StackHead {
             ("Tasks", "/tasks"),
             ("Environment", "/environment"),
             ("Run tasks", "/run-tasks"),
+            ("Policies", "/policies"),
             ("Settings", "/settings"),
         ];
         all.into_iter()

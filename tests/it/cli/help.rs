@@ -46,6 +46,8 @@ const VERBS: &[&[&str]] = &[
     &["guest"],
     &["guest", "run"],
     &["guest", "inspect"],
+    &["policy"],
+    &["policy", "test"],
     &["completions"],
     &["man"],
 ];

@@ -76,8 +76,7 @@ impl Site {
         set(&mut config);
         let clock = Arc::new(TestClock::default());
         let app = App::open_at(config, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
-        let actions = app.actions.clone().evaluated_by(env!("CARGO_BIN_EXE_airlock").into());
-        let app = App { actions, ..app };
+        let app = app.evaluated_by(env!("CARGO_BIN_EXE_airlock"));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         scheduler::recover(&app.actions).await.unwrap();
         let dispatch =

@@ -41,9 +41,7 @@ impl Rig {
 
     /// An installation on a data directory that may have been used before.
     pub async fn on(dir: Arc<tempfile::TempDir>, set: impl FnOnce(&mut Config)) -> Self {
-        let app = App::open(config(dir.path(), set)).unwrap();
-        let actions = app.actions.clone().evaluated_by(env!("CARGO_BIN_EXE_airlock").into());
-        let app = App { actions, ..app };
+        let app = App::open(config(dir.path(), set)).unwrap().evaluated_by(env!("CARGO_BIN_EXE_airlock"));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         scheduler::recover(&app.actions).await.unwrap();
         let dispatch =

@@ -1,8 +1,9 @@
-//! The administration: users, API keys, credentials, services, guests, run tasks.
+//! The administration: users, API keys, credentials, services, guests, run tasks, policies.
 
 pub mod credentials;
 pub mod guests;
 pub mod keys;
+pub mod policies;
 pub mod run_tasks;
 pub mod services;
 pub mod users;

@@ -5,6 +5,7 @@ pub mod guest;
 mod head;
 mod log;
 mod phases;
+mod policies;
 pub mod run_tasks;
 pub mod stream;
 
@@ -44,6 +45,7 @@ pub enum Part {
     Changes,
     RunTasks,
     Guest,
+    Policies,
     Log,
     Timeline,
 }
@@ -55,6 +57,7 @@ impl Part {
             "changes" if run.kind.plans() => Self::Changes,
             "run_tasks" => Self::RunTasks,
             "guest" => Self::Guest,
+            "policies" => Self::Policies,
             "log" => Self::Log,
             "timeline" => Self::Timeline,
             // While outside checks are asked, they are what the run is about.
@@ -71,6 +74,7 @@ impl Part {
             Self::Changes => "changes",
             Self::RunTasks => "run_tasks",
             Self::Guest => "guest",
+            Self::Policies => "policies",
             Self::Log => "log",
             Self::Timeline => "timeline",
         }
@@ -101,7 +105,7 @@ impl Revs {
     /// `beside` changes with the stack, where a lock takes the button away, and with what checks said.
     pub fn of(run: &Run, beside: u64, part: Part, shown: &Shown) -> Self {
         let phases: Vec<_> = run.phases.iter().map(|phase| (phase.number, phase.finished_at)).collect();
-        let told = (run.history, run.comments, run.reviews);
+        let told = (run.history, run.comments, run.reviews, policies::rev(run));
         let all = Rev::default().run(run).with((beside, told, run.unacknowledged, phases));
         let all = all.number();
         let panel = match part {
@@ -111,6 +115,7 @@ impl Revs {
             }
             Part::Guest | Part::RunTasks => all,
             Part::Timeline => Rev::default().with((run.history, run.comments, run.reviews)).number(),
+            Part::Policies => policies::rev(run),
             Part::Log => shown.rev(run),
         };
         Self { run: all, panel }
@@ -139,7 +144,7 @@ async fn page(web: &Web, visitor: &Visitor, id: RunId, asked: &Sent) -> Result<R
     let (panel, next) = panel(web, visitor, &detail, asked, part, &shown).await?;
     let error_line = match &panel {
         Panel::Log(log) => log.lines.iter().rev().find(|line| line.error).map(|line| format!("#L{}", line.n)),
-        Panel::Changes(_) | Panel::Guest(_) | Panel::RunTasks(_) | Panel::Timeline(_) => None,
+        Panel::Changes(_) | Panel::Guest(_) | Panel::RunTasks(_) | Panel::Policies(_) | Panel::Timeline(_) => None,
     };
     let mut frame = frame(visitor, &rows, run, None)?;
     if !run.state.is_terminal() {
@@ -224,6 +229,9 @@ fn tabs(detail: &RunDetail, here: Part) -> Vec<Tab> {
             n => tab(Part::Guest, "Guest").counted(n as u64),
         });
     }
+    if !run.policies.is_empty() || here == Part::Policies {
+        tabs.push(tab(Part::Policies, "Policies").counted(run.policies.len() as u64));
+    }
     tabs.push(tab(Part::Log, "Log"));
     tabs.push(tab(Part::Timeline, "Timeline").counted(u64::from(run.history + run.comments + run.reviews)));
     tabs
@@ -249,6 +257,7 @@ async fn panel(
             let rev = Revs::of(run, beside(detail), part, shown).panel;
             (Panel::RunTasks(Box::new(run_tasks::view(web, visitor, detail, rev)?)), None)
         }
+        Part::Policies => (Panel::Policies(policies::view(visitor, run)), None),
         Part::Timeline => (Panel::Timeline(timeline(web, visitor, detail)), None),
         Part::Log => {
             let (mut view, next) = log_view(web, visitor, run, asked, shown, log::Page::Run).await?;

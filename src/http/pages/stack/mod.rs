@@ -4,6 +4,7 @@ pub mod environment;
 pub mod fields;
 mod head;
 pub mod new;
+pub mod policies;
 pub mod run_tasks;
 pub mod settings;
 mod upload;
