@@ -16,6 +16,8 @@
 //! | `progress` | what runners report |
 //! | `chores` | what must be done outside the store |
 //! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
+//! | `context` | contexts, and which stacks have them |
+//! | `runtime` | what runs are configured with |
 //! | `guest` | guests: imported, removed, pinned to runs; what they leave |
 //! | `sign_in`, `user`, `key` | people and machines |
 //! | `rotate` | a new master key |
@@ -46,6 +48,7 @@ use crate::{
 mod audit;
 mod chores;
 mod claim;
+mod context;
 mod credential;
 mod decide;
 pub mod declaration;
@@ -73,6 +76,7 @@ mod workload;
 pub use audit::{Chain as AuditChain, Checked, Verification, hash_of, verify, verify_on};
 pub use chores::{Chores, LiveChain};
 pub use claim::{ToStart, chain_dir};
+pub use context::{ContextText, NewContext, NewFile};
 pub use credential::NewCredential;
 pub use decide::Decision;
 pub use declared::NewDemand;

@@ -12,7 +12,7 @@ use crate::{
     store::{Error, Find, Rows, Tx, record::Stack, tables as t},
 };
 
-use super::{Actions, Deed, Setup, life, missing, once::Once, ring, setting};
+use super::{Actions, Deed, Setup, context, life, missing, once::Once, ring, setting};
 
 /// A stack that somebody asks for.
 #[derive(Clone, Debug)]
@@ -154,6 +154,7 @@ fn remove(tx: &Tx<'_>, stack: &Stack) -> Result<(), Error> {
     for row in setting::all(tx, stack.id)? {
         tx.remove(t::STACK_NAME_TO_SETTING, (id, setting::key_of(row.level, &row.name).as_str()))?;
     }
+    context::forget_stack(tx, stack.id)?;
     tx.remove(t::STACK_TO_DECLARATION, id)?;
     tx.remove(t::STACK_TO_STATE_LOCK, id)?;
     tx.remove(t::STACK_ID_TO_STACK, id)?;

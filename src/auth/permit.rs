@@ -33,6 +33,7 @@ pub enum Permission {
     UploadSource,
     EditStack,
     DeleteStack,
+    AttachContext,
     UseState,
     CreateStack,
     ManageUsers,
@@ -41,6 +42,7 @@ pub enum Permission {
     ManageCredentials,
     ManageGuests,
     ManageServices,
+    ManageContexts,
     SeeAudit,
     SeeSystem,
     ManageSystem,
@@ -72,7 +74,9 @@ impl Permission {
             | Self::EditEnvironment
             | Self::UseState
             | Self::UploadSource => Need::Role(Role::Writer),
-            Self::ForceStop | Self::UnlockAnother | Self::EditStack | Self::DeleteStack => Need::Role(Role::Admin),
+            Self::ForceStop | Self::UnlockAnother | Self::EditStack | Self::DeleteStack | Self::AttachContext => {
+                Need::Role(Role::Admin)
+            }
             Self::CreateStack
             | Self::ManageUsers
             | Self::SeeKeys
@@ -80,6 +84,7 @@ impl Permission {
             | Self::ManageCredentials
             | Self::ManageGuests
             | Self::ManageServices
+            | Self::ManageContexts
             | Self::SeeAudit
             | Self::SeeSystem
             | Self::ManageSystem => Need::GlobalAdmin,
@@ -110,6 +115,7 @@ impl Permission {
             Self::UploadSource => "upload a source",
             Self::EditStack => "change the settings",
             Self::DeleteStack => "delete the stack",
+            Self::AttachContext => "attach contexts",
             Self::UseState => "use the state",
             Self::CreateStack => "create stacks",
             Self::ManageUsers => "manage users",
@@ -118,6 +124,7 @@ impl Permission {
             Self::ManageCredentials => "manage credentials",
             Self::ManageGuests => "manage guests",
             Self::ManageServices => "manage services",
+            Self::ManageContexts => "manage contexts",
             Self::SeeAudit => "see the audit log",
             Self::SeeSystem => "see the system page",
             Self::ManageSystem => "manage the system",
@@ -148,6 +155,7 @@ impl Permission {
             Self::UploadSource => "source.upload",
             Self::EditStack => "stack.edit",
             Self::DeleteStack => "stack.delete",
+            Self::AttachContext => "context.attach",
             Self::UseState => "state.use",
             Self::CreateStack => "stack.create",
             Self::ManageUsers => "user.manage",
@@ -156,6 +164,7 @@ impl Permission {
             Self::ManageCredentials => "credential.manage",
             Self::ManageGuests => "guest.manage",
             Self::ManageServices => "service.manage",
+            Self::ManageContexts => "context.manage",
             Self::SeeAudit => "audit.see",
             Self::SeeSystem => "system.see",
             Self::ManageSystem => "system.manage",

@@ -15,6 +15,7 @@ pub mod network;
 pub mod phase;
 pub mod refused;
 pub mod run;
+pub mod runtime;
 pub mod size;
 pub mod stack;
 pub mod time;

@@ -18,8 +18,10 @@ use crate::domain::{
     stack::{Lock, StackSettings},
 };
 
+mod context;
 mod guest;
 
+pub use context::{AUTOMATIC, Attachment, Context, RunRuntime};
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
 
 /// The version of all present records.

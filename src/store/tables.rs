@@ -64,6 +64,12 @@ pub const STACK_TO_DECLARATION: Table<Id, r::Declaration> = table("STACK_TO_DECL
 pub const STACK_NAME_TO_SETTING: Table<(Id, &str), r::Setting> = table("STACK_NAME_TO_SETTING");
 pub const NAME_TO_SERVICE: Table<&str, r::Service> = table("NAME_TO_SERVICE");
 
+// Contexts.
+pub const NAME_TO_CONTEXT: Table<&str, r::Context> = table("NAME_TO_CONTEXT");
+pub const CONTEXT_NAME_TO_VARIABLE: Table<(&str, &str), r::Variable> = table("CONTEXT_NAME_TO_VARIABLE");
+pub const CONTEXT_PATH_TO_FILE: Table<(&str, &str), r::File> = table("CONTEXT_PATH_TO_FILE");
+pub const STACK_CONTEXT_TO_ATTACHMENT: Table<(Id, &str), r::Attachment> = table("STACK_CONTEXT_TO_ATTACHMENT");
+
 // Runs.
 pub const SEQ_TO_RUN: Table<Seq, r::Run> = table("SEQ_TO_RUN");
 pub const RUN_ID_TO_SEQ: Numbers<Id, Seq> = TableDefinition::new("RUN_ID_TO_SEQ");
@@ -75,6 +81,8 @@ pub const RUN_TO_CHAIN: Table<Seq, r::Chain> = table("RUN_TO_CHAIN");
 pub const RUN_TO_CHORE: Table<Seq, r::Chore> = table("RUN_TO_CHORE");
 /// What a run of a declared task was asked for.
 pub const RUN_TO_DEMAND: Table<Seq, r::Demand> = table("RUN_TO_DEMAND");
+/// What a run was configured with, and what it used.
+pub const RUN_TO_RUNTIME: Table<Seq, r::RunRuntime> = table("RUN_TO_RUNTIME");
 pub const STACK_RUN: Index<(Id, Seq)> = TableDefinition::new("STACK_RUN");
 pub const LOOK_RUN: Index<(u8, Seq)> = TableDefinition::new("LOOK_RUN");
 pub const KIND_RUN: Index<(u8, Seq)> = TableDefinition::new("KIND_RUN");
