@@ -61,6 +61,7 @@ mod lock;
 mod once;
 mod progress;
 mod rotate;
+mod runtime;
 mod service;
 mod setting;
 mod sign_in;

@@ -23,7 +23,7 @@ use super::{
     claim::chain_dir,
     declaration, declared,
     life::{self, Why},
-    missing,
+    missing, runtime,
     state::{self, StoredState},
     vault,
 };
@@ -343,6 +343,9 @@ impl Taking<'_> {
     fn take_result(&self, result: &PhaseResult) -> Result<(), Error> {
         if let Some(changes) = &result.changes {
             self.tx.put(t::RUN_TO_CHANGES, self.run.seq, &Changes::new(changes)?)?;
+        }
+        if let Some(found) = &result.runtime {
+            runtime::take(self.tx, &self.run, found)?;
         }
         if !result.masks.is_empty() {
             self.add_masks(&result.masks)?;

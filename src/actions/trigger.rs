@@ -8,6 +8,7 @@ use crate::{
         CommitSha, Note, Refused, RunId, StackId, State,
         actor::ActorName,
         run::{Kind, SourceVersion},
+        runtime::RuntimeConfig,
         stack::{ExecutorKind, Source, command_problem},
     },
     store::{
@@ -17,7 +18,7 @@ use crate::{
     },
 };
 
-use super::{Actions, Deed, Moment, NewDemand, declared, guest, life, missing, once::Once};
+use super::{Actions, Deed, Moment, NewDemand, declared, guest, life, missing, once::Once, runtime};
 
 /// A run that somebody asks for.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct NewRun {
     /// A commit of the source other than the branch's head.
     pub commit: Option<CommitSha>,
     pub message: Option<Note>,
+    /// Its own runtime configuration, as YAML or JSON.
+    pub runtime_config: Option<String>,
 }
 
 /// A task that somebody asks for.
@@ -51,6 +54,7 @@ pub(super) struct Blank {
     demand: Option<NewDemand>,
     guest: Option<GuestTask>,
     patched: Option<Patched>,
+    runtime: Option<RuntimeConfig>,
 }
 
 impl Blank {
@@ -68,6 +72,7 @@ impl Blank {
             demand: None,
             guest: None,
             patched: None,
+            runtime: None,
         }
     }
 
@@ -104,7 +109,8 @@ impl Actions {
         if !matches!(new.kind, Kind::Tracked | Kind::Proposed | Kind::Destroy) {
             return Err(Refused::field("kind", "must be tracked, proposed or destroy").into());
         }
-        let blank = Blank { commit: new.commit, message: new.message, ..Blank::new(new_run_id(), new.kind) };
+        let runtime = new.runtime_config.as_deref().map(runtime::read).transpose()?.flatten();
+        let blank = Blank { commit: new.commit, message: new.message, runtime, ..Blank::new(new_run_id(), new.kind) };
         self.make_run(permit, "run.trigger", stack, blank, once).await
     }
 
@@ -143,6 +149,7 @@ impl Actions {
             demand,
             guest: guest::task_of(&self.store.read()?, &old)?,
             patched: old.patched.clone(),
+            runtime: runtime::of_run(&self.store.read()?, &old)?,
             ..Blank::new(new_run_id(), old.kind)
         };
         self.make_run(permit, "run.retry", old.stack, blank, once).await
@@ -164,6 +171,7 @@ impl Actions {
             retry_of: Some(old.id),
             source: Some(old.source.clone()),
             patched: old.patched.clone(),
+            runtime: runtime::of_run(&self.store.read()?, &old)?,
             ..Blank::new(new_run_id(), Kind::Tracked)
         };
         self.make_run(permit, "run.promote", old.stack, blank, once).await
@@ -203,6 +211,9 @@ impl Actions {
             let mut run = fresh(tx, moment, &mut stack, &blank, source)?;
             if let Some(demand) = &blank.demand {
                 declared::remember(tx, moment, &stack, &mut run, demand)?;
+            }
+            if let Some(config) = &blank.runtime {
+                runtime::remember(tx, moment, &stack, &run, config)?;
             }
             guest::pin(tx, &stack, &mut run, blank.guest.as_ref())?;
             if let Some(once) = &once {

@@ -6,6 +6,7 @@
 //! | `runs` | one run, lists of runs by filter and cursor, timelines, changes |
 //! | `stacks` | stacks, their environment, files, uploads |
 //! | `home` | what needs somebody, what works, what failed, the queue |
+//! | `contexts` | contexts, and everything that stacks get with where it comes from |
 //! | `declared` | what sources declare, and what declared tasks are given |
 //! | `access` | users, keys, sessions, credentials |
 //! | `guests` | registered guests; what a run's guests may do and left |
@@ -29,6 +30,7 @@ use crate::{
 
 mod access;
 mod audit;
+mod contexts;
 mod declared;
 mod follow;
 mod guests;
@@ -42,6 +44,7 @@ mod states;
 
 pub use access::{Access, CredentialRow, SessionRow};
 pub use audit::{AuditFilter, AuditPage};
+pub use contexts::{ContextDetail, Effective, Environment};
 pub use declared::Declared;
 pub use follow::{Follower, LogPoint, Piece};
 pub use guests::{ArtifactRow, GuestRow, RunGuests};
@@ -52,10 +55,11 @@ pub use logs::{LogPlace, PhaseLog};
 pub use runs::{Cursor, Page, RunDetail, RunFilter};
 pub use stacks::{StackFilter, StackGroup, StackRow};
 
+pub use crate::store::layers::{Attached, Layered};
 pub use crate::manifest::{DeclaredTask, declared::MountSource};
 pub use crate::store::record::{
-    ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Left, Outcome, Patched,
-    PhaseRow, RoleOnStack, Run, Service, Session, SessionKind, Setting, SettingLevel, Stack, StateLock, StateVersion,
+    ApiKey, AuditEntry, Comment, Context, Credential, CredentialKind, File, HistoryEntry, Holder, Left, Outcome, Patched,
+    PhaseRow, RoleOnStack, Run, RunRuntime, Service, Session, SessionKind, Setting, SettingLevel, Stack, StateLock, StateVersion,
     Upload, User, Variable, VariableValue,
 };
 

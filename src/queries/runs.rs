@@ -8,7 +8,7 @@ use crate::{
     domain::{Changes, Kind, Look, Refused, RunId, StackId, State, Timestamp, limits},
     store::{
         Fault, Find, Flow, Order, Rows, Snapshot,
-        record::{Comment, HistoryEntry, Left, Run},
+        record::{Comment, HistoryEntry, Left, Run, RunRuntime},
         tables as t,
     },
 };
@@ -25,6 +25,8 @@ pub struct RunDetail {
     pub log_bytes: Vec<u64>,
     /// What its guests left, in the order of its phases.
     pub left: Vec<Left>,
+    /// What it was configured with and used.
+    pub runtime: Option<RunRuntime>,
     /// The stack still exists.
     pub stack: Option<crate::store::record::Stack>,
 }
@@ -116,6 +118,7 @@ impl Queries {
             history: view.all(t::RUN_N_TO_HISTORY, (run.seq, 0)..=(run.seq, u32::MAX))?,
             comments: view.all(t::RUN_N_TO_COMMENT, (run.seq, 0)..=(run.seq, u32::MAX))?,
             left: view.all(t::RUN_N_TO_LEFT, (run.seq, 0)..=(run.seq, u32::MAX))?,
+            runtime: view.get(t::RUN_TO_RUNTIME, run.seq)?,
             stack: view.stack(run.stack)?,
             run,
         })

@@ -17,6 +17,7 @@ mod browser;
 mod bundled;
 mod cli;
 mod compat;
+mod contexts;
 mod direction;
 mod gallery;
 mod pages;

@@ -19,6 +19,7 @@
 //! | `/stacks/{slug}`, `/tasks`, `/environment`, `/settings` | [`StackRunsPage`], [`StackTasksPage`], [`StackEnvironmentPage`], [`StackSettingsPage`] |
 //! | `/runs`, `/tasks`, `/queue`, `/audit` | [`RunsPage`], [`TasksPage`], [`QueuePage`], [`AuditPage`] |
 //! | `/runs/{id}`, `/log`, `/changes` | [`RunPage`], [`RunLogPage`], [`RunChangesPage`] |
+//! | `/admin/contexts`, `/admin/contexts/{name}` | [`ContextsPage`], [`ContextPage`] |
 //! | `/admin/users`, `/keys`, `/credentials`, `/services`, `/guests` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`ServicesPage`], [`GuestsPage`] |
 //! | `/setup`, `/sign-in`, `/sign-in/again`, `/invitation`, `/account` | [`SetupPage`], [`SignInPage`], [`ReauthenticatePage`], [`InvitationPage`], [`AccountPage`] |
 //! | errors, `/docs/api` | [`ErrorPage`], [`ApiDocsPage`] |
@@ -26,6 +27,7 @@
 pub mod account;
 pub mod admin;
 pub mod changes;
+pub mod context;
 pub mod declared;
 pub mod docs;
 pub mod error;
@@ -45,6 +47,7 @@ pub mod words;
 
 pub use account::{AccountPage, InvitationPage, ReauthenticatePage, SetupPage, SignInPage};
 pub use admin::{AuditPage, CredentialsPage, KeysPage, UsersPage};
+pub use context::{ContextPage, ContextsPage};
 pub use declared::ServicesPage;
 pub use docs::ApiDocsPage;
 pub use error::ErrorPage;

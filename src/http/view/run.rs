@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::{
     changes::ChangesView,
+    context::RuntimeView,
     frame::{Frame, Tab},
     guest::GuestView,
     log::LogView,
@@ -163,6 +164,8 @@ pub enum Panel {
     Log(Box<LogView>),
     /// What guests may do, did and left.
     Guest(Box<GuestView>),
+    /// What it was configured with, and what it used.
+    Runtime(Box<RuntimeView>),
     Timeline(Timeline),
 }
 
@@ -194,6 +197,7 @@ impl RunPage {
             Panel::Changes(Err(_)) => self.rev,
             Panel::Log(log) => log.rev,
             Panel::Guest(guest) => guest.rev,
+            Panel::Runtime(runtime) => runtime.rev,
         }
     }
 }

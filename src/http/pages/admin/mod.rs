@@ -1,5 +1,6 @@
-//! The administration: users, API keys, credentials, services, guests.
+//! The administration: users, API keys, contexts, credentials, services, guests.
 
+pub mod contexts;
 pub mod credentials;
 pub mod guests;
 pub mod keys;

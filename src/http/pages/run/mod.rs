@@ -5,6 +5,7 @@ pub mod guest;
 mod head;
 mod log;
 mod phases;
+mod runtime;
 pub mod stream;
 
 use axum::extract::{Path, State};
@@ -42,6 +43,7 @@ pub fn id_of(text: &str) -> Result<RunId, Problem> {
 pub enum Part {
     Changes,
     Guest,
+    Runtime,
     Log,
     Timeline,
 }
@@ -52,6 +54,7 @@ impl Part {
         match asked.text("tab") {
             "changes" if run.kind.plans() => Self::Changes,
             "guest" => Self::Guest,
+            "configuration" => Self::Runtime,
             "log" => Self::Log,
             "timeline" => Self::Timeline,
             _ if run.kind.plans() && shows_changes(run) => Self::Changes,
@@ -65,6 +68,7 @@ impl Part {
         match self {
             Self::Changes => "changes",
             Self::Guest => "guest",
+            Self::Runtime => "configuration",
             Self::Log => "log",
             Self::Timeline => "timeline",
         }
@@ -96,7 +100,7 @@ impl Revs {
                 let digest = run.plan_digest.as_ref().map(ToString::to_string);
                 Rev::default().with((digest, run.state == RunState::Unconfirmed)).number()
             }
-            Part::Guest => all,
+            Part::Guest | Part::Runtime => all,
             Part::Timeline => Rev::default().with((run.history, run.comments)).number(),
             Part::Log => shown.rev(run),
         };
@@ -126,7 +130,7 @@ async fn page(web: &Web, visitor: &Visitor, id: RunId, asked: &Sent) -> Result<R
     let (panel, next) = panel(web, visitor, &detail, asked, part, &shown).await?;
     let error_line = match &panel {
         Panel::Log(log) => log.lines.iter().rev().find(|line| line.error).map(|line| format!("#L{}", line.n)),
-        Panel::Changes(_) | Panel::Guest(_) | Panel::Timeline(_) => None,
+        Panel::Changes(_) | Panel::Guest(_) | Panel::Runtime(_) | Panel::Timeline(_) => None,
     };
     let mut frame = frame(visitor, &rows, run, None)?;
     if !run.state.is_terminal() {
@@ -207,6 +211,9 @@ fn tabs(detail: &RunDetail, here: Part) -> Vec<Tab> {
         });
     }
     tabs.push(tab(Part::Log, "Log"));
+    if detail.runtime.is_some() {
+        tabs.push(tab(Part::Runtime, "Configuration"));
+    }
     tabs.push(tab(Part::Timeline, "Timeline").counted(u64::from(run.history + run.comments)));
     tabs
 }
@@ -226,6 +233,10 @@ async fn panel(
         Part::Guest => {
             let rev = Revs::of(run, stack_version(detail), part, shown).panel;
             (Panel::Guest(Box::new(guest::view(web, visitor, detail, rev)?)), None)
+        }
+        Part::Runtime => {
+            let rev = Revs::of(run, stack_version(detail), part, shown).panel;
+            (Panel::Runtime(Box::new(runtime::view(visitor, detail, rev))), None)
         }
         Part::Timeline => (Panel::Timeline(timeline(web, visitor, detail)), None),
         Part::Log => {
