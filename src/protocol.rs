@@ -45,6 +45,7 @@ use crate::{
         Changes, CommitSha, Delta, Digest, EnvName, Kind, Phase, RelativePath, RunId, Slug, StackId, State, Timestamp,
         Verdict,
         network::{Denial as NetworkDenial, Reached},
+        runtime::{FileConfig, Layers, Used},
         stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
 };
@@ -106,6 +107,8 @@ pub mod inside {
     pub const PROVIDER_MIRROR: &str = "/run/airlock-mirror";
     /// Where the shared plug-in cache is mounted.
     pub const PLUGIN_CACHE: &str = "/run/airlock-plugins";
+    /// Where operator-listed binaries are seen.
+    pub const BINARIES: &str = "/run/airlock-bin";
 }
 
 /// What is needed to build jails. Holds no secret.
@@ -161,7 +164,26 @@ pub struct ChainSpec {
     /// What a declared task is given beside.
     #[serde(default)]
     pub demand: Option<Demand>,
+    /// What may be laid over hooks, variables, project root and binary.
+    #[serde(default)]
+    pub runtime: Option<Runtime>,
     pub secrets: ChainSecrets,
+}
+
+/// The run's settings in layers. The runner puts them together, because one of them lies in the source
+/// that it fetches; what it found and used is in [`PhaseResult::runtime`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Runtime {
+    pub layers: Layers,
+    /// The operator's binaries that a version may name, by name.
+    pub binaries: BTreeMap<String, PathBuf>,
+}
+
+/// What a source's configuration file said, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeFound {
+    pub file: FileConfig,
+    pub used: Used,
 }
 
 /// What a declared task finds in its jail.
@@ -566,6 +588,9 @@ pub struct PhaseResult {
     /// What a guest changed in its workspace, as a unified diff.
     #[serde(default)]
     pub patch: Option<Secret<String>>,
+    /// Of `preparing`: what the run is configured with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Box<RuntimeFound>>,
     /// What [`Prepare::shows`] asked for, as far as it is there; cut off after
     /// [`crate::domain::limits::MANIFEST_BYTES`] + 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -2,7 +2,7 @@
 
 use crate::{
     auth::Permit,
-    crypt::{self, Keyring, Secret},
+    crypt::{self, Key, Keyring, Secret},
     domain::{EnvName, Refused, RelativePath, StackId, limits},
     store::{
         Error, Find, Rows, Tx,
@@ -11,7 +11,10 @@ use crate::{
     },
 };
 
-use super::{Actions, approval, missing, vault};
+use super::{
+    Actions, approval, missing,
+    vault::{self, Place},
+};
 
 /// A variable that somebody sets.
 #[derive(Clone, Debug)]
@@ -39,7 +42,16 @@ impl Actions {
             }
             let row = Variable {
                 name: name.clone(),
-                value: stored_value(&moment.keys.get(), id, &name, &value, sensitive),
+                value: {
+                    let keys = moment.keys.get();
+                    stored_value(
+                        &keys,
+                        &vault::variable(id, &name),
+                        &vault::redaction_key(&keys, id),
+                        &value,
+                        sensitive,
+                    )
+                },
                 description: description.clone(),
                 updated_at: moment.now,
                 updated_by: moment.actor.clone(),
@@ -91,7 +103,7 @@ impl Actions {
                 sensitive,
                 size,
                 sealed: vault::file(id, &path).seal(&keys, content.expose()),
-                hash: hash_of_file(&keys, id, &content, sensitive),
+                hash: hash_of_file(&vault::redaction_key(&keys, id), &content, sensitive),
                 updated_at: moment.now,
                 updated_by: moment.actor.clone(),
             };
@@ -117,10 +129,12 @@ impl Actions {
     }
 }
 
-fn stored_value(
+/// A value as its row holds it. What people see of a sensitive one is hashed under `redaction`, which
+/// a rotation of the master key changes.
+pub(super) fn stored_value(
     keys: &Keyring,
-    stack: StackId,
-    name: &EnvName,
+    place: &Place,
+    redaction: &Key,
     value: &Secret<String>,
     sensitive: bool,
 ) -> VariableValue {
@@ -128,19 +142,16 @@ fn stored_value(
         return VariableValue::Plain(value.expose().clone());
     }
     let value = value.expose().as_bytes();
-    VariableValue::Sensitive {
-        sealed: vault::variable(stack, name).seal(keys, value),
-        hash: hash_of_secret(keys, stack, value),
-    }
+    VariableValue::Sensitive { sealed: place.seal(keys, value), hash: crypt::redact(redaction, value) }
 }
 
-/// What people see of a sensitive value. A rotation of the master key changes it.
-pub(crate) fn hash_of_secret(keys: &Keyring, stack: StackId, value: &[u8]) -> String {
+/// What people see of a sensitive value of a stack.
+pub(super) fn hash_of_secret(keys: &Keyring, stack: StackId, value: &[u8]) -> String {
     crypt::redact(&vault::redaction_key(keys, stack), value)
 }
 
-fn hash_of_file(keys: &Keyring, stack: StackId, content: &Secret<Vec<u8>>, sensitive: bool) -> String {
-    if sensitive { hash_of_secret(keys, stack, content.expose()) } else { crypt::digest(content.expose()).to_string() }
+pub(super) fn hash_of_file(redaction: &Key, content: &Secret<Vec<u8>>, sensitive: bool) -> String {
+    if sensitive { crypt::redact(redaction, content.expose()) } else { crypt::digest(content.expose()).to_string() }
 }
 
 fn variables(tx: &Tx<'_>, id: StackId) -> Result<Vec<Variable>, crate::store::Fault> {
@@ -151,7 +162,7 @@ fn files(tx: &Tx<'_>, id: StackId) -> Result<Vec<File>, crate::store::Fault> {
     tx.all(t::STACK_PATH_TO_FILE, (id.number(), "")..(id.number() + 1, ""))
 }
 
-fn check_variable(new: &NewVariable) -> Result<(), Refused> {
+pub(super) fn check_variable(new: &NewVariable) -> Result<(), Refused> {
     let value = new.value.expose();
     if value.contains('\0') {
         return Err(Refused::field("value", "must not hold a NUL character"));
@@ -185,7 +196,7 @@ fn too_short() -> String {
     )
 }
 
-fn check_file(path: &RelativePath, content: &Secret<Vec<u8>>, sensitive: bool) -> Result<(), Refused> {
+pub(super) fn check_file(path: &RelativePath, content: &Secret<Vec<u8>>, sensitive: bool) -> Result<(), Refused> {
     if path.as_str().is_empty() {
         return Err(Refused::field("path", "must name a file"));
     }

@@ -20,6 +20,8 @@
 //! | `gate` | stages of run tasks: begun, ended, overridden; what services answer |
 //! | `chores` | what must be done outside the store |
 //! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
+//! | `context` | contexts, and which stacks have them |
+//! | `runtime` | what runs are configured with |
 //! | `guest` | guests: imported, removed, pinned to runs; what they leave |
 //! | `policy` | policies: saved, attached, asked, obeyed |
 //! | `sign_in`, `user`, `key` | people and machines |
@@ -55,6 +57,7 @@ mod audit;
 mod call;
 mod chores;
 mod claim;
+mod context;
 mod credential;
 mod decide;
 pub mod declaration;
@@ -72,6 +75,7 @@ mod progress;
 mod review;
 mod rotate;
 mod run_task;
+mod runtime;
 mod service;
 mod setting;
 mod sign_in;
@@ -89,6 +93,7 @@ pub use audit::{Chain as AuditChain, Checked, Verification, hash_of, verify, ver
 pub use call::{DueCall, DueStep, Errand, Taken};
 pub use chores::{Chores, LiveChain};
 pub use claim::{ToStart, chain_dir};
+pub use context::{ContextText, NewContext, NewFile};
 pub use credential::NewCredential;
 pub use decide::Decision;
 pub use declared::NewDemand;

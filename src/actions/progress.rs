@@ -26,6 +26,7 @@ use super::{
     life::{self, Why},
     missing,
     plan::{self, Plan},
+    runtime,
     state::{self, StoredState},
     vault,
 };
@@ -375,6 +376,9 @@ impl Taking<'_> {
     fn take_result(&self, result: &PhaseResult) -> Result<(), Error> {
         if let Some(changes) = &result.changes {
             self.tx.put(t::RUN_TO_CHANGES, self.run.seq, &Changes::new(changes)?)?;
+        }
+        if let Some(found) = &result.runtime {
+            runtime::take(self.tx, &self.run, found)?;
         }
         if !result.masks.is_empty() {
             self.add_masks(&result.masks)?;

@@ -12,7 +12,7 @@ use crate::{
     store::{Error, Find, Rows, Tx, record::Stack, tables as t},
 };
 
-use super::{Actions, Deed, Setup, approval, attachment, life, missing, once::Once, ring, setting};
+use super::{Actions, Deed, Setup, approval, attachment, context, life, missing, once::Once, ring, setting};
 
 /// A stack that somebody asks for.
 #[derive(Clone, Debug)]
@@ -166,6 +166,7 @@ fn remove(tx: &Tx<'_>, stack: &Stack) -> Result<(), Error> {
     for name in tx.policies_by_hand(stack.id)? {
         tx.mark(t::STACK_POLICY, (id, name.as_str()), false)?;
     }
+    context::forget_stack(tx, stack.id)?;
     tx.remove(t::STACK_TO_DECLARATION, id)?;
     tx.remove(t::STACK_TO_STATE_LOCK, id)?;
     tx.remove(t::STACK_ID_TO_STACK, id)?;

@@ -33,6 +33,7 @@ pub enum Permission {
     UploadSource,
     EditStack,
     DeleteStack,
+    AttachContext,
     UseState,
     CreateStack,
     ManageUsers,
@@ -45,6 +46,7 @@ pub enum Permission {
     AttachRunTasks,
     OverrideRunTasks,
     ManagePolicies,
+    ManageContexts,
     SeeAudit,
     SeeSystem,
     ManageSystem,
@@ -81,7 +83,8 @@ impl Permission {
             | Self::EditStack
             | Self::DeleteStack
             | Self::AttachRunTasks
-            | Self::OverrideRunTasks => Need::Role(Role::Admin),
+            | Self::OverrideRunTasks
+            | Self::AttachContext => Need::Role(Role::Admin),
             Self::CreateStack
             | Self::ManageUsers
             | Self::SeeKeys
@@ -91,6 +94,7 @@ impl Permission {
             | Self::ManageServices
             | Self::ManageRunTasks
             | Self::ManagePolicies
+            | Self::ManageContexts
             | Self::SeeAudit
             | Self::SeeSystem
             | Self::ManageSystem => Need::GlobalAdmin,
@@ -121,6 +125,7 @@ impl Permission {
             Self::UploadSource => "upload a source",
             Self::EditStack => "change the settings",
             Self::DeleteStack => "delete the stack",
+            Self::AttachContext => "attach contexts",
             Self::UseState => "use the state",
             Self::CreateStack => "create stacks",
             Self::ManageUsers => "manage users",
@@ -133,6 +138,7 @@ impl Permission {
             Self::AttachRunTasks => "attach run tasks",
             Self::OverrideRunTasks => "override run tasks",
             Self::ManagePolicies => "manage policies",
+            Self::ManageContexts => "manage contexts",
             Self::SeeAudit => "see the audit log",
             Self::SeeSystem => "see the system page",
             Self::ManageSystem => "manage the system",
@@ -163,6 +169,7 @@ impl Permission {
             Self::UploadSource => "source.upload",
             Self::EditStack => "stack.edit",
             Self::DeleteStack => "stack.delete",
+            Self::AttachContext => "context.attach",
             Self::UseState => "state.use",
             Self::CreateStack => "stack.create",
             Self::ManageUsers => "user.manage",
@@ -175,6 +182,7 @@ impl Permission {
             Self::AttachRunTasks => "run_task.attach",
             Self::OverrideRunTasks => "run_task.override",
             Self::ManagePolicies => "policy.manage",
+            Self::ManageContexts => "context.manage",
             Self::SeeAudit => "audit.see",
             Self::SeeSystem => "system.see",
             Self::ManageSystem => "system.manage",

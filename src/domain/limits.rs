@@ -25,6 +25,12 @@ pub const FILES_PER_STACK: usize = 100;
 pub const VARIABLES_PER_STACK: usize = 500;
 /// Bytes of one variable's value: the kernel refuses a longer argument or variable (128 KiB).
 pub const VARIABLE_BYTES: usize = 120 * KIB as usize;
+/// Contexts of one installation.
+pub const CONTEXTS: usize = 500;
+/// Contexts that are attached to one stack by somebody.
+pub const CONTEXTS_PER_STACK: usize = 50;
+/// Bytes of a plain variable's value that a run's record keeps; a longer one is kept as its digest.
+pub const USED_VALUE_BYTES: usize = KIB as usize;
 /// Characters of a stack's name.
 pub const STACK_NAME_CHARS: usize = 120;
 /// Characters of a slug.

@@ -18,6 +18,7 @@ pub mod refused;
 pub mod review;
 pub mod run;
 pub mod run_task;
+pub mod runtime;
 pub mod size;
 pub mod stack;
 pub mod time;

@@ -6,6 +6,7 @@
 //! | `runs` | one run, lists of runs by filter and cursor, timelines, changes |
 //! | `stacks` | stacks, their environment, files, uploads |
 //! | `home` | what needs somebody, what works, what failed, the queue |
+//! | `contexts` | contexts, and everything that stacks get with where it comes from |
 //! | `declared` | what sources declare, and what declared tasks are given |
 //! | `run_tasks` | outside checks: where they are attached, what they said, how calling them went |
 //! | `calls` | what those hear who called a declared task |
@@ -33,6 +34,7 @@ use crate::{
 mod access;
 mod audit;
 mod calls;
+mod contexts;
 mod declared;
 mod follow;
 mod guests;
@@ -49,6 +51,7 @@ mod states;
 pub use access::{Access, CredentialRow, SessionRow};
 pub use audit::{AuditFilter, AuditPage};
 pub use calls::{RunAnswer, Said};
+pub use contexts::{ContextDetail, Effective, Environment};
 pub use declared::Declared;
 pub use follow::{Follower, LogPoint, Piece};
 pub use guests::{ArtifactRow, GuestRow, RunGuests};
@@ -63,11 +66,12 @@ pub use stacks::{StackFilter, StackGroup, StackRow};
 
 pub use crate::manifest::{DeclaredTask, declared::MountSource};
 pub use crate::policy::{LIBRARY, Offered, Origin};
+pub use crate::store::layers::{Attached, Layered};
 pub use crate::store::record::{
-    ApiKey, Attachment, AuditEntry, Comment, Credential, CredentialKind, Delivery, DeliveryReason, File, HistoryEntry,
-    Holder, Left, Outcome, Patched, PhaseRow, Review, RoleOnStack, Run, RunTask, RunTaskKind, Service, Session,
-    SessionKind, Setting, SettingLevel, Stack, StageRow, Standing, StateLock, StateVersion, TaskResult, Upload, User,
-    Variable, VariableValue, current_reviews,
+    ApiKey, Attachment, AuditEntry, Comment, Context, Credential, CredentialKind, Delivery, DeliveryReason, File,
+    HistoryEntry, Holder, Left, Outcome, Patched, PhaseRow, Review, RoleOnStack, Run, RunRuntime, RunTask, RunTaskKind,
+    Service, Session, SessionKind, Setting, SettingLevel, Stack, StageRow, Standing, StateLock, StateVersion,
+    TaskResult, Upload, User, Variable, VariableValue, current_reviews,
 };
 
 /// Everything that queries read from. Cheap to clone.

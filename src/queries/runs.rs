@@ -9,6 +9,7 @@ use crate::{
     store::{
         Fault, Find, Flow, Order, Rows, Snapshot,
         record::{Comment, HistoryEntry, Left, Review, Run, Standing},
+        record::{Comment, HistoryEntry, Left, Run, RunRuntime},
         tables as t,
     },
 };
@@ -35,6 +36,8 @@ pub struct RunDetail {
     pub left: Vec<Left>,
     /// What run tasks said, stage by stage.
     pub stages: Vec<StageDetail>,
+    /// What it was configured with and used.
+    pub runtime: Option<RunRuntime>,
     /// The stack still exists.
     pub stack: Option<crate::store::record::Stack>,
 }
@@ -129,6 +132,7 @@ impl Queries {
             standing: standing_of(&view, &run)?,
             left: view.all(t::RUN_N_TO_LEFT, (run.seq, 0)..=(run.seq, u32::MAX))?,
             stages: stages_of(&view, &run)?,
+            runtime: view.get(t::RUN_TO_RUNTIME, run.seq)?,
             stack: view.stack(run.stack)?,
             run,
         })

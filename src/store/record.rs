@@ -19,12 +19,14 @@ use crate::domain::{
 };
 
 mod call;
+mod context;
 mod guest;
 mod policy;
 mod review;
 mod run_task;
 
 pub use call::{Call, Told};
+pub use context::{AUTOMATIC, Context, ContextAttachment, RunRuntime};
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
 pub use policy::{Follow, Follower, Policy, Sample, SampleFacts};
 pub use review::{Basis, Lacks, Review, Standing, current_reviews};

@@ -72,6 +72,11 @@ pub const STACK_POLICY: Index<(Id, &str)> = TableDefinition::new("STACK_POLICY")
 pub const POLICY_SEQ_TO_SAMPLE: Table<(&str, Seq), r::Sample> = table("POLICY_SEQ_TO_SAMPLE");
 /// Ended runs after which trigger policies are to be asked, or stacks to be triggered.
 pub const RUN_TO_FOLLOW: Table<Seq, r::Follow> = table("RUN_TO_FOLLOW");
+// Contexts.
+pub const NAME_TO_CONTEXT: Table<&str, r::Context> = table("NAME_TO_CONTEXT");
+pub const CONTEXT_NAME_TO_VARIABLE: Table<(&str, &str), r::Variable> = table("CONTEXT_NAME_TO_VARIABLE");
+pub const CONTEXT_PATH_TO_FILE: Table<(&str, &str), r::File> = table("CONTEXT_PATH_TO_FILE");
+pub const STACK_CONTEXT_TO_ATTACHMENT: Table<(Id, &str), r::ContextAttachment> = table("STACK_CONTEXT_TO_ATTACHMENT");
 
 // Runs.
 pub const SEQ_TO_RUN: Table<Seq, r::Run> = table("SEQ_TO_RUN");
@@ -89,6 +94,8 @@ pub const RUN_TO_CHAIN: Table<Seq, r::Chain> = table("RUN_TO_CHAIN");
 pub const RUN_TO_CHORE: Table<Seq, r::Chore> = table("RUN_TO_CHORE");
 /// What a run of a declared task was asked for.
 pub const RUN_TO_DEMAND: Table<Seq, r::Demand> = table("RUN_TO_DEMAND");
+/// What a run was configured with, and what it used.
+pub const RUN_TO_RUNTIME: Table<Seq, r::RunRuntime> = table("RUN_TO_RUNTIME");
 pub const STACK_RUN: Index<(Id, Seq)> = TableDefinition::new("STACK_RUN");
 pub const LOOK_RUN: Index<(u8, Seq)> = TableDefinition::new("LOOK_RUN");
 pub const KIND_RUN: Index<(u8, Seq)> = TableDefinition::new("KIND_RUN");

@@ -97,6 +97,18 @@ fn table() -> Vec<(&'static str, Need, Value)> {
         ("GET /api/v1/credentials", Admin, none.clone()),
         ("PUT /api/v1/credentials/{name}", Admin, json!({"kind": "ssh"})),
         ("DELETE /api/v1/credentials/{name}", Admin, none.clone()),
+        ("GET /api/v1/contexts", Admin, none.clone()),
+        ("POST /api/v1/contexts", Admin, json!({"name": "A"})),
+        ("GET /api/v1/contexts/{name}", Admin, none.clone()),
+        ("PATCH /api/v1/contexts/{name}", Admin, json!({})),
+        ("DELETE /api/v1/contexts/{name}", Admin, none.clone()),
+        ("PUT /api/v1/contexts/{name}/environment/{variable}", Admin, json!({"value": "x"})),
+        ("DELETE /api/v1/contexts/{name}/environment/{variable}", Admin, none.clone()),
+        ("PUT /api/v1/contexts/{name}/files/{path}", Admin, none.clone()),
+        ("DELETE /api/v1/contexts/{name}/files/{path}", Admin, none.clone()),
+        ("GET /api/v1/stacks/{stack}/contexts", READER, none.clone()),
+        ("PUT /api/v1/stacks/{stack}/contexts/{name}", STACK_ADMIN, json!({"priority": 1})),
+        ("DELETE /api/v1/stacks/{stack}/contexts/{name}", STACK_ADMIN, none.clone()),
         ("GET /api/v1/services", Admin, none.clone()),
         ("GET /api/v1/services/{name}", Admin, none.clone()),
         ("PUT /api/v1/services/{name}", Admin, json!({"scheme": "https", "host": "a b", "port": 1})),
@@ -216,6 +228,7 @@ async fn everybody_gets_exactly_what_is_theirs() {
             .replace("{run}", run["id"].as_str().unwrap())
             .replace("{user}", "bob")
             .replace("{name}", "nothing")
+            .replace("{variable}", "NOTHING")
             .replace("{path}", "nothing")
             .replace("{session}", "session_01ARZ3NDEKTSV4RRFFQ69G5FAV")
             .replace("{id}", "taskrs_01ARZ3NDEKTSV4RRFFQ69G5FAV")

@@ -26,7 +26,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("guest", &["domain", "crypt"]),
     (
         "runner",
-        &["domain", "protocol", "crypt", "mask", "log", "workspace", "source", "image", "vendor", "egress", "guest"],
+        &[
+            "domain",
+            "protocol",
+            "crypt",
+            "mask",
+            "log",
+            "workspace",
+            "source",
+            "image",
+            "vendor",
+            "egress",
+            "guest",
+            "manifest",
+        ],
     ),
     ("auth", &["domain", "store", "crypt", "policy"]),
     (

@@ -18,6 +18,7 @@ mod browser;
 mod bundled;
 mod cli;
 mod compat;
+mod contexts;
 mod direction;
 mod gallery;
 mod gates;

@@ -1,6 +1,7 @@
 //! The whole life of runs, from a trigger to the end: actions, dispatch, runner, jail. `crash` adds a
 //! real server process and its API.
 
+mod contexts;
 mod crash;
 mod declared;
 mod faults;

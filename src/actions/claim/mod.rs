@@ -11,6 +11,7 @@ use crate::{
     domain::{
         EnvName, Phase, Refused, RelativePath, RunId, StackId, Stage, limits,
         run::{Kind, SourceVersion},
+        runtime::Origin,
         stack::{ExecutorKind, Limits, Source, Vendor},
     },
     machine::{Chain as ChainKind, Shape},
@@ -22,6 +23,7 @@ use crate::{
     source::git::{self, Address},
     store::{
         Error, Fault, Find, Order, Rows, Snapshot,
+        layers::{self, Attached, Layered},
         record::{Chain, Credential, CredentialKind, GuestTask, Run, Stack, StateVersion, VariableValue},
         tables as t,
     },
@@ -31,6 +33,7 @@ use super::{Actions, declaration, gate, guest::code, life, missing, vault};
 
 mod declared;
 mod guest;
+mod runtime;
 
 pub(super) use guest::compiling;
 
@@ -60,6 +63,8 @@ struct Reading<'a> {
     stack: Stack,
     chain: Chain,
     kind: ChainKind,
+    /// Of the stack, the highest first.
+    contexts: Vec<Attached>,
 }
 
 /// What a chain consists of, beside what all have in common.
@@ -93,7 +98,8 @@ impl Actions {
         let Some(chain) = view.chain(&run)? else { return Ok(None) };
         let stack = view.stack(run.stack)?.ok_or_else(|| missing("the stack of the run"))?;
         let kind = life::chain_of(&chain.kind)?;
-        Reading { actions: self, keys: self.keys.get(), view, run, stack, chain, kind }.finish().map(Some)
+        let contexts = layers::contexts_of(&view, &stack)?;
+        Reading { actions: self, keys: self.keys.get(), view, run, stack, chain, kind, contexts }.finish().map(Some)
     }
 }
 
@@ -115,6 +121,7 @@ impl Reading<'_> {
             ending,
             stop_grace_seconds: setup.stop_grace.as_secs(),
             demand,
+            runtime: self.runtime()?,
             secrets: ChainSecrets { guest_key, ..self.secrets(shape.at_end, state, given)? },
         };
         let jail = JailSpec {
@@ -164,7 +171,7 @@ impl Reading<'_> {
             steps: self.steps(shape)?,
             limits: self.stack.settings.executor.limits.clone(),
             state,
-            ending: self.ending(),
+            ending: self.ending()?,
             demand: None,
             given: Given { variables: self.variables()?, files: self.files()?, ..Given::default() },
         })
@@ -258,7 +265,7 @@ impl Reading<'_> {
         };
         let name = binary.as_deref()?;
         let path = self.actions.setup.binaries.get(name)?;
-        Some((path.clone(), Path::new(BINARIES).join(name)))
+        Some((path.clone(), Path::new(inside::BINARIES).join(name)))
     }
 
     fn step(&self, phase: Phase) -> Result<Step, Error> {
@@ -273,30 +280,30 @@ impl Reading<'_> {
             }
             Phase::PreparingApply => Step::Open(Open { plan_digest: self.run.plan_digest.clone() }),
             Phase::Sealing => Step::Seal(Seal { plan_digest: self.run.plan_digest.clone() }),
-            Phase::Initializing => Step::Shell(self.shell(phase, Command::Init)),
+            Phase::Initializing => Step::Shell(self.shell(phase, Command::Init)?),
             Phase::Planning => {
                 let targets = self.run.targets.clone();
                 let destroy = self.run.kind == Kind::Destroy;
-                Step::Shell(self.shell(phase, Command::Plan { targets, destroy }))
+                Step::Shell(self.shell(phase, Command::Plan { targets, destroy })?)
             }
-            Phase::Applying => Step::Shell(self.shell(phase, Command::Apply)),
-            Phase::Destroying => Step::Shell(self.shell(phase, Command::Destroy)),
+            Phase::Applying => Step::Shell(self.shell(phase, Command::Apply)?),
+            Phase::Destroying => Step::Shell(self.shell(phase, Command::Destroy)?),
             Phase::Performing => {
                 if let Some(task) = self.guest_task()? {
                     return self.perform_guest(&task);
                 }
                 let command = self.run.command.clone().unwrap_or_default();
-                Step::Shell(self.shell(phase, Command::Perform { command }))
+                Step::Shell(self.shell(phase, Command::Perform { command })?)
             }
-            Phase::Ending => Step::Shell(self.shell(phase, Command::Nothing)),
+            Phase::Ending => Step::Shell(self.shell(phase, Command::Nothing)?),
         })
     }
 
-    fn shell(&self, phase: Phase, command: Command) -> Shell {
+    fn shell(&self, phase: Phase, command: Command) -> Result<Shell, Error> {
         let settings = &self.stack.settings;
         let (before, after) = settings.hooks.around(phase);
         let changes = matches!(phase, Phase::Applying | Phase::Destroying);
-        Shell {
+        Ok(Shell {
             phase,
             before: before.to_vec(),
             command,
@@ -304,16 +311,17 @@ impl Reading<'_> {
             wall_seconds: settings.executor.limits.wall_seconds,
             binds: self.binds(),
             state: self.state_access(settings.vendor.has_state()),
-            skip: changes && self.skips_applying(),
-        }
+            skip: changes && self.skips_applying()?,
+        })
     }
 
-    fn ending(&self) -> Option<Shell> {
-        let any = !self.stack.settings.hooks.after_run.is_empty();
-        any.then(|| Shell {
-            wall_seconds: limits::ENDING_WALL.as_secs(),
-            ..self.shell(Phase::Ending, Command::Nothing)
-        })
+    /// Whether there are any hooks, the runner knows once it has read the source.
+    fn ending(&self) -> Result<Option<Shell>, Error> {
+        if matches!(self.stack.settings.vendor, Vendor::Wasi { .. }) {
+            return Ok(None);
+        }
+        let shell = self.shell(Phase::Ending, Command::Nothing)?;
+        Ok(Some(Shell { wall_seconds: limits::ENDING_WALL.as_secs(), ..shell }))
     }
 
     fn binds(&self) -> Vec<Bind> {
@@ -352,13 +360,6 @@ impl Reading<'_> {
             (true, Kind::Proposed | Kind::Drift) => StateAccess::Read,
             (true, Kind::Tracked | Kind::Task | Kind::Destroy | Kind::OnDemand) => StateAccess::Write,
         }
-    }
-
-    fn skips_applying(&self) -> bool {
-        ["AIRLOCK_SKIP_APPLYING", "SPACELIFT_SKIP_APPLYING"].iter().any(|name| {
-            let row = self.view.get(t::STACK_NAME_TO_VARIABLE, (self.stack.id.number(), *name));
-            matches!(row, Ok(Some(row)) if row.value == VariableValue::Plain("true".to_owned()))
-        })
     }
 
     /// The changes that a proposal is about.
@@ -448,30 +449,37 @@ impl Reading<'_> {
         })
     }
 
+    /// Those of the stack and its contexts.
     fn variables(&self) -> Result<Vec<Variable>, Error> {
-        let id = self.stack.id.number();
-        let rows = self.view.all(t::STACK_NAME_TO_VARIABLE, (id, "")..(id + 1, ""))?;
+        let rows = layers::variables_of(&self.view, &self.stack, &self.contexts)?;
         rows.into_iter()
-            .map(|row| {
+            .map(|Layered { row, origin, .. }| {
                 let (value, sensitive) = match row.value {
                     VariableValue::Plain(value) => (Secret::new(value), false),
-                    VariableValue::Sensitive { sealed, .. } => (self.open_variable(&row.name, &sealed)?, true),
+                    VariableValue::Sensitive { sealed, .. } => (self.open_variable(&origin, &row.name, &sealed)?, true),
                 };
                 Ok(Variable { name: row.name, value, sensitive })
             })
             .collect()
     }
 
-    fn open_variable(&self, name: &EnvName, sealed: &Sealed) -> Result<Secret<String>, Error> {
-        vault::variable(self.stack.id, name).open_text(&self.keys, sealed)
+    fn open_variable(&self, of: &Origin, name: &EnvName, sealed: &Sealed) -> Result<Secret<String>, Error> {
+        let place = match of.context() {
+            Some(context) => vault::context_variable(context, name),
+            None => vault::variable(self.stack.id, name),
+        };
+        place.open_text(&self.keys, sealed)
     }
 
     fn files(&self) -> Result<Vec<MountedFile>, Error> {
-        let id = self.stack.id.number();
-        let rows = self.view.all(t::STACK_PATH_TO_FILE, (id, "")..(id + 1, ""))?;
+        let rows = layers::files_of(&self.view, &self.stack, &self.contexts)?;
         rows.into_iter()
-            .map(|row| {
-                let content = vault::file(self.stack.id, &row.path).open(&self.keys, &row.sealed)?;
+            .map(|Layered { row, origin, .. }| {
+                let place = match origin.context() {
+                    Some(context) => vault::context_file(context, &row.path),
+                    None => vault::file(self.stack.id, &row.path),
+                };
+                let content = place.open(&self.keys, &row.sealed)?;
                 Ok(MountedFile { path: row.path, content, sensitive: row.sensitive })
             })
             .collect()
@@ -510,9 +518,6 @@ fn make_shared(dir: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o777))
 }
-
-/// Where operator-listed binaries are seen.
-const BINARIES: &str = "/run/airlock-bin";
 
 /// The newest version of a stack's managed state.
 pub(crate) fn newest_state(view: &impl Rows, stack: StackId) -> Result<Option<StateVersion>, Fault> {

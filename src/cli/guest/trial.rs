@@ -175,6 +175,7 @@ impl Trial {
             at_end: AtEnd::Remove,
             ending: None,
             demand: None,
+            runtime: None,
             stop_grace_seconds: self.grace_seconds,
             secrets: ChainSecrets {
                 chain_key: Secret::new(key.to_vec()),

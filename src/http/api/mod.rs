@@ -10,6 +10,7 @@
 //! | `login` | `/login`, `/sessions` |
 //! | `stacks`, `lock` | `/stacks`, their locks |
 //! | `source`, `environment`, `state` | what belongs to a stack |
+//! | `contexts` | contexts, and which stacks have them |
 //! | `runs`, `verbs` | runs, and what people decide about them |
 //! | `guests` | registered guests; what guests left of a run |
 //! | `log`, `events` | what a run prints, at once or as it comes |
@@ -22,6 +23,7 @@
 //! `shape` holds what several of them show, `words` the schemas of the domain's own types.
 
 mod audit;
+mod contexts;
 mod credentials;
 mod declared;
 mod docs;
@@ -39,6 +41,7 @@ mod oauth;
 mod policies;
 mod run_tasks;
 mod runs;
+mod runtime;
 mod services;
 mod shape;
 mod source;
@@ -74,6 +77,7 @@ fn described() -> OpenApiRouter<Web> {
         .merge(lock::routes())
         .merge(source::routes())
         .merge(environment::routes())
+        .merge(contexts::routes())
         .merge(state::routes())
         .merge(runs::routes())
         .merge(guests::routes())

@@ -6,12 +6,13 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::{guests::ReceiptShape, run_tasks::StageShape, words};
+use super::{guests::ReceiptShape, run_tasks::StageShape, runtime::RuntimeShape, words};
 use crate::{
     domain::{
         Approval, BlockedBy, Delta, Digest, Kind, Note, Phase, PolicyKind, PolicyName, PolicyReceipt, ReviewDecision,
         Role, RunId, Slug, State, Timestamp, Verdict,
         actor::ActorName,
+        runtime::Origin,
         stack::{Lock, StackSettings},
     },
     http::{Problem, Web, extract::stack_id},
@@ -30,6 +31,33 @@ pub(super) struct ActorShape {
 impl From<&ActorName> for ActorShape {
     fn from(actor: &ActorName) -> Self {
         Self { kind: actor.kind.word(), name: actor.name.clone() }
+    }
+}
+
+/// Where a value comes from: `trigger`, `config_entry` (the stack's entry in the configuration file),
+/// `stack`, `context`, `automatic_context`, `stack_defaults`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Source)]
+pub(super) struct OriginShape {
+    pub kind: &'static str,
+    /// Of the context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+}
+
+impl From<&Origin> for OriginShape {
+    fn from(origin: &Origin) -> Self {
+        let priority = match origin {
+            Origin::Context { priority, .. } => Some(*priority),
+            Origin::Trigger
+            | Origin::ConfigEntry
+            | Origin::Stack
+            | Origin::AutomaticContext { .. }
+            | Origin::StackDefaults => None,
+        };
+        Self { kind: origin.word(), name: origin.context().map(ToString::to_string), priority }
     }
 }
 
@@ -168,8 +196,8 @@ pub(super) struct RunShape {
     #[schema(value_type = Option<String>)]
     retry_of: Option<RunId>,
     declared_task: Option<String>,
-    #[schema(schema_with = words::anything)]
-    runtime_config: Option<serde_json::Value>,
+    /// What it was configured with and used; null before its source was fetched, if it was given none.
+    runtime_config: Option<RuntimeShape>,
     warnings: Vec<String>,
     /// What policies said about it.
     policies: Vec<ReceiptOfPolicy>,
@@ -403,7 +431,7 @@ impl RunShape {
             targets: run.targets,
             retry_of: run.retry_of,
             declared_task: run.declared_task.as_ref().map(ToString::to_string),
-            runtime_config: None,
+            runtime_config: detail.runtime.map(Into::into),
             warnings: run.warnings,
             policies: run.policies.into_iter().map(Into::into).collect(),
             reviews,

@@ -396,7 +396,7 @@ fn executor() -> Schemed {
     object(0, members)
 }
 
-fn hooks() -> Schemed {
+pub(super) fn hooks() -> Schemed {
     let names = crate::domain::stack::Hooks::default().lists().map(|(name, _)| name);
     object(0, names.into_iter().map(|name| (name, list(text()))).collect())
 }

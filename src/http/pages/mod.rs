@@ -68,6 +68,7 @@ pub fn routes(_: &Web) -> Router<Web> {
     let workbench = workbench.layer(DefaultBodyLimit::max(3 * limits::POLICY_TRIED_BYTES));
     let environment =
         get(stack::environment::get).post(stack::environment::post).layer(DefaultBodyLimit::max(with_file));
+    let context = get(admin::contexts::get_one).post(admin::contexts::post_one).layer(DefaultBodyLimit::max(with_file));
     Router::new()
         .route("/", get(home::get))
         .route("/setup", get(doors::setup).post(doors::post_setup))
@@ -77,7 +78,7 @@ pub fn routes(_: &Web) -> Router<Web> {
         .route("/sign-out", post(doors::sign_out))
         .route("/stacks", get(stacks::get).post(stacks::post))
         .route("/stacks/new", get(stack::new::get).post(stack::new::post).layer(long))
-        .route("/stacks/{slug}", get(stack::get).post(stack::post))
+        .route("/stacks/{slug}", get(stack::get).post(stack::post).layer(long))
         .route("/stacks/{slug}/tasks", get(stack::get_tasks).post(stack::post_tasks).layer(long))
         .route("/stacks/{slug}/environment", environment)
         .route("/stacks/{slug}/run-tasks", get(stack::run_tasks::get).post(stack::run_tasks::post))
@@ -95,6 +96,8 @@ pub fn routes(_: &Web) -> Router<Web> {
         .route("/audit", get(audit::get))
         .route("/admin/users", get(admin::users::get).post(admin::users::post))
         .route("/admin/keys", get(admin::keys::get).post(admin::keys::post))
+        .route("/admin/contexts", get(admin::contexts::get).post(admin::contexts::post))
+        .route("/admin/contexts/{name}", context)
         .route("/admin/credentials", get(admin::credentials::get).post(admin::credentials::post))
         .route("/admin/guests", guests)
         .route("/admin/run-tasks", get(admin::run_tasks::get).post(admin::run_tasks::post))

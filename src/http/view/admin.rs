@@ -96,6 +96,7 @@ pub fn admin_tabs(here: &str) -> Vec<Tab> {
     [
         ("Users", "/admin/users"),
         ("API keys", "/admin/keys"),
+        ("Contexts", "/admin/contexts"),
         ("Credentials", "/admin/credentials"),
         ("Guests", "/admin/guests"),
         ("Services", "/admin/services"),

@@ -19,6 +19,7 @@
 //! | `/stacks/{slug}`, `/tasks`, `/environment`, `/run-tasks`, `/settings` | [`StackRunsPage`], [`StackTasksPage`], [`StackEnvironmentPage`], [`StackRunTasksPage`], [`StackSettingsPage`] |
 //! | `/runs`, `/tasks`, `/queue`, `/audit` | [`RunsPage`], [`TasksPage`], [`QueuePage`], [`AuditPage`] |
 //! | `/runs/{id}`, `/log`, `/changes` | [`RunPage`], [`RunLogPage`], [`RunChangesPage`] |
+//! | `/admin/contexts`, `/admin/contexts/{name}` | [`ContextsPage`], [`ContextPage`] |
 //! | `/admin/users`, `/keys`, `/credentials`, `/services`, `/guests` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`ServicesPage`], [`GuestsPage`] |
 //! | `/admin/run-tasks`, `/{name}` below it, `/runs/{id}/outcomes/…` | [`RunTasksPage`], [`RunTaskPage`], [`OutcomePage`] |
 //! | `/admin/policies`, `/new`, `/{name}`, `/stacks/{slug}/policies` | [`PoliciesPage`], [`NewPolicyPage`], [`PolicyPage`], [`StackPoliciesPage`] |
@@ -28,6 +29,7 @@
 pub mod account;
 pub mod admin;
 pub mod changes;
+pub mod context;
 pub mod declared;
 pub mod docs;
 pub mod error;
@@ -50,6 +52,7 @@ pub mod words;
 
 pub use account::{AccountPage, InvitationPage, ReauthenticatePage, SetupPage, SignInPage};
 pub use admin::{AuditPage, CredentialsPage, KeysPage, UsersPage};
+pub use context::{ContextPage, ContextsPage};
 pub use declared::ServicesPage;
 pub use docs::ApiDocsPage;
 pub use error::ErrorPage;

@@ -4,6 +4,7 @@ use askama::Template;
 
 use super::{
     changes::ChangesView,
+    context::RuntimeView,
     frame::{Frame, Tab},
     guest::GuestView,
     log::LogView,
@@ -184,6 +185,8 @@ pub enum Panel {
     Guest(Box<GuestView>),
     /// What outside checks said.
     RunTasks(Box<RunTasksView>),
+    /// What it was configured with, and what it used.
+    Runtime(Box<RuntimeView>),
     Timeline(Timeline),
     /// What policies said.
     Policies(Receipts),
@@ -226,6 +229,7 @@ impl RunPage {
             Panel::Guest(guest) => guest.rev,
             Panel::RunTasks(view) => view.rev,
             Panel::Policies(receipts) => receipts.rev,
+            Panel::Runtime(runtime) => runtime.rev,
         }
     }
 }

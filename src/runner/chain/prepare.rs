@@ -81,6 +81,7 @@ impl Chain {
                 self.apply_patch(patch, desk)?;
             }
             self.show_files(&prepare.shows, desk)?;
+            self.read_runtime(desk)?;
             self.place_files(desk)?;
         }
         Ok(verdict)

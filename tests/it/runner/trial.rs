@@ -191,6 +191,7 @@ impl Trial {
             ending: self.ending.clone(),
             stop_grace_seconds: self.grace,
             demand: None,
+            runtime: None,
             secrets: ChainSecrets {
                 workload: None,
                 plan: None,

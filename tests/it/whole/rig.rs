@@ -123,7 +123,7 @@ impl Rig {
     }
 
     pub async fn trigger(&self, stack: &Stack, kind: Kind) -> Run {
-        let new = NewRun { kind, commit: None, message: None };
+        let new = NewRun { kind, commit: None, message: None, runtime_config: None };
         let permit = self.permit(Permission::Trigger, stack);
         self.app.actions.trigger(&permit, stack.id, new, None).await.unwrap()
     }

@@ -217,6 +217,7 @@ impl Guest {
             at_end: AtEnd::Keep,
             ending: None,
             demand: None,
+            runtime: None,
             stop_grace_seconds: 10,
             secrets: ChainSecrets {
                 chain_key: Secret::new(CHAIN_KEY.to_vec()),

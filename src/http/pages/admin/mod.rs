@@ -1,5 +1,6 @@
-//! The administration: users, API keys, credentials, services, guests, run tasks, policies.
+//! The administration: users, API keys, contexts, credentials, services, guests, run tasks, policies.
 
+pub mod contexts;
 pub mod credentials;
 pub mod guests;
 pub mod keys;

@@ -7,6 +7,7 @@ mod log;
 mod phases;
 mod policies;
 pub mod run_tasks;
+mod runtime;
 pub mod stream;
 
 use axum::extract::{Path, State};
@@ -46,6 +47,7 @@ pub enum Part {
     RunTasks,
     Guest,
     Policies,
+    Runtime,
     Log,
     Timeline,
 }
@@ -58,6 +60,7 @@ impl Part {
             "run_tasks" => Self::RunTasks,
             "guest" => Self::Guest,
             "policies" => Self::Policies,
+            "configuration" => Self::Runtime,
             "log" => Self::Log,
             "timeline" => Self::Timeline,
             // While outside checks are asked, they are what the run is about.
@@ -75,6 +78,7 @@ impl Part {
             Self::RunTasks => "run_tasks",
             Self::Guest => "guest",
             Self::Policies => "policies",
+            Self::Runtime => "configuration",
             Self::Log => "log",
             Self::Timeline => "timeline",
         }
@@ -113,7 +117,7 @@ impl Revs {
                 let digest = run.plan_digest.as_ref().map(ToString::to_string);
                 Rev::default().with((digest, run.state == RunState::Unconfirmed)).number()
             }
-            Part::Guest | Part::RunTasks => all,
+            Part::Guest | Part::RunTasks | Part::Runtime => all,
             Part::Timeline => Rev::default().with((run.history, run.comments, run.reviews)).number(),
             Part::Policies => policies::rev(run),
             Part::Log => shown.rev(run),
@@ -144,7 +148,12 @@ async fn page(web: &Web, visitor: &Visitor, id: RunId, asked: &Sent) -> Result<R
     let (panel, next) = panel(web, visitor, &detail, asked, part, &shown).await?;
     let error_line = match &panel {
         Panel::Log(log) => log.lines.iter().rev().find(|line| line.error).map(|line| format!("#L{}", line.n)),
-        Panel::Changes(_) | Panel::Guest(_) | Panel::RunTasks(_) | Panel::Policies(_) | Panel::Timeline(_) => None,
+        Panel::Changes(_)
+        | Panel::Guest(_)
+        | Panel::RunTasks(_)
+        | Panel::Policies(_)
+        | Panel::Runtime(_)
+        | Panel::Timeline(_) => None,
     };
     let mut frame = frame(visitor, &rows, run, None)?;
     if !run.state.is_terminal() {
@@ -233,6 +242,9 @@ fn tabs(detail: &RunDetail, here: Part) -> Vec<Tab> {
         tabs.push(tab(Part::Policies, "Policies").counted(run.policies.len() as u64));
     }
     tabs.push(tab(Part::Log, "Log"));
+    if detail.runtime.is_some() {
+        tabs.push(tab(Part::Runtime, "Configuration"));
+    }
     tabs.push(tab(Part::Timeline, "Timeline").counted(u64::from(run.history + run.comments + run.reviews)));
     tabs
 }
@@ -258,6 +270,10 @@ async fn panel(
             (Panel::RunTasks(Box::new(run_tasks::view(web, visitor, detail, rev)?)), None)
         }
         Part::Policies => (Panel::Policies(policies::view(visitor, run)), None),
+        Part::Runtime => {
+            let rev = Revs::of(run, beside(detail), part, shown).panel;
+            (Panel::Runtime(Box::new(runtime::view(visitor, detail, rev))), None)
+        }
         Part::Timeline => (Panel::Timeline(timeline(web, visitor, detail)), None),
         Part::Log => {
             let (mut view, next) = log_view(web, visitor, run, asked, shown, log::Page::Run).await?;
