@@ -10,15 +10,16 @@
 //! | `life` | the one door through which a run changes state; who waits for what; who gets a slot |
 //! | `trigger` | runs, tasks, retry, promote |
 //! | `declared`, `declaration` | runs of declared tasks; what sources declare |
-//! | `service`, `setting` | what declared tasks are connected to, and their own variables |
+//! | `service`, `setting`, `resources` | what declared tasks are connected to, their own variables, and bounds that the operator sets |
 //! | `decide` | confirm, discard, replan, stop, cancel, comment, prioritize, acknowledge, force stop |
 //! | `claim` | the finished spec of a chain that is to be started |
 //! | `progress` | what runners report |
 //! | `chores` | what must be done outside the store |
 //! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
 //! | `guest` | guests: imported, removed, pinned to runs; what they leave |
+//! | `image` | images: imported, removed; the root that a jail gets |
 //! | `sign_in`, `user`, `key` | people and machines |
-//! | `rotate` | a new master key |
+//! | `rotate`, `entropy` | a new master key, and what stays the same under it |
 //! | `audit` | the chained log |
 //!
 //! May not know who calls: HTTP, the command line on a data directory, the scheduler.
@@ -50,13 +51,16 @@ mod credential;
 mod decide;
 pub mod declaration;
 mod declared;
+mod entropy;
 mod environment;
 mod guest;
+mod image;
 mod key;
 mod life;
 mod lock;
 mod once;
 mod progress;
+mod resources;
 mod rotate;
 mod service;
 mod setting;
@@ -163,6 +167,7 @@ pub(crate) struct Access {
     rotation: Arc<tokio::sync::Mutex<()>>,
     /// Held by whoever imports or removes a guest.
     imports: Arc<tokio::sync::Mutex<()>>,
+    images: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// When something happens, and who does it.
@@ -202,6 +207,7 @@ impl Actions {
             strangers: Mutex::default(),
             rotation: Arc::default(),
             imports: Arc::default(),
+            images: Arc::default(),
         };
         Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access) })
     }

@@ -41,6 +41,7 @@ pub enum Permission {
     ManageCredentials,
     ManageGuests,
     ManageServices,
+    ManageImages,
     SeeAudit,
     SeeSystem,
     ManageSystem,
@@ -80,6 +81,7 @@ impl Permission {
             | Self::ManageCredentials
             | Self::ManageGuests
             | Self::ManageServices
+            | Self::ManageImages
             | Self::SeeAudit
             | Self::SeeSystem
             | Self::ManageSystem => Need::GlobalAdmin,
@@ -118,6 +120,7 @@ impl Permission {
             Self::ManageCredentials => "manage credentials",
             Self::ManageGuests => "manage guests",
             Self::ManageServices => "manage services",
+            Self::ManageImages => "manage images",
             Self::SeeAudit => "see the audit log",
             Self::SeeSystem => "see the system page",
             Self::ManageSystem => "manage the system",
@@ -156,6 +159,7 @@ impl Permission {
             Self::ManageCredentials => "credential.manage",
             Self::ManageGuests => "guest.manage",
             Self::ManageServices => "service.manage",
+            Self::ManageImages => "image.manage",
             Self::SeeAudit => "audit.see",
             Self::SeeSystem => "system.see",
             Self::ManageSystem => "system.manage",

@@ -103,6 +103,7 @@ fn carry_out(verb: &Verb) -> Done {
         Verb::Run(args) => client::run(args),
         Verb::Task(args) => client::task(args),
         Verb::Guest(args) => guest::verb(args),
+        Verb::Image(args) => client::image(args),
         Verb::Completions(args) => tools::completions(args),
         Verb::Man(args) => tools::man(args),
     }

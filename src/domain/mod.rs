@@ -14,6 +14,7 @@ pub mod name;
 pub mod network;
 pub mod phase;
 pub mod refused;
+pub mod resources;
 pub mod run;
 pub mod size;
 pub mod stack;

@@ -33,6 +33,7 @@ mod declared;
 mod follow;
 mod guests;
 mod home;
+mod images;
 mod log_page;
 mod log_text;
 mod logs;
@@ -46,6 +47,7 @@ pub use declared::Declared;
 pub use follow::{Follower, LogPoint, Piece};
 pub use guests::{ArtifactRow, GuestRow, RunGuests};
 pub use home::{Home, Queue, Waiting, blocked_by};
+pub use images::ImageRow;
 pub use log_page::{LogLine, LogMark, LogPart, LogSpan, LogWindow};
 pub use log_text::{LogLines, LogText, TextLine};
 pub use logs::{LogPlace, PhaseLog};
@@ -54,9 +56,9 @@ pub use stacks::{StackFilter, StackGroup, StackRow};
 
 pub use crate::manifest::{DeclaredTask, declared::MountSource};
 pub use crate::store::record::{
-    ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Left, Outcome, Patched,
+    ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Image, Left, Outcome, Patched,
     PhaseRow, RoleOnStack, Run, Service, Session, SessionKind, Setting, SettingLevel, Stack, StateLock, StateVersion,
-    Upload, User, Variable, VariableValue,
+    TaskResources, Upload, User, Variable, VariableValue,
 };
 
 /// Everything that queries read from. Cheap to clone.

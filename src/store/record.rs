@@ -19,8 +19,14 @@ use crate::domain::{
 };
 
 mod guest;
+mod image;
+mod key;
+mod resources;
 
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
+pub use image::Image;
+pub use key::LastingKey;
+pub use resources::TaskResources;
 
 /// The version of all present records.
 const VERSION: u8 = 1;

@@ -4,9 +4,11 @@
 mod crash;
 mod declared;
 mod faults;
+mod filing;
 mod gate;
 mod guest_api;
 mod guests;
+mod images;
 mod jail;
 mod logs;
 mod masks;

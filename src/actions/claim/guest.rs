@@ -100,6 +100,7 @@ impl Reading<'_> {
                 mounts: Vec::new(),
             },
             cache: Some(code::cache(data)),
+            artifacts: true,
             skip: false,
         })
     }
@@ -196,6 +197,8 @@ pub(in crate::actions) fn compiling(actions: &Actions, guest: &ToCompile) -> (Ja
         git: None,
         state: None,
         guest_key: Some(code::key(&actions.keys.get())),
+        slug_key: None,
+        build_variables: Vec::new(),
         workload: None,
     };
     let spec = ChainSpec {

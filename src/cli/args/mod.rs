@@ -5,11 +5,12 @@
 //! | `server` | serve, demo, check |
 //! | `people` | user, api-key |
 //! | `client` | login, stack, run, task |
-//! | `guest` | guest |
+//! | `guest`, `image` | guest, image |
 //! | `tools` | audit, completions, man |
 
 mod client;
 mod guest;
+mod image;
 mod people;
 mod server;
 #[cfg(test)]
@@ -28,6 +29,7 @@ pub use guest::{
     Clock, Guest, GuestCaps, GuestGrants, GuestImport, GuestInspect, GuestList, GuestRemove, GuestRun, GuestVerb,
     Header, Random,
 };
+pub use image::{Image, ImageImport, ImageList, ImageRemove, ImageVerb};
 pub use people::{ApiKey, ApiKeyVerb, MasterKey, MasterKeyVerb, NewSecret, Place, Rights, RoleOn, User, UserVerb};
 pub use server::{Check, Demo, Serve};
 pub use tools::{Audit, AuditVerb, Completions, Man};
@@ -77,6 +79,7 @@ pub enum Verb {
     Run(Run),
     Task(Task),
     Guest(Guest),
+    Image(Image),
     Completions(Completions),
     Man(Man),
 }

@@ -13,7 +13,7 @@
 //! | `runs`, `verbs` | runs, and what people decide about them |
 //! | `guests` | registered guests; what guests left of a run |
 //! | `log`, `events` | what a run prints, at once or as it comes |
-//! | `declared`, `services` | declared tasks, and what they are connected to |
+//! | `declared`, `resources`, `services` | declared tasks, their bounds, and what they are connected to |
 //! | `users`, `keys`, `credentials`, `audit`, `master_key` | the installation |
 //! | `oauth` | `/oauth2/token` |
 //!
@@ -26,6 +26,7 @@ mod docs;
 mod environment;
 mod events;
 mod guests;
+mod images;
 mod keys;
 mod list;
 mod lock;
@@ -34,6 +35,7 @@ mod login;
 mod master_key;
 mod merge;
 mod oauth;
+mod resources;
 mod runs;
 mod services;
 mod shape;
@@ -79,6 +81,8 @@ fn described() -> OpenApiRouter<Web> {
         .merge(users::routes())
         .merge(keys::routes())
         .merge(credentials::routes())
+        .merge(images::routes())
+        .merge(resources::routes())
         .merge(services::routes())
         .merge(declared::routes())
         .merge(audit::routes())

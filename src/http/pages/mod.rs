@@ -63,6 +63,7 @@ pub fn routes(_: &Web) -> Router<Web> {
     // An upload is bounded while it is written to its file.
     let settings = get(stack::settings::get).post(stack::settings::post).layer(DefaultBodyLimit::disable());
     let guests = get(admin::guests::get).post(admin::guests::post).layer(DefaultBodyLimit::disable());
+    let images = get(admin::images::get).post(admin::images::post).layer(DefaultBodyLimit::disable());
     let environment =
         get(stack::environment::get).post(stack::environment::post).layer(DefaultBodyLimit::max(with_file));
     Router::new()
@@ -91,6 +92,7 @@ pub fn routes(_: &Web) -> Router<Web> {
         .route("/admin/keys", get(admin::keys::get).post(admin::keys::post))
         .route("/admin/credentials", get(admin::credentials::get).post(admin::credentials::post))
         .route("/admin/guests", guests)
+        .route("/admin/images", images)
         .route("/admin/services", get(admin::services::get).post(admin::services::post))
         .route("/account", get(account::get).post(account::post))
         .route("/docs/api", get(docs::get))

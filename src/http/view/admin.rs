@@ -98,6 +98,7 @@ pub fn admin_tabs(here: &str) -> Vec<Tab> {
         ("API keys", "/admin/keys"),
         ("Credentials", "/admin/credentials"),
         ("Guests", "/admin/guests"),
+        ("Images", "/admin/images"),
         ("Services", "/admin/services"),
     ]
     .into_iter()

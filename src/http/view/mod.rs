@@ -19,7 +19,7 @@
 //! | `/stacks/{slug}`, `/tasks`, `/environment`, `/settings` | [`StackRunsPage`], [`StackTasksPage`], [`StackEnvironmentPage`], [`StackSettingsPage`] |
 //! | `/runs`, `/tasks`, `/queue`, `/audit` | [`RunsPage`], [`TasksPage`], [`QueuePage`], [`AuditPage`] |
 //! | `/runs/{id}`, `/log`, `/changes` | [`RunPage`], [`RunLogPage`], [`RunChangesPage`] |
-//! | `/admin/users`, `/keys`, `/credentials`, `/services`, `/guests` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`ServicesPage`], [`GuestsPage`] |
+//! | `/admin/users`, `/keys`, `/credentials`, `/services`, `/guests`, `/images` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`ServicesPage`], [`GuestsPage`], [`ImagesPage`] |
 //! | `/setup`, `/sign-in`, `/sign-in/again`, `/invitation`, `/account` | [`SetupPage`], [`SignInPage`], [`ReauthenticatePage`], [`InvitationPage`], [`AccountPage`] |
 //! | errors, `/docs/api` | [`ErrorPage`], [`ApiDocsPage`] |
 
@@ -32,6 +32,7 @@ pub mod error;
 pub mod form;
 pub mod frame;
 pub mod guest;
+pub mod image;
 pub mod lists;
 pub mod live;
 pub mod log;
@@ -50,6 +51,7 @@ pub use docs::ApiDocsPage;
 pub use error::ErrorPage;
 pub use frame::Frame;
 pub use guest::GuestsPage;
+pub use image::ImagesPage;
 pub use lists::{HomePage, QueuePage, RunsPage, StacksPage, TasksPage};
 pub use run::{RunChangesPage, RunLogPage, RunPage};
 pub use stack::{StackEnvironmentPage, StackRunsPage, StackSettingsPage, StackTasksPage};

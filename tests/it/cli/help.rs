@@ -45,6 +45,8 @@ const VERBS: &[&[&str]] = &[
     &["guest"],
     &["guest", "run"],
     &["guest", "inspect"],
+    &["image"],
+    &["image", "import"],
     &["completions"],
     &["man"],
 ];

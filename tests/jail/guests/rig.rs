@@ -186,6 +186,7 @@ impl Guest {
             caps: self.caps,
             grants: self.grants.clone(),
             cache: Some(self.cache()),
+            artifacts: true,
             skip: false,
         };
         let variable = |(name, value): &(String, String)| Variable {
@@ -230,6 +231,8 @@ impl Guest {
                 state: None,
                 workload: None,
                 guest_key: Some(Secret::new(vec![9; 32])),
+                slug_key: None,
+                build_variables: Vec::new(),
             },
         }
     }

@@ -1,7 +1,8 @@
-//! The administration: users, API keys, credentials, services, guests.
+//! The administration: users, API keys, credentials, services, guests, images.
 
 pub mod credentials;
 pub mod guests;
+pub mod images;
 pub mod keys;
 pub mod services;
 pub mod users;
