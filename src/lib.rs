@@ -33,6 +33,7 @@
 //! | [`runner`] | the process that carries out a chain: the jail, the WASI engine in it, the log, limits, the state endpoint |
 //! | [`vendor`] | terraform, opentofu, custom: the commands of each phase, and what plans say |
 //! | [`source`] | git addresses and fetches, uploads |
+//! | [`image`] | archives of other roots: walked, unpacked, shown to jails |
 //! | [`workspace`] | the tree that a run works in, open or sealed |
 //! | [`mask`] | the streaming masker: no secret reaches a log |
 //! | [`log`] | log files: written, followed, paged, compressed |
@@ -64,6 +65,7 @@ pub mod domain;
 pub mod egress;
 pub mod guest;
 pub mod http;
+pub mod image;
 pub mod live;
 pub mod log;
 pub mod machine;

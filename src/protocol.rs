@@ -244,6 +244,8 @@ pub enum Step {
     Open(Open),
     /// A phase that runs commands in the workspace.
     Shell(Shell),
+    /// Phase `preparing`: a declared task's build hook, unless an earlier run has done it already.
+    Build(Build),
     /// A phase that runs a WASI guest.
     Guest(GuestPhase),
     /// Phase `preparing` of no run: a guest is compiled, so that one that cannot be is refused early.
@@ -259,7 +261,7 @@ impl Step {
             Self::Open(_) => Phase::PreparingApply,
             Self::Shell(shell) => shell.phase,
             Self::Guest(guest) => guest.phase,
-            Self::Compile(_) => Phase::Preparing,
+            Self::Build(_) | Self::Compile(_) => Phase::Preparing,
             Self::Seal(_) => Phase::Sealing,
         }
     }
@@ -340,6 +342,23 @@ pub struct Shell {
     pub skip: bool,
 }
 
+/// A build hook, and where its result is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Build {
+    pub shell: Shell,
+    #[serde(default)]
+    pub slug: Option<SlugPlace>,
+}
+
+/// The place of what a build hook leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlugPlace {
+    /// The directory of all of them.
+    pub dir: PathBuf,
+    /// What it is built from: source, declaration, variables.
+    pub of: Digest,
+}
+
 /// What a phase runs. The vendor turns it into shell text inside the runner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -404,6 +423,12 @@ pub struct ChainSecrets {
     /// Authenticates compiled guests (32 bytes); for chains with guests.
     #[serde(default, with = "base64_optional")]
     pub guest_key: Option<Secret<Vec<u8>>>,
+    /// Encrypts what build hooks leave (32 bytes); for chains with one.
+    #[serde(default, with = "base64_optional")]
+    pub slug_key: Option<Secret<Vec<u8>>>,
+    /// The variables of a build hook: what it leaves serves runs that other variables are asked for with.
+    #[serde(default)]
+    pub build_variables: Vec<Variable>,
     /// What the runner shows at [`Workload::socket`].
     #[serde(default)]
     pub workload: Option<Secret<String>>,

@@ -12,7 +12,7 @@
 //! | `declared`, `declaration` | runs of declared tasks; what sources declare |
 //! | `run_task`, `attachment` | outside checks, and the stacks whose runs they check |
 //! | `call` | declared tasks that serve others as run tasks |
-//! | `service`, `setting` | what declared tasks are connected to, and their own variables |
+//! | `service`, `setting`, `resources` | what declared tasks are connected to, their own variables, and bounds that the operator sets |
 //! | `decide` | confirm, discard, replan, stop, cancel, comment, prioritize, acknowledge, force stop |
 //! | `review`, `approval` | what people say about runs; whether that is enough |
 //! | `claim` | the finished spec of a chain that is to be started |
@@ -24,8 +24,9 @@
 //! | `runtime` | what runs are configured with |
 //! | `guest` | guests: imported, removed, pinned to runs; what they leave |
 //! | `policy` | policies: saved, attached, asked, obeyed |
+//! | `image` | images: imported, removed; the root that a jail gets |
 //! | `sign_in`, `user`, `key` | people and machines |
-//! | `rotate` | a new master key |
+//! | `rotate`, `entropy` | a new master key, and what stays the same under it |
 //! | `audit` | the chained log |
 //!
 //! May not know who calls: HTTP, the command line on a data directory, the scheduler.
@@ -62,9 +63,11 @@ mod credential;
 mod decide;
 pub mod declaration;
 mod declared;
+mod entropy;
 mod environment;
 mod gate;
 mod guest;
+mod image;
 mod key;
 mod life;
 mod lock;
@@ -72,6 +75,7 @@ mod once;
 mod plan;
 mod policy;
 mod progress;
+mod resources;
 mod review;
 mod rotate;
 mod run_task;
@@ -201,6 +205,7 @@ pub(crate) struct Access {
     judged: approval::Judged,
     /// What access policies said lately.
     ceilings: Mutex<policy::Ceilings>,
+    images: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// When something happens, and who does it.
@@ -242,6 +247,7 @@ impl Actions {
             imports: Arc::default(),
             judged: approval::Judged::default(),
             ceilings: Mutex::default(),
+            images: Arc::default(),
         };
         let evaluator = Evaluator::new("/proc/self/exe".into(), setup.compiler_uid());
         let (setup, access) = (Arc::new(setup), Arc::new(access));

@@ -22,8 +22,8 @@ use crate::{
     store::{
         Error, Fault, Flow, Order, Rows, Tx,
         record::{
-            Call, Chain, Credential, Demand, File, Outcome, RunSecrets, RunTask, RunTaskKind, Service, Setting,
-            StateVersion, TaskResult, Variable, VariableValue,
+            Call, Chain, Credential, Demand, File, LastingKey, Outcome, RunSecrets, RunTask, RunTaskKind, Service,
+            Setting, StateVersion, TaskResult, Variable, VariableValue,
         },
         tables as t,
     },
@@ -113,7 +113,8 @@ impl Actions {
             + self.table(task_tokens).await?
             + self.table(calls).await?
             + self.table(run_secrets).await?
-            + self.table(chains).await?)
+            + self.table(chains).await?
+            + self.table(lasting_keys).await?)
     }
 
     /// Does one table, some rows in each transaction.
@@ -335,6 +336,20 @@ fn settings(tx: &Tx<'_>, keys: &Keyring, after: Option<&Named>) -> Result<Step<N
             renew_hashed(keys, &redaction, &vault::setting(stack, key), sealed, Some(hash))
         },
         |(stack, key), row| tx.put(t::STACK_NAME_TO_SETTING, (*stack, key.as_str()), row),
+    )
+}
+
+fn lasting_keys(tx: &Tx<'_>, keys: &Keyring, after: Option<&String>) -> Result<Step<String>, Error> {
+    let mut batch = Batch::new();
+    tx.walk::<&str, LastingKey, &str>(
+        t::NAME_TO_KEY,
+        behind(after.map(String::as_str)),
+        Order::Up,
+        |name, row: LastingKey| Ok(batch.take(name.to_owned(), row)),
+    )?;
+    batch.renew(
+        |name, row| renew(keys, &vault::lasting_key(name), &mut row.sealed),
+        |name, row| tx.put(t::NAME_TO_KEY, name.as_str(), row),
     )
 }
 

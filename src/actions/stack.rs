@@ -12,7 +12,9 @@ use crate::{
     store::{Error, Find, Rows, Tx, record::Stack, tables as t},
 };
 
-use super::{Actions, Deed, Setup, approval, attachment, context, life, missing, once::Once, ring, setting};
+use super::{
+    Actions, Deed, Setup, approval, attachment, context, image, life, missing, once::Once, resources, ring, setting,
+};
 
 /// A stack that somebody asks for.
 #[derive(Clone, Debug)]
@@ -167,6 +169,9 @@ fn remove(tx: &Tx<'_>, stack: &Stack) -> Result<(), Error> {
         tx.mark(t::STACK_POLICY, (id, name.as_str()), false)?;
     }
     context::forget_stack(tx, stack.id)?;
+    for row in resources::all(tx, stack.id)? {
+        tx.remove(t::STACK_TASK_TO_RESOURCES, (id, row.task.as_str()))?;
+    }
     tx.remove(t::STACK_TO_DECLARATION, id)?;
     tx.remove(t::STACK_TO_STATE_LOCK, id)?;
     tx.remove(t::STACK_ID_TO_STACK, id)?;
@@ -190,8 +195,8 @@ fn check(settings: &StackSettings, setup: &Setup) -> Result<(), Refused> {
     if settings.executor.kind == ExecutorKind::Unconfined && !setup.allow_unconfined {
         wrong("executor.kind", "the operator does not allow `unconfined` (`allow_unconfined`)".to_owned());
     }
-    if settings.executor.image != "host" {
-        wrong("executor.image", format!("there is no image `{}`; only `host` is known", settings.executor.image));
+    if settings.executor.kind == ExecutorKind::Unconfined && settings.executor.image != image::HOST {
+        wrong("executor.image", "an `unconfined` executor has no root but the host's".to_owned());
     }
     if let Vendor::Terraform { binary: Some(binary), .. } | Vendor::OpenTofu { binary: Some(binary), .. } =
         &settings.vendor
@@ -210,6 +215,7 @@ fn check(settings: &StackSettings, setup: &Setup) -> Result<(), Refused> {
 
 /// Rules about what the settings name.
 fn check_references(tx: &Tx<'_>, id: Option<StackId>, settings: &StackSettings) -> Result<(), Error> {
+    image::check_known(tx, "executor.image", &settings.executor.image)?;
     let Some(Source::Git { credential: Some(name), .. }) = &settings.source else { return Ok(()) };
     let Some(credential) = tx.get(t::NAME_TO_CREDENTIAL, name.as_str())? else {
         return Err(Refused::field("source.credential", format!("there is no credential `{name}`")).into());

@@ -117,6 +117,11 @@ pub(crate) fn setting(stack: StackId, key: &str) -> Place {
     Place::new(Purpose::Variable, stack, format_args!("setting {key}"))
 }
 
+/// A key that stays what it is when the master key changes.
+pub(crate) fn lasting_key(name: &str) -> Place {
+    Place::new(Purpose::DataKey, "installation", name)
+}
+
 pub(crate) fn service(name: &ServiceName) -> Place {
     Place::new(Purpose::Credential, name, "service")
 }

@@ -47,6 +47,7 @@ pub enum Permission {
     OverrideRunTasks,
     ManagePolicies,
     ManageContexts,
+    ManageImages,
     SeeAudit,
     SeeSystem,
     ManageSystem,
@@ -95,6 +96,7 @@ impl Permission {
             | Self::ManageRunTasks
             | Self::ManagePolicies
             | Self::ManageContexts
+            | Self::ManageImages
             | Self::SeeAudit
             | Self::SeeSystem
             | Self::ManageSystem => Need::GlobalAdmin,
@@ -139,6 +141,7 @@ impl Permission {
             Self::OverrideRunTasks => "override run tasks",
             Self::ManagePolicies => "manage policies",
             Self::ManageContexts => "manage contexts",
+            Self::ManageImages => "manage images",
             Self::SeeAudit => "see the audit log",
             Self::SeeSystem => "see the system page",
             Self::ManageSystem => "manage the system",
@@ -183,6 +186,7 @@ impl Permission {
             Self::OverrideRunTasks => "run_task.override",
             Self::ManagePolicies => "policy.manage",
             Self::ManageContexts => "context.manage",
+            Self::ManageImages => "image.manage",
             Self::SeeAudit => "audit.see",
             Self::SeeSystem => "system.see",
             Self::ManageSystem => "system.manage",

@@ -81,7 +81,7 @@ impl Dispatch {
         let mut bell = self.actions.bells().hear_work();
         loop {
             bell.mark_unchanged();
-            chores::perform(&self.actions).await;
+            chores::perform(&self.actions, |run| self.is_attended(run)).await;
             if self.rests(&mut bell).await {
                 return;
             }
@@ -190,6 +190,12 @@ impl Dispatch {
             // Something may have been written for this key while it was being attended to.
             dispatch.actions.bells().ring_work();
         });
+    }
+
+    /// Whether somebody still looks into the directory of one of the run's chains. The record that ends
+    /// a chain is taken before its runner is gone.
+    fn is_attended(&self, run: RunId) -> bool {
+        self.attended().keys().any(|(attended, _)| *attended == run)
     }
 
     fn attended(&self) -> MutexGuard<'_, Attended> {

@@ -214,6 +214,16 @@ pub const GUEST_INPUT_BYTES: usize = MIB as usize;
 pub const COMPILE_WALL: Duration = Duration::from_mins(1);
 /// Memory for compiling a guest.
 pub const COMPILE_MEMORY_BYTES: u64 = 2 * GIB;
+/// Bytes of compiled guests that are kept.
+pub const GUEST_CACHE_BYTES: u64 = 4 * GIB;
+/// Compiled guests that are kept, and guests that are known not to compile.
+pub const GUEST_CACHE_FILES: usize = 2_000;
+/// Bytes of the results of build hooks that are kept.
+pub const SLUGS_BYTES: u64 = 16 * GIB;
+/// Bytes of a workspace after its build hook above which the result is not kept.
+pub const SLUG_BYTES: u64 = 4 * GIB;
+/// Results of build hooks that are kept.
+pub const SLUGS: usize = 500;
 /// Different refusals that a receipt lists.
 pub const DENIALS: usize = 100;
 /// Characters of one of them.
@@ -275,6 +285,17 @@ pub const OUTCOME_LABEL_CHARS: usize = 32;
 pub const DOWNLOAD_LINK: Duration = Duration::from_mins(1);
 /// Warnings that are kept of a run.
 pub const RUN_WARNINGS: usize = 200;
+// ── Images ──────────────────────────────────────────────────────────────────────────────────
+/// Bytes of an image's archive.
+pub const IMAGE_BYTES: u64 = 8 * GIB;
+/// Bytes of all files of all layers of an image.
+pub const IMAGE_UNPACKED_BYTES: u64 = 16 * GIB;
+/// Entries of all layers of an image.
+pub const IMAGE_ENTRIES: u64 = 1_000_000;
+/// Layers of an image.
+pub const IMAGE_LAYERS: usize = 256;
+/// Images that are there at the same time.
+pub const IMAGES: usize = 200;
 
 // ── Logs ────────────────────────────────────────────────────────────────────────────────────
 /// Bytes of a line before it is split for display.

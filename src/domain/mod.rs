@@ -15,6 +15,7 @@ pub mod network;
 pub mod phase;
 pub mod policy;
 pub mod refused;
+pub mod resources;
 pub mod review;
 pub mod run;
 pub mod run_task;

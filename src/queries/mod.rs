@@ -39,6 +39,7 @@ mod declared;
 mod follow;
 mod guests;
 mod home;
+mod images;
 mod log_page;
 mod log_text;
 mod logs;
@@ -56,6 +57,7 @@ pub use declared::Declared;
 pub use follow::{Follower, LogPoint, Piece};
 pub use guests::{ArtifactRow, GuestRow, RunGuests};
 pub use home::{Home, Queue, Waiting, blocked_by};
+pub use images::ImageRow;
 pub use log_page::{LogLine, LogMark, LogPart, LogSpan, LogWindow};
 pub use log_text::{LogLines, LogText, TextLine};
 pub use logs::{LogPlace, PhaseLog};
@@ -69,9 +71,9 @@ pub use crate::policy::{LIBRARY, Offered, Origin};
 pub use crate::store::layers::{Attached, Layered};
 pub use crate::store::record::{
     ApiKey, Attachment, AuditEntry, Comment, Context, Credential, CredentialKind, Delivery, DeliveryReason, File,
-    HistoryEntry, Holder, Left, Outcome, Patched, PhaseRow, Review, RoleOnStack, Run, RunRuntime, RunTask, RunTaskKind,
-    Service, Session, SessionKind, Setting, SettingLevel, Stack, StageRow, Standing, StateLock, StateVersion,
-    TaskResult, Upload, User, Variable, VariableValue, current_reviews,
+    HistoryEntry, Holder, Image, Left, Outcome, Patched, PhaseRow, Review, RoleOnStack, Run, RunRuntime, RunTask,
+    RunTaskKind, Service, Session, SessionKind, Setting, SettingLevel, Stack, StageRow, Standing, StateLock,
+    StateVersion, TaskResources, TaskResult, Upload, User, Variable, VariableValue, current_reviews,
 };
 
 /// Everything that queries read from. Cheap to clone.

@@ -21,14 +21,20 @@ use crate::domain::{
 mod call;
 mod context;
 mod guest;
+mod image;
+mod key;
 mod policy;
+mod resources;
 mod review;
 mod run_task;
 
 pub use call::{Call, Told};
 pub use context::{AUTOMATIC, Context, ContextAttachment, RunRuntime};
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
+pub use image::Image;
+pub use key::LastingKey;
 pub use policy::{Follow, Follower, Policy, Sample, SampleFacts};
+pub use resources::TaskResources;
 pub use review::{Basis, Lacks, Review, Standing, current_reviews};
 pub use run_task::{
     Attachment, Delivery, DeliveryReason, GUEST, Outcomes, Override, RunTask, RunTaskKind, StageRow, TaskResult,

@@ -47,6 +47,8 @@ pub type TokenHash = [u8; 32];
 
 // The installation.
 pub const NAME_TO_META: Table<&str, r::Meta> = table("NAME_TO_META");
+/// Keys that outlive every master key.
+pub const NAME_TO_KEY: Table<&str, r::LastingKey> = table("NAME_TO_KEY");
 pub const NAME_TO_COUNTER: Numbers<&str, u64> = TableDefinition::new("NAME_TO_COUNTER");
 
 // Stacks.
@@ -62,6 +64,8 @@ pub const NAME_TO_CREDENTIAL: Table<&str, r::Credential> = table("NAME_TO_CREDEN
 pub const STACK_TO_DECLARATION: Table<Id, r::Declaration> = table("STACK_TO_DECLARATION");
 /// Variables of declared tasks that are no variables of the stack: (stack, level and name).
 pub const STACK_NAME_TO_SETTING: Table<(Id, &str), r::Setting> = table("STACK_NAME_TO_SETTING");
+/// Bounds of declared tasks that the operator set.
+pub const STACK_TASK_TO_RESOURCES: Table<(Id, &str), r::TaskResources> = table("STACK_TASK_TO_RESOURCES");
 pub const NAME_TO_SERVICE: Table<&str, r::Service> = table("NAME_TO_SERVICE");
 
 // Policies.
@@ -115,6 +119,8 @@ pub const RUN_TO_GUESTS: Table<Seq, r::RunGuests> = table("RUN_TO_GUESTS");
 
 // Guests.
 pub const NAME_TO_GUEST: Table<&str, r::Guest> = table("NAME_TO_GUEST");
+/// Roots that jails can have beside the host's.
+pub const NAME_TO_IMAGE: Table<&str, r::Image> = table("NAME_TO_IMAGE");
 /// Guests that are being compiled, and what became of them while somebody waits for the answer.
 pub const IMPORT_TO_DRAFT: Table<Id, r::GuestDraft> = table("IMPORT_TO_DRAFT");
 

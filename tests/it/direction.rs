@@ -22,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("log", &["domain", "mask"]),
     ("vendor", &["domain", "protocol"]),
     ("source", &["domain", "workspace"]),
-    ("image", &["domain", "workspace"]),
+    ("image", &["domain", "crypt", "workspace"]),
     ("guest", &["domain", "crypt"]),
     (
         "runner",
@@ -55,6 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "policy",
             "vendor",
             "source",
+            "image",
             "workspace",
             "manifest",
             "guest",

@@ -101,6 +101,7 @@ impl Reading<'_> {
                 mounts: Vec::new(),
             },
             cache: Some(code::cache(data)),
+            artifacts: true,
             skip: false,
         })
     }
@@ -198,6 +199,8 @@ pub(in crate::actions) fn compiling(actions: &Actions, guest: &ToCompile) -> (Ja
         git: None,
         state: None,
         guest_key: Some(code::key(&actions.keys.get())),
+        slug_key: None,
+        build_variables: Vec::new(),
         workload: None,
         plan: None,
     };

@@ -17,8 +17,8 @@ use crate::{
     machine::{Chain as ChainKind, Shape},
     protocol::{
         AtEnd, Bind, ChainSecrets, ChainSpec, Command, Demand, Fetch, GitCredential, JailSpec, ManagedState,
-        MountedFile, Open, PatchFile, Prepare, Root, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION,
-        Variable, inside,
+        MountedFile, Open, PatchFile, Prepare, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION, Variable,
+        inside,
     },
     source::git::{self, Address},
     store::{
@@ -29,11 +29,12 @@ use crate::{
     },
 };
 
-use super::{Actions, declaration, gate, guest::code, life, missing, vault};
+use super::{Actions, declaration, gate, guest::code, image, life, missing, vault};
 
 mod declared;
 mod guest;
 mod runtime;
+mod slug;
 
 pub(super) use guest::compiling;
 
@@ -76,12 +77,15 @@ struct Content {
     ending: Option<Shell>,
     demand: Option<Demand>,
     given: Given,
+    /// What its jails have as their root.
+    image: String,
 }
 
 /// What phases are given that may be secret.
 #[derive(Default)]
 struct Given {
     variables: Vec<Variable>,
+    build_variables: Vec<Variable>,
     files: Vec<MountedFile>,
     workload: Option<Secret<String>>,
     /// What must not be printed, beside what phases added.
@@ -109,7 +113,9 @@ impl Reading<'_> {
         let dir = chain_dir(&setup.data, self.run.id, self.chain.number);
         let goes_on = matches!(self.kind, ChainKind::GoOn | ChainKind::Seal);
         let shape = self.kind.shape(self.run.kind, self.run.skip_initialization, self.may_keep()?);
-        let Content { facts, steps, limits, state, ending, demand, given } = self.content(&shape)?;
+        let Content { facts, steps, limits, state, ending, demand, given, image } = self.content(&shape)?;
+        let root = image::root_of(&self.view, &setup.data, &image)?;
+        let slug_key = steps.iter().any(|step| matches!(step, Step::Build(_))).then(|| slug::key(&self.keys));
         let guest_key = steps.iter().any(|step| matches!(step, Step::Guest(_))).then(|| code::key(&self.keys));
         let spec = ChainSpec {
             version: VERSION,
@@ -122,14 +128,14 @@ impl Reading<'_> {
             stop_grace_seconds: setup.stop_grace.as_secs(),
             demand,
             runtime: self.runtime()?,
-            secrets: ChainSecrets { guest_key, ..self.secrets(shape.at_end, state, given)? },
+            secrets: ChainSecrets { guest_key, slug_key, ..self.secrets(shape.at_end, state, given)? },
         };
         let jail = JailSpec {
             version: VERSION,
             kind: self.executor_kind(),
             user: self.run.uid,
             limits,
-            root: Root::Host,
+            root,
             dir: dir.clone(),
             hostname: self.stack.slug.to_string(),
             cgroup: setup.cgroup.clone(),
@@ -174,6 +180,7 @@ impl Reading<'_> {
             ending: self.ending()?,
             demand: None,
             given: Given { variables: self.variables()?, files: self.files()?, ..Given::default() },
+            image: self.stack.settings.executor.image.clone(),
         })
     }
 
@@ -184,26 +191,31 @@ impl Reading<'_> {
             let facts = self.facts(self.stack.settings.vendor.clone());
             let (state, steps) = (StateAccess::None, self.steps(shape)?);
             let given = guest.map(|task| self.given_to_guest(&task)).transpose()?.unwrap_or_default();
-            return Ok(Content { facts, steps, limits, state, ending: None, demand: None, given });
+            // Nothing of this chain runs a command of the task's.
+            let image = image::HOST.to_owned();
+            return Ok(Content { facts, steps, limits, state, ending: None, demand: None, given, image });
         }
         let told = self.told()?;
         let secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
         let workload =
             secrets.workload.as_ref().map(|sealed| vault::workload(self.run.id).open_text(&self.keys, sealed));
+        let build_variables = self.build_variables_of(&told)?;
         Ok(Content {
             facts: self.facts_of(&told)?,
-            steps: self.steps_of(&told)?,
+            steps: self.steps_of(&told, &build_variables)?,
             limits: self.limits_of(&told),
             state: StateAccess::None,
             ending: None,
             demand: Some(self.demand_of(&told)?),
             given: Given {
                 variables: self.variables_of(&told)?,
+                build_variables,
                 files: Vec::new(),
                 workload: workload.transpose()?,
                 masks: self.masks_of_call(&told)?,
                 plan: self.plan_of_call(&told)?,
             },
+            image: self.image_of(&told)?,
         })
     }
 
@@ -428,6 +440,8 @@ impl Reading<'_> {
             git: self.git_credential()?,
             state: (state != StateAccess::None).then(|| self.managed_state()).transpose()?,
             guest_key: None,
+            slug_key: None,
+            build_variables: given.build_variables,
         })
     }
 

@@ -190,6 +190,8 @@ impl Trial {
                 workload: None,
                 plan: None,
                 guest_key: Some(Secret::new(random_bytes::<32>().to_vec())),
+                slug_key: None,
+                build_variables: Vec::new(),
             },
         };
         Ok(ToStart { run, chain: 1, dir, goes_on_from: None, jail, spec })

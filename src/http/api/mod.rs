@@ -16,7 +16,7 @@
 //! | `log`, `events` | what a run prints, at once or as it comes |
 //! | `run_tasks` | outside checks, on stacks and by themselves |
 //! | `policies` | policies, their attachments, what they would say |
-//! | `declared`, `services` | declared tasks, and what they are connected to |
+//! | `declared`, `resources`, `services` | declared tasks, their bounds, and what they are connected to |
 //! | `users`, `keys`, `credentials`, `audit`, `master_key` | the installation |
 //! | `oauth` | `/oauth2/token` |
 //!
@@ -30,6 +30,7 @@ mod docs;
 mod environment;
 mod events;
 mod guests;
+mod images;
 mod keys;
 mod list;
 mod lock;
@@ -39,6 +40,7 @@ mod master_key;
 mod merge;
 mod oauth;
 mod policies;
+mod resources;
 mod run_tasks;
 mod runs;
 mod runtime;
@@ -87,6 +89,8 @@ fn described() -> OpenApiRouter<Web> {
         .merge(users::routes())
         .merge(keys::routes())
         .merge(credentials::routes())
+        .merge(images::routes())
+        .merge(resources::routes())
         .merge(services::routes())
         .merge(policies::routes())
         .merge(declared::routes())

@@ -66,6 +66,7 @@ pub fn routes(_: &Web) -> Router<Web> {
     let workbench = get(admin::policies::get_one).post(admin::policies::post_one);
     // Browsers write up to three bytes for one.
     let workbench = workbench.layer(DefaultBodyLimit::max(3 * limits::POLICY_TRIED_BYTES));
+    let images = get(admin::images::get).post(admin::images::post).layer(DefaultBodyLimit::disable());
     let environment =
         get(stack::environment::get).post(stack::environment::post).layer(DefaultBodyLimit::max(with_file));
     let context = get(admin::contexts::get_one).post(admin::contexts::post_one).layer(DefaultBodyLimit::max(with_file));
@@ -102,6 +103,7 @@ pub fn routes(_: &Web) -> Router<Web> {
         .route("/admin/guests", guests)
         .route("/admin/run-tasks", get(admin::run_tasks::get).post(admin::run_tasks::post))
         .route("/admin/run-tasks/{name}", get(admin::run_tasks::get_one).post(admin::run_tasks::post_one))
+        .route("/admin/images", images)
         .route("/admin/services", get(admin::services::get).post(admin::services::post))
         .route("/admin/policies", get(admin::policies::get).post(admin::policies::post))
         .route("/admin/policies/new", get(admin::policies::get_new).post(admin::policies::post_new).layer(long))

@@ -99,6 +99,7 @@ pub fn admin_tabs(here: &str) -> Vec<Tab> {
         ("Contexts", "/admin/contexts"),
         ("Credentials", "/admin/credentials"),
         ("Guests", "/admin/guests"),
+        ("Images", "/admin/images"),
         ("Services", "/admin/services"),
         ("Run tasks", "/admin/run-tasks"),
         ("Policies", "/admin/policies"),

@@ -20,9 +20,9 @@
 //! | `/runs`, `/tasks`, `/queue`, `/audit` | [`RunsPage`], [`TasksPage`], [`QueuePage`], [`AuditPage`] |
 //! | `/runs/{id}`, `/log`, `/changes` | [`RunPage`], [`RunLogPage`], [`RunChangesPage`] |
 //! | `/admin/contexts`, `/admin/contexts/{name}` | [`ContextsPage`], [`ContextPage`] |
-//! | `/admin/users`, `/keys`, `/credentials`, `/services`, `/guests` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`ServicesPage`], [`GuestsPage`] |
 //! | `/admin/run-tasks`, `/{name}` below it, `/runs/{id}/outcomes/…` | [`RunTasksPage`], [`RunTaskPage`], [`OutcomePage`] |
 //! | `/admin/policies`, `/new`, `/{name}`, `/stacks/{slug}/policies` | [`PoliciesPage`], [`NewPolicyPage`], [`PolicyPage`], [`StackPoliciesPage`] |
+//! | `/admin/users`, `/keys`, `/credentials`, `/services`, `/guests`, `/images` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`ServicesPage`], [`GuestsPage`], [`ImagesPage`] |
 //! | `/setup`, `/sign-in`, `/sign-in/again`, `/invitation`, `/account` | [`SetupPage`], [`SignInPage`], [`ReauthenticatePage`], [`InvitationPage`], [`AccountPage`] |
 //! | errors, `/docs/api` | [`ErrorPage`], [`ApiDocsPage`] |
 
@@ -36,6 +36,7 @@ pub mod error;
 pub mod form;
 pub mod frame;
 pub mod guest;
+pub mod image;
 pub mod lists;
 pub mod live;
 pub mod log;
@@ -58,6 +59,7 @@ pub use docs::ApiDocsPage;
 pub use error::ErrorPage;
 pub use frame::Frame;
 pub use guest::GuestsPage;
+pub use image::ImagesPage;
 pub use lists::{HomePage, QueuePage, RunsPage, StacksPage, TasksPage};
 pub use policy::{NewPolicyPage, PoliciesPage, PolicyPage, StackPoliciesPage};
 pub use run::{RunChangesPage, RunLogPage, RunPage};

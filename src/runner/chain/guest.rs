@@ -42,6 +42,7 @@ use crate::{
         },
         watch::Why,
         way_out::WayOut,
+        workload,
     },
 };
 
@@ -199,6 +200,7 @@ impl Chain {
             inherited: [code, stdin, line].into_iter().flatten().collect(),
             environment: Environment::new(),
             network: NetworkMode::None,
+            host_root: true,
             binds: phase.grants.mounts.clone(),
             serves: gateway.into_iter().collect(),
             signal: StopSignal::Terminate,
@@ -210,12 +212,13 @@ impl Chain {
     /// The guest's way to the hosts that it was granted, and the engine's end of its line.
     fn gateway(&self, phase: &GuestPhase) -> Result<Option<(Service, OwnedFd)>, Fault> {
         let Grants { network, headers, .. } = &phase.grants;
-        if network.is_empty() {
+        let within = self.workload_door().map(workload::Door::within);
+        if network.is_empty() && within.is_none() {
             return Ok(None);
         }
         let headers = headers.iter().map(|header| self.bound(header)).collect::<Result<_, _>>()?;
         let (asked, clock) = (Arc::clone(&self.tools.asked), Arc::clone(&self.tools.clock));
-        let way_out = WayOut::for_guest(network, headers, asked, clock)?;
+        let way_out = WayOut::for_guest(network, headers, within, asked, clock)?;
         let (engines, ours) = line::pair().map_err(Fault::io("make the guest's line to its hosts"))?;
         Ok(Some((Service::Gateway(way_out, ours), engines)))
     }
@@ -244,14 +247,16 @@ impl Chain {
         verdict: Verdict,
         desk: &mut Desk,
     ) -> Result<Verdict, Fault> {
-        let mut place = |n: usize| {
-            let flags = OFlags::WRONLY | OFlags::TRUNC;
-            self.tools.dir.file(&file::artifact(desk.number, n), flags).map_err(io::Error::other)
-        };
-        let collected = leave::collect(room.output.as_fd(), &phase.caps, &mut place);
-        let (artifacts, warnings) = collected.map_err(Fault::io("collect the guest's artifacts"))?;
-        desk.produced.artifacts = artifacts;
-        desk.produced.warnings.extend(warnings);
+        if phase.artifacts {
+            let mut place = |n: usize| {
+                let flags = OFlags::WRONLY | OFlags::TRUNC;
+                self.tools.dir.file(&file::artifact(desk.number, n), flags).map_err(io::Error::other)
+            };
+            let collected = leave::collect(room.output.as_fd(), &phase.caps, &mut place);
+            let (artifacts, warnings) = collected.map_err(Fault::io("collect the guest's artifacts"))?;
+            desk.produced.artifacts = artifacts;
+            desk.produced.warnings.extend(warnings);
+        }
         if let Some((touched, after)) = &room.changes {
             let tree = self.tree()?;
             let before = tree.workspace();

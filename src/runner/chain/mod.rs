@@ -5,6 +5,7 @@
 //! what goes wrong outside breaks the chain off. As long as records can be written there is a last
 //! one, and it tells the truth about the workspace.
 
+mod build;
 mod compile;
 mod desk;
 mod guest;
@@ -139,7 +140,7 @@ impl Chain {
 
     /// A chain that neither prepares nor opens goes on with what an earlier one kept.
     fn find_kept_workspace(&mut self) -> Result<(), Fault> {
-        if matches!(self.spec.steps.first(), Some(Step::Shell(_) | Step::Guest(_) | Step::Seal(_))) {
+        if matches!(self.spec.steps.first(), Some(Step::Shell(_) | Step::Build(_) | Step::Guest(_) | Step::Seal(_))) {
             self.use_tree(Tree::find(&self.tools.dir, self.jail.user)?)?;
             self.read_carried()?;
         }
@@ -177,6 +178,7 @@ impl Chain {
                 self.initialized = true;
                 self.shell(&self.settled(shell), None, desk)
             }
+            Step::Build(build) => self.build(build, desk),
             Step::Guest(guest) => {
                 self.initialized = true;
                 self.guest(&self.settled_guest(guest), desk)

@@ -176,6 +176,7 @@ impl Chain {
             inherited: Vec::new(),
             environment: base_environment().into_iter().chain(environment).collect(),
             network: if local.is_some() { NetworkMode::None } else { NetworkMode::Host },
+            host_root: true,
             binds: bind_local(wanted.local.as_ref().filter(|_| confined)),
             serves: Vec::new(),
             signal: StopSignal::Terminate,

@@ -48,6 +48,8 @@ const VERBS: &[&[&str]] = &[
     &["guest", "inspect"],
     &["policy"],
     &["policy", "test"],
+    &["image"],
+    &["image", "import"],
     &["completions"],
     &["man"],
 ];

@@ -80,6 +80,7 @@ async fn every_page_answers_everybody_as_the_roles_say() {
         ("/admin/guests".to_owned(), [200, 403, 403, 403, 403, 303]),
         ("/admin/run-tasks".to_owned(), [200, 403, 403, 403, 403, 303]),
         ("/admin/run-tasks/nothing".to_owned(), [404, 403, 403, 403, 403, 303]),
+        ("/admin/images".to_owned(), [200, 403, 403, 403, 403, 303]),
         ("/admin/services".to_owned(), [200, 403, 403, 403, 403, 303]),
         ("/admin/policies".to_owned(), [200, 403, 403, 403, 403, 303]),
         ("/admin/policies/new".to_owned(), [200, 403, 403, 403, 403, 303]),
@@ -164,6 +165,7 @@ async fn every_form_does_what_the_roles_allow_and_refuses_the_rest() {
         ("/admin/credentials", "do=create&name=", [422, 403, 403, 403, 403, 303]),
         ("/admin/credentials", "do=delete&credential=gone", [404, 403, 403, 403, 403, 303]),
         ("/admin/guests", "do=remove&guest=gone", [404, 403, 403, 403, 403, 303]),
+        ("/admin/images", "do=remove&image=gone", [404, 403, 403, 403, 403, 303]),
         ("/account", "do=revoke&session=nothing", [404, 404, 404, 404, 404, 303]),
         ("/audit", "do=erase", [405, 405, 405, 405, 405, 405]),
     ];

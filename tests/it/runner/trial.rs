@@ -220,6 +220,8 @@ impl Trial {
                     password: Secret::new("state-password".to_owned()),
                 }),
                 guest_key: Some(Secret::new(vec![9; 32])),
+                slug_key: None,
+                build_variables: Vec::new(),
             },
         }
     }
