@@ -21,6 +21,7 @@ mod class;
 mod client;
 mod dial;
 mod exchange;
+mod fuzz;
 mod ledger;
 mod meter;
 mod policy;
@@ -29,6 +30,8 @@ mod trust;
 
 pub use class::AddressClass;
 pub use client::{Call, CallError, Client, Reply};
+#[doc(hidden)]
+pub use fuzz::fuzz;
 pub use dial::{DialError, Dialer, Resolve, SystemResolver};
 pub use ledger::Ledger;
 pub use policy::{Policy, Refusal};

@@ -19,6 +19,7 @@ mod chain;
 mod control;
 mod dir;
 mod fault;
+mod fuzz;
 mod journal;
 pub mod native;
 mod patching;
@@ -41,6 +42,9 @@ use std::{
 };
 
 use rustix::process::DumpableBehavior;
+
+#[doc(hidden)]
+pub use fuzz::fuzz_patch;
 
 use crate::{
     crypt::Key,

@@ -7,6 +7,7 @@
 use std::{
     fs::File,
     os::fd::OwnedFd,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -169,10 +170,13 @@ fn surroundings(run: &Run, stdin: Option<OwnedFd>, out: (&Sink, &Sink)) -> Resul
     if let Some(stdin) = stdin {
         builder.stdin(AsyncStdinStream::new(tokio::fs::File::from_std(File::from(stdin))));
     }
-    for directory in &run.directories {
+    let shown = run.directories.iter().map(|directory| (directory, directory.path.as_str()));
+    // A phase before this one may have taken it away.
+    let home = run.home.iter().filter(|home| Path::new(&home.path).is_dir()).map(|home| (home, "."));
+    for (directory, name) in shown.chain(home) {
         let access = if directory.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
         builder
-            .preopened_dir(&directory.path, &directory.path, access)
+            .preopened_dir(&directory.path, name, access)
             .map_err(|error| format!("cannot open the granted `{}`: {error:#}", directory.path))?;
     }
     clock::grant(&mut builder, run.clock, run.random);
