@@ -30,9 +30,9 @@ mod trust;
 
 pub use class::AddressClass;
 pub use client::{Call, CallError, Client, Reply};
+pub use dial::{DialError, Dialer, Resolve, SystemResolver};
 #[doc(hidden)]
 pub use fuzz::fuzz;
-pub use dial::{DialError, Dialer, Resolve, SystemResolver};
 pub use ledger::Ledger;
 pub use policy::{Policy, Refusal};
 pub use proxy::{Accept, BindError, BoundHeader, Gateway, Proxy, Role};

@@ -34,6 +34,11 @@ impl Drop for Server {
 impl Server {
     /// Starts a server on a data directory below `dir`.
     pub async fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &[]).await
+    }
+
+    /// The same with variables of its environment, which a restarted one does not get.
+    pub async fn start_with(dir: &Path, variables: &[(&str, &str)]) -> Self {
         let password = dir.join("password");
         fs::write(&password, PASSWORD).unwrap();
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
@@ -46,6 +51,7 @@ impl Server {
             .arg("--admin-password-file")
             .arg(&password)
             .env("AIRLOCK_LOG", "warn")
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -86,6 +92,12 @@ impl Server {
         let upload = self.client.put(url).bearer_auth(&self.token).body(tar_gz(files)).send().await.unwrap();
         assert!(upload.status().is_success(), "{}", upload.text().await.unwrap());
         slug
+    }
+
+    /// Registers a guest; it is compiled before the answer.
+    pub async fn import(&self, name: &str, interpreter: bool, code: Vec<u8>) -> Value {
+        let url = format!("{}/api/v1/guests?name={name}&interpreter={interpreter}", self.url);
+        answer(self.client.post(url).bearer_auth(&self.token).body(code).send().await.unwrap()).await
     }
 
     /// Starts a run of a kind; gives its id.
@@ -171,6 +183,10 @@ impl Server {
         }
         let response = request.send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     pub fn data(&self) -> &Path {
