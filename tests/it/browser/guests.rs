@@ -90,9 +90,6 @@ async fn prepare(window: &Window) {
 
 async fn upload(window: &Window, slug: &str, files: &[(&str, &str)]) {
     window.go(&format!("/stacks/{slug}/settings")).await;
-    if !window.has("#source").await {
-        window.go(&format!("/stacks/{slug}")).await;
-    }
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().write_all(&crate::pages::rig::tar_gz(files)).unwrap();
     window.find("#source").await.send_keys(file.path().to_str().unwrap()).await.unwrap();
