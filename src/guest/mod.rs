@@ -79,8 +79,8 @@ impl Form {
 /// Takes any bytes for a guest and checks what is promised of the answers: the entry for fuzzers.
 #[doc(hidden)]
 pub fn fuzz(bytes: &[u8]) {
-    /// Characters of a reason: it stands in logs and on pages.
-    const REASON: usize = 1_000;
+    /// Bytes of a reason: it stands in logs and on pages.
+    const REASON: usize = 2_000;
     let (form, checked, inspected) = (Form::of(bytes), check(bytes), inspect(bytes));
     match (&checked, &inspected) {
         (Ok(form), Ok(facts)) => {
@@ -90,7 +90,7 @@ pub fn fuzz(bytes: &[u8]) {
         (Err(one), Err(other)) => {
             let reason = one.to_string();
             assert_eq!(one, other);
-            assert!(!reason.is_empty() && reason.len() <= REASON, "{} characters", reason.len());
+            assert!(!reason.is_empty() && reason.len() <= REASON, "{} bytes", reason.len());
             assert!(!reason.chars().any(char::is_control), "{reason:?}");
         }
         _ => panic!("{checked:?} and {inspected:?}"),
