@@ -14,7 +14,7 @@ use super::{
 /// How often each is run; the fastest counts, since others share the machine.
 const ROUNDS: usize = 5;
 /// As in the runner.
-pub const YIELD_EVERY: u64 = 10_000_000;
+pub const YIELD_EVERY: u64 = 1_000_000;
 
 struct Work {
     what: &'static str,

@@ -50,6 +50,8 @@ pub struct Start<'a> {
     pub caps: Caps,
     pub line: Option<Arc<Line>>,
     pub watch: &'a Watch,
+    /// When its time is up: host calls that never wait are told by the clock alone.
+    pub deadline: Instant,
 }
 
 /// State that a store holds, whatever the guest's form.
@@ -83,16 +85,19 @@ async fn attend(engine: &Engine, given: Given) -> Result<Told, String> {
     let meter = Meter::new(given.run.caps.output_bytes, watch.clone());
     let stdout = Sink::new(given.stdout, meter.clone()).map_err(said)?;
     let stderr = Sink::new(given.stderr, meter.clone()).map_err(said)?;
+    let wall = Duration::from_secs(given.run.caps.wall_seconds);
+    let surroundings = surroundings(&given.run, given.stdin, (&stdout, &stderr))?;
+    let mut stop = signal(SignalKind::terminate()).map_err(said)?;
+    let began = Instant::now();
     let start = Start {
         engine,
-        surroundings: surroundings(&given.run, given.stdin, (&stdout, &stderr))?,
+        surroundings,
         code: given.code,
         caps: given.run.caps,
         line: given.line.map(Line::new).transpose().map_err(said)?.map(Arc::new),
         watch: &watch,
+        deadline: began + wall,
     };
-    let mut stop = signal(SignalKind::terminate()).map_err(said)?;
-    let (began, wall) = (Instant::now(), Duration::from_secs(given.run.caps.wall_seconds));
 
     let mut gauge = Gauge::default();
     let work = async {
@@ -196,6 +201,7 @@ fn ending(ended: wasmtime::Result<i32>, memory_refused: bool) -> End {
                 match cut {
                     Cut::Output => End::OutputLimit,
                     Cut::Memory => End::OutOfMemory,
+                    Cut::Time => End::TimedOut,
                 }
             } else {
                 match error.downcast_ref() {

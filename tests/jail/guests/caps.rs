@@ -19,6 +19,7 @@ tests![
     a_guest_that_sleeps_ends_on_time,
     a_guest_that_polls_on_and_on_ends_on_time,
     a_guest_that_reads_its_input_on_and_on_ends_on_time,
+    a_guest_that_only_calls_the_host_ends_on_time,
     an_endless_start_function_ends_too,
     memory_ends_at_its_cap,
     a_guest_that_only_asks_for_memory_is_ended,
@@ -113,6 +114,19 @@ fn a_guest_that_reads_its_input_on_and_on_ends_on_time() {
         timed(&with(0), since);
         with(1).succeeded();
     }
+}
+
+fn a_guest_that_only_calls_the_host_ends_on_time() {
+    // The dearest call that never waits.
+    let asks =
+        |again: &str| format!("(loop $again (call $check (call $random (i32.const 0) (i32.const 65536))) {again})");
+    let with = |again: &str| {
+        let guest = Guest::wat(&core(&[], &asks(again)));
+        guest.caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 1)).run()
+    };
+    let since = Instant::now();
+    timed(&with("(br $again)"), since);
+    with("").succeeded();
 }
 
 fn an_endless_start_function_ends_too() {

@@ -80,7 +80,8 @@ fn elsewhere(text: &str) -> bool {
     let component = Component::new(&engine, wat::parse_str(text).unwrap()).unwrap();
     let mut linker = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
-    let mut store = Store::new(&engine, State(WasiCtxBuilder::new().inherit_network().build(), ResourceTable::new()));
+    let surroundings = WasiCtxBuilder::new().inherit_network().allow_tcp(true).allow_udp(true).build();
+    let mut store = Store::new(&engine, State(surroundings, ResourceTable::new()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let command = Command::instantiate_async(&mut store, &component, &linker).await.unwrap();
