@@ -528,6 +528,22 @@ pub fn read_records(bytes: &[u8]) -> (Vec<Record>, usize) {
     (records, consumed)
 }
 
+/// Takes any bytes for a chain's records and checks what is promised of them: the entry for fuzzers.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    let (records, consumed) = read_records(bytes);
+    let (whole, rest) = bytes.split_at(consumed);
+    assert!(whole.is_empty() || whole.ends_with(b"\n"), "a torn line is not consumed");
+    assert_eq!(read_records(whole), (records.clone(), consumed));
+    assert!(read_records(rest).0.is_empty(), "what could be read was read");
+    for record in &records {
+        let line = serde_json::to_vec(record).expect("a record is JSON");
+        assert!(!line.contains(&b'\n'), "a record is one line");
+        let again: Record = serde_json::from_slice(&line).expect("what was written can be read");
+        assert_eq!(again, *record);
+    }
+}
+
 /// What a phase leaves, without secrets.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Produced {

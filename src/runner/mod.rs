@@ -19,6 +19,7 @@ mod chain;
 mod control;
 mod dir;
 mod fault;
+mod fuzz;
 mod journal;
 pub mod native;
 mod patching;
@@ -44,6 +45,9 @@ use rustix::{
     fs::{FlockOperation, Mode, OFlags},
     process::DumpableBehavior,
 };
+
+#[doc(hidden)]
+pub use fuzz::fuzz_patch;
 
 use crate::{
     crypt::Key,

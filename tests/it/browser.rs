@@ -1,5 +1,6 @@
 //! The product in a real browser: Chromium through its driver, the real binary behind it.
 
+mod guests;
 mod pictures;
 mod reviews;
 mod rig;

@@ -6,7 +6,7 @@
 //! proxy's word from a host's: no `Proxy-Status` of a host gets through.
 
 mod answer;
-mod head;
+pub(super) mod head;
 mod relay;
 mod secret;
 

@@ -105,6 +105,15 @@ impl Chain {
         Ok(verdict)
     }
 
+    /// Relative paths begin where those of a native phase begin. It shows nothing more than the
+    /// workspace's own grant, so that the receipt need not name it.
+    fn home(&self, phase: &GuestPhase) -> Option<Directory> {
+        let workspace = directories(phase).into_iter().find(|directory| directory.path == inside::WORKSPACE)?;
+        let root = self.spec.run.project_root.as_str();
+        let path = if root.is_empty() { workspace.path } else { format!("{}/{root}", workspace.path) };
+        Some(Directory { path, writable: workspace.writable })
+    }
+
     pub(super) fn module(&self, name: &str, code: &GuestCode) -> Result<Module, Fault> {
         let name = name.to_owned();
         let doing = || format!("open the guest `{name}`");
@@ -166,6 +175,7 @@ impl Chain {
             environment: self.guest_environment(phase),
             caps,
             directories: directories(phase),
+            home: self.home(phase),
             clock: phase.grants.clock,
             random: phase.grants.random,
             stdin: stdin.is_some(),

@@ -115,6 +115,12 @@ impl Server {
         assert!(upload.status().is_success(), "{}", upload.text().await.unwrap());
     }
 
+    /// Registers a guest; it is compiled before the answer.
+    pub async fn import(&self, name: &str, interpreter: bool, code: Vec<u8>) -> Value {
+        let url = format!("{}/api/v1/guests?name={name}&interpreter={interpreter}", self.url);
+        answer(self.client.post(url).bearer_auth(&self.token).body(code).send().await.unwrap()).await
+    }
+
     /// Starts a run of a kind; gives its id.
     pub async fn trigger(&self, stack: &str, kind: &str) -> String {
         let made = self.post(&format!("stacks/{stack}/runs"), json!({"kind": kind})).await;
@@ -214,6 +220,10 @@ impl Server {
         }
         let response = request.send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     pub fn data(&self) -> &Path {
