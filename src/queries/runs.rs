@@ -8,8 +8,7 @@ use crate::{
     domain::{Changes, Kind, Look, Refused, RunId, StackId, State, Timestamp, limits},
     store::{
         Fault, Find, Flow, Order, Rows, Snapshot,
-        record::{Comment, HistoryEntry, Left, Review, Run, Standing},
-        record::{Comment, HistoryEntry, Left, Run, RunRuntime},
+        record::{Comment, HistoryEntry, Left, Review, Run, RunRuntime, Standing},
         tables as t,
     },
 };

@@ -111,7 +111,7 @@ impl Chain {
         let workspace = directories(phase).into_iter().find(|directory| directory.path == inside::WORKSPACE)?;
         let root = self.spec.run.project_root.as_str();
         let path = if root.is_empty() { workspace.path } else { format!("{}/{root}", workspace.path) };
-        Some(Directory { path, writable: workspace.writable })
+        Some(Directory { path, at: None, writable: workspace.writable })
     }
 
     pub(super) fn module(&self, name: &str, code: &GuestCode) -> Result<Module, Fault> {
