@@ -1,7 +1,8 @@
 //! What the token of a call opens until its result is final: the plan, the source, the facts of the run.
 
-use std::path::PathBuf;
+use std::{collections::HashSet, path::PathBuf};
 
+use aho_corasick::AhoCorasick;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -279,17 +280,26 @@ fn remember(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// What was sensitive in one place is hidden in every place.
-fn sweep(value: &mut Value, found: &[String]) {
+/// What was sensitive in one place is hidden in every place; short texts only where they are all of it.
+fn sweep(plan: &mut Value, found: &[String]) {
+    let long = found.iter().filter(|text| text.len() >= limits::SECRET_LINE_CHARS);
+    // Too many patterns for an automaton cannot be: their number is bounded.
+    let Ok(inside) = AhoCorasick::new(long) else { return };
+    let whole: HashSet<&str> = found.iter().map(String::as_str).collect();
+    if !whole.is_empty() {
+        sweep_value(plan, &whole, &inside);
+    }
+}
+
+fn sweep_value(value: &mut Value, whole: &HashSet<&str>, inside: &AhoCorasick) {
     match value {
         Value::String(text) => {
-            let inside = |secret: &String| text == secret || (secret.len() >= 8 && text.contains(secret.as_str()));
-            if found.iter().any(inside) {
+            if whole.contains(text.as_str()) || inside.is_match(text.as_str()) {
                 *text = HIDDEN.to_owned();
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| sweep(item, found)),
-        Value::Object(fields) => fields.values_mut().for_each(|field| sweep(field, found)),
+        Value::Array(items) => items.iter_mut().for_each(|item| sweep_value(item, whole, inside)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| sweep_value(field, whole, inside)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
