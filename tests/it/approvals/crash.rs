@@ -45,7 +45,7 @@ pub async fn policy(dir: &Path, kind: PolicyKind, body: &str) {
         description: String::new(),
     };
     let permit = Permit::of_system(Permission::ManagePolicies, On::Installation);
-    actions.save_policy(&permit, Saving::New, new).await.unwrap();
+    actions.save_policy(&permit, Saving::New, new, None).await.unwrap();
 }
 
 /// Somebody with a key who may write to the shop.

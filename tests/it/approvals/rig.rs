@@ -121,7 +121,7 @@ impl Team {
             description: String::new(),
         };
         let permit = self.site.permit(Permission::ManagePolicies, On::Installation);
-        self.site.app.actions.save_policy(&permit, Saving::New, new).await.unwrap();
+        self.site.app.actions.save_policy(&permit, Saving::New, new, None).await.unwrap();
     }
 
     pub async fn forget_policy(&self, name: &str) {
