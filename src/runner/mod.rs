@@ -5,6 +5,8 @@
 //! everything it has to say lies in the chain's directory. Must not know the store, the queue, or
 //! what the server makes of a verdict.
 //!
+//! It reads the source's configuration file, because nobody has it before the source was fetched.
+//!
 //! Two threads: the first carries out the chain ([`chain`]) and attends its jails ([`attend`]); the
 //! second talks ([`talk`]): `control.sock`, signals, the endpoint of the managed state, the way out.
 //!

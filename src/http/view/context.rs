@@ -12,7 +12,7 @@ use crate::domain::{runtime::Origin, stack::Hooks};
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct From {
+pub struct Provenance {
     /// `this stack`, `context base`, `configuration file`
     pub word: String,
     /// `priority 5`, `by label`, `stack_defaults`
@@ -25,7 +25,7 @@ pub struct From {
     pub overrides: String,
 }
 
-impl From {
+impl Provenance {
     /// `links` for those who may see contexts.
     pub fn new(origin: &Origin, overrides: &[Origin], links: bool) -> Self {
         let (word, detail) = match origin {
@@ -80,7 +80,7 @@ pub struct AttachedRow {
 pub struct HookRow {
     /// `before_plan`
     pub point: &'static str,
-    pub hooks: Vec<(String, From)>,
+    pub hooks: Vec<(String, Provenance)>,
 }
 
 form!(
@@ -220,6 +220,11 @@ impl ContextForm {
         ]
     }
 
+    /// Whether any list has something in it, or something wrong.
+    pub fn has_hooks(&self) -> bool {
+        self.hooks().iter().any(|field| !field.value.is_empty() || field.error.is_some())
+    }
+
     /// The form with what is there.
     #[must_use]
     pub fn filled(mut self, description: &str, labels: &[String], hooks: &Hooks) -> Self {
@@ -249,7 +254,7 @@ pub struct ContextPage {
     pub updated: Moment,
     pub by: Mark,
     /// The stacks that have it: slug, and how.
-    pub stacks: Vec<(String, From)>,
+    pub stacks: Vec<(String, Provenance)>,
     pub form: ContextForm,
     /// Of the text that the form was filled from.
     pub version: u64,
@@ -270,10 +275,10 @@ pub struct RuntimeView {
     /// The trigger's own configuration, key by key.
     pub given: Vec<(String, String)>,
     pub variables: Vec<VariableRow>,
-    pub files: Vec<(String, From)>,
+    pub files: Vec<(String, Provenance)>,
     pub hooks: Vec<HookRow>,
     /// Such as the project root.
-    pub values: Vec<(&'static str, String, From)>,
+    pub values: Vec<(&'static str, String, Provenance)>,
     /// The source was not fetched yet, or never.
     pub unread: bool,
 }

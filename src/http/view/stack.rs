@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::{
-    context::{AttachForm, AttachedRow, From, HookRow},
+    context::{AttachForm, AttachedRow, HookRow, Provenance},
     declared::DeclaredList,
     form::{Choice, Control, Field, Fields, form},
     frame::{Empty, Frame, Pager, Tab},
@@ -181,7 +181,7 @@ pub struct VariableRow {
     /// None: it comes out of the configuration file.
     pub changed: Option<(Moment, Mark)>,
     /// Where it comes from; none on a page where that is plain.
-    pub from: Option<From>,
+    pub from: Option<Provenance>,
     /// It can be changed here.
     pub own: bool,
 }
@@ -198,7 +198,7 @@ pub struct FileRow {
     pub changed: Moment,
     pub by: Mark,
     /// Where it comes from; none on a page where that is plain.
-    pub from: Option<From>,
+    pub from: Option<Provenance>,
     /// It can be changed here.
     pub own: bool,
 }

@@ -5,7 +5,7 @@ use airlock::{
     http::view::{
         HomePage, NewStackPage, QueuePage, RunsPage, StackEnvironmentPage, StackRunsPage, StackSettingsPage,
         StackTasksPage, StacksPage, TasksPage,
-        context::{AttachForm, AttachedRow, From, HookRow},
+        context::{AttachForm, AttachedRow, HookRow, Provenance},
         declared::{DeclaredList, DeclaredRow},
         form::Fields,
         frame::{Crumb, Pager, Place, Theme},
@@ -251,13 +251,13 @@ fn environment(theme: Theme) -> StackEnvironmentPage {
         value,
         description: description.into(),
         changed: Some((ago(400_000), person("ops-lead"))),
-        from: Some(From::new(&Origin::Stack, &[Origin::StackDefaults], true)),
+        from: Some(Provenance::new(&Origin::Stack, &[Origin::StackDefaults], true)),
         own: true,
     };
     let context = |name: &str| Origin::Context { name: name.parse().unwrap(), priority: 5 };
     let shared = VariableRow {
         changed: None,
-        from: Some(From::new(&context("aws-production"), &[context("base")], true)),
+        from: Some(Provenance::new(&context("aws-production"), &[context("base")], true)),
         own: false,
         ..variable("AWS_ACCOUNT_ID", Shown::Plain("123456789012".into()), "")
     };
@@ -281,7 +281,7 @@ fn environment(theme: Theme) -> StackEnvironmentPage {
         attach_problems: vec![],
         hooks: vec![HookRow {
             point: "before_plan",
-            hooks: vec![("tflint".into(), From::new(&context("base"), &[], true))],
+            hooks: vec![("tflint".into(), Provenance::new(&context("base"), &[], true))],
         }],
         variables: vec![
             shared,
@@ -303,7 +303,7 @@ fn environment(theme: Theme) -> StackEnvironmentPage {
                 digest: "sha256:9c41…e07b".into(),
                 changed: ago(900_000),
                 by: person("dana"),
-                from: Some(From::new(&Origin::Stack, &[], true)),
+                from: Some(Provenance::new(&Origin::Stack, &[], true)),
                 own: true,
             },
             FileRow {
@@ -313,7 +313,7 @@ fn environment(theme: Theme) -> StackEnvironmentPage {
                 digest: "h:51d0".into(),
                 changed: ago(900_000),
                 by: person("dana"),
-                from: Some(From::new(&context("base"), &[], true)),
+                from: Some(Provenance::new(&context("base"), &[], true)),
                 own: false,
             },
         ],

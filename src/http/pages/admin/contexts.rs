@@ -18,7 +18,7 @@ use crate::{
         view::{
             ContextPage, ContextsPage,
             admin::admin_tabs,
-            context::{ContextForm, ContextRow, From, NewContextForm},
+            context::{ContextForm, ContextRow, NewContextForm, Provenance},
             form::{Field, Fields as _},
             frame::{Crumb, Empty, Place},
             stack::VariableRow,
@@ -181,7 +181,10 @@ fn one(web: &Web, visitor: &Visitor, name: &Slug) -> Result<ContextPage, Problem
         name: name.to_string(),
         updated: Moment::new(context.updated_at, now),
         by: mark(&context.updated_by),
-        stacks: stacks.iter().map(|(stack, origin)| (stack.slug.to_string(), From::new(origin, &[], false))).collect(),
+        stacks: stacks
+            .iter()
+            .map(|(stack, origin)| (stack.slug.to_string(), Provenance::new(origin, &[], false)))
+            .collect(),
         form: ContextForm::new().filled(&context.description, &labels, &context.hooks),
         version: context.version,
         variables: variables.into_iter().map(variable).collect(),

@@ -5,7 +5,7 @@ use crate::{
     http::{
         pages::{stack::environment::hook_row, visitor::Visitor},
         view::{
-            context::{From, RuntimeView},
+            context::{Provenance, RuntimeView},
             stack::{Shown, VariableRow},
         },
     },
@@ -27,12 +27,13 @@ pub fn view(visitor: &Visitor, detail: &RunDetail, rev: u64) -> RuntimeView {
     };
     let Some(used) = row.used else { return view };
     let root = if used.project_root.value.is_empty() { "/".to_owned() } else { used.project_root.value };
-    view.values.push(("Project root", root, From::new(&used.project_root.origin, &[], links)));
+    view.values.push(("Project root", root, Provenance::new(&used.project_root.origin, &[], links)));
     if let Some(version) = used.terraform_version {
-        view.values.push(("Version", version.value, From::new(&version.origin, &[], links)));
+        view.values.push(("Version", version.value, Provenance::new(&version.origin, &[], links)));
     }
     view.variables = used.environment.into_iter().map(|it| variable(it, links)).collect();
-    view.files = used.files.iter().map(|(path, origin)| (path.to_string(), From::new(origin, &[], links))).collect();
+    view.files =
+        used.files.iter().map(|(path, origin)| (path.to_string(), Provenance::new(origin, &[], links))).collect();
     view.hooks = used.hooks.iter().map(|(point, hooks)| hook_row(*point, hooks, links)).collect();
     view
 }
@@ -48,7 +49,7 @@ fn variable(it: UsedVariable, links: bool) -> VariableRow {
         value,
         description: String::new(),
         changed: None,
-        from: Some(From::new(&it.origin, &it.overrides, links)),
+        from: Some(Provenance::new(&it.origin, &it.overrides, links)),
         own: false,
     }
 }

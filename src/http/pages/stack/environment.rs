@@ -29,7 +29,7 @@ use crate::{
         },
         view::{
             StackEnvironmentPage,
-            context::{AttachForm, AttachedRow, From, HookRow},
+            context::{AttachForm, AttachedRow, HookRow, Provenance},
             form::Fields as _,
             frame::{Empty, Place},
             stack::{FileForm, FileRow, Shown, VariableForm, VariableRow},
@@ -61,18 +61,18 @@ fn page(web: &Web, visitor: &Visitor, slug: &Slug) -> Result<StackEnvironmentPag
         value: shown(it.value),
         description: it.description,
         changed: it.updated.map(|(at, by)| (Moment::new(at, now), mark(&by))),
-        from: Some(From::new(&it.origin, &it.overrides, links)),
+        from: Some(Provenance::new(&it.origin, &it.overrides, links)),
     };
     let file = |it: Layered<File>| FileRow {
         own: own.1.contains(&it.row.path),
-        from: Some(From::new(&it.origin, &it.overrides, links)),
+        from: Some(Provenance::new(&it.origin, &it.overrides, links)),
         ..file_row(it.row, now)
     };
     let attached = |it: &Attached| AttachedRow {
         name: it.context.name.to_string(),
         href: links.then(|| format!("/admin/contexts/{}", it.context.name)),
         description: it.context.description.clone(),
-        priority: From::new(&it.origin, &[], false).priority,
+        priority: Provenance::new(&it.origin, &[], false).priority,
     };
     let administers = visitor.who.role_on(row.stack.id) >= Some(Role::Admin);
     let crumbs = crumbs(&head, Some("Environment"));
@@ -127,7 +127,7 @@ pub fn file_row(row: File, now: Timestamp) -> FileRow {
 }
 
 pub fn hook_row(point: HookPoint, hooks: &[Hook], links: bool) -> HookRow {
-    let one = |hook: &Hook| (hook.command.clone(), From::new(&hook.origin, &[], links));
+    let one = |hook: &Hook| (hook.command.clone(), Provenance::new(&hook.origin, &[], links));
     HookRow { point: point.word(), hooks: hooks.iter().map(one).collect() }
 }
 
