@@ -91,7 +91,7 @@ impl Actions {
                 Ok((row, Some(detail)))
             })
             .await;
-        self.sweep_images()?;
+        self.sweep_unneeded()?;
         imported
     }
 
@@ -109,7 +109,7 @@ impl Actions {
             Ok(((), Some(row.digest.to_string())))
         })
         .await?;
-        self.sweep_images().map(drop)
+        self.sweep_unneeded().map(drop)
     }
 
     /// One import after the other, and nothing removed meanwhile.
@@ -132,8 +132,13 @@ impl Actions {
         unpacking.await.map_err(|error| Fault::Panicked(error.to_string()))?
     }
 
-    /// Removes what no image needs and no runner shows. Says how many.
+    /// Removes what no image needs and no runner shows. Says how many; none while one is being imported.
     pub fn sweep_images(&self) -> Result<usize, Error> {
+        let Ok(_alone) = self.one_image() else { return Ok(0) };
+        self.sweep_unneeded()
+    }
+
+    fn sweep_unneeded(&self) -> Result<usize, Error> {
         let images = self.store.read()?.all(t::NAME_TO_IMAGE, ""..="\u{10ffff}")?;
         let mut removed = 0;
         for entry in fs::read_dir(dir(&self.setup.data)).into_iter().flatten().flatten() {

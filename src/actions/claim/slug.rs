@@ -2,6 +2,7 @@
 
 use super::{Reading, declared::Told};
 use crate::{
+    actions::image,
     crypt::{Key, Keyring, Purpose, Secret, Tagger},
     domain::{Digest, run::SourceVersion},
     protocol::{SlugPlace, Variable},
@@ -9,27 +10,29 @@ use crate::{
 
 /// Encrypts what build hooks leave. A rotation of the master key changes it, and builds begin anew.
 pub(super) fn key(keys: &Keyring) -> Secret<Vec<u8>> {
-    root(keys).to_secret()
+    encrypting(keys).to_secret()
 }
 
-fn root(keys: &Keyring) -> Key {
+fn encrypting(keys: &Keyring) -> Key {
     keys.derive(Purpose::DataKey, b"slugs")
 }
 
 impl Reading<'_> {
-    /// Where the result of the task's build is kept: one for each source, declaration and set of
+    /// Where the result of the task's build is kept: one for each source, declaration, root and set of
     /// variables. None where it is not known what the source is.
     pub(super) fn slug_of(&self, told: &Told, variables: &[Variable]) -> Option<SlugPlace> {
         let source = match &self.run.source {
             SourceVersion::Git { commit, .. } => commit.as_ref()?.to_string(),
             SourceVersion::Upload { digest } => digest.to_string(),
         };
-        let mut tagger = Tagger::new(&root(&self.keys));
+        let root = image::root_of(&self.view, &self.actions.setup.data, &self.image_of(told).ok()?).ok()?;
+        let root = serde_json::to_vec(&root).ok()?;
+        let mut tagger = Tagger::new(&encrypting(&self.keys));
         let mut add = |part: &[u8]| {
             tagger.update(&(part.len() as u64).to_be_bytes());
             tagger.update(part);
         };
-        for part in [self.stack.id.to_string().as_bytes(), source.as_bytes(), told.declared.as_bytes()] {
+        for part in [self.stack.id.to_string().as_bytes(), source.as_bytes(), told.declared.as_bytes(), &root[..]] {
             add(part);
         }
         for variable in variables {

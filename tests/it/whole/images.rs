@@ -1,6 +1,6 @@
 //! Images through the whole of it: imported, named by stacks and by declared tasks, removed.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 use airlock::{
     auth::{On, Permission, Permit, Who},
@@ -11,7 +11,10 @@ use serde_json::json;
 
 use super::rig::{Rig, files_below};
 
-/// A root that holds a shell, what that needs, and one file that says whose root it is.
+/// What the phases of the custom vendor need.
+const PROGRAMS: [&str; 2] = ["/bin/sh", "/bin/rm"];
+
+/// A root that holds these programs, what they need, and one file that says whose root it is.
 fn small_root(says: &str) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut add = |path: &str, content: &[u8], mode: u32| {
@@ -21,11 +24,11 @@ fn small_root(says: &str) -> Vec<u8> {
         header.set_cksum();
         tar.append_data(&mut header, path.trim_start_matches('/'), content).unwrap();
     };
-    let listed = Command::new("ldd").arg("/bin/sh").output().expect("ldd is needed: it says what the shell needs");
+    let listed = Command::new("ldd").args(PROGRAMS).output().expect("ldd is needed: it says what programs need");
     let listed = String::from_utf8(listed.stdout).unwrap();
-    let libraries = listed.split_whitespace().filter(|word| word.starts_with('/'));
-    for program in libraries.map(str::to_owned).chain(["/bin/sh".to_owned()]) {
-        add(&program, &fs::read(fs::canonicalize(&program).unwrap()).unwrap(), 0o755);
+    let libraries = listed.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':'));
+    for file in libraries.chain(PROGRAMS).collect::<BTreeSet<_>>() {
+        add(file, &fs::read(fs::canonicalize(file).unwrap()).unwrap(), 0o755);
     }
     add("etc/whose", says.as_bytes(), 0o644);
     tar.into_inner().unwrap()
