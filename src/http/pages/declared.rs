@@ -1,5 +1,7 @@
 //! Declared tasks on the pages that list them, and running one.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{
@@ -12,7 +14,10 @@ use crate::{
     domain::{Refused, Role, Slug, TaskName, verdict},
     http::{
         Problem, Web,
-        view::declared::{DeclaredList, DeclaredRow},
+        view::{
+            declared::{DeclaredList, DeclaredRow},
+            words,
+        },
     },
     queries::{DeclaredTask, Run, StackFilter},
 };
@@ -55,8 +60,9 @@ pub fn of_stack(web: &Web, who: &Who, slug: &Slug) -> Result<DeclaredList, Probl
 /// The bounds of a task and what it may reach, in words.
 fn caps(task: &DeclaredTask, set: bool, slug: &Slug) -> Vec<String> {
     let airlock = &task.airlock;
-    let mut caps = vec![format!("at most {} s", task.run.timeout_seconds)];
-    caps.extend(airlock.fuel.map(|fuel| format!("{fuel} fuel")));
+    let timeout = Duration::from_secs(task.run.timeout_seconds.into());
+    let mut caps = vec![format!("at most {}", words::span(timeout))];
+    caps.extend(airlock.fuel.map(|fuel| format!("{} fuel", words::number(fuel))));
     caps.extend(airlock.memory_bytes.map(|memory| format!("{} of memory", verdict::bytes(memory))));
     caps.extend(airlock.output_bytes.map(|output| format!("{} of output", verdict::bytes(output))));
     caps.extend(airlock.processes.map(|processes| format!("{processes} processes")));

@@ -140,7 +140,8 @@ async fn a_guest_is_imported_run_and_looked_at_and_what_it_changed_is_proposed()
 
     window.go("/stacks/agents/tasks").await;
     let declared = window.text("[aria-labelledby=declared-title]").await;
-    for part in ["wasi:probe", "around the house", "at most 60 s", "32 MiB of memory", "api.example.org", "db → maindb"]
+    for part in
+        ["wasi:probe", "around the house", "at most 1m 00s", "32 MiB of memory", "api.example.org", "db → maindb"]
     {
         assert!(declared.contains(part), "{part}: {declared}");
     }
