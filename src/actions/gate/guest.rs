@@ -142,7 +142,6 @@ impl Actions {
             workload: None,
             slug_key: None,
             build_variables: Vec::new(),
-            plan: None,
         }
     }
 
