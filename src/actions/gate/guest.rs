@@ -12,8 +12,8 @@ use crate::{
         stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
     protocol::{
-        AtEnd, ChainSecrets, ChainSpec, Fetch, Grants, GuestInput, GuestPhase, JailSpec, MountedFile, Prepare, Root,
-        RunFacts, Step, VERSION,
+        AtEnd, ChainSecrets, ChainSpec, Fetch, Grants, GuestInput, GuestPhase, JailSpec, Prepare, Root, RunFacts, Step,
+        VERSION,
     },
     store::{
         Error, Fault, Find as _, Flow, Order, Rows,
@@ -103,7 +103,7 @@ impl Actions {
             env: Vec::new(),
             stdin: GuestInput::Text { text: String::from_utf8_lossy(body.expose()).into_owned() },
             caps: usual,
-            grants: Grants { workspace: WorkspaceGrant::Read, as_root: true, ..Grants::default() },
+            grants: Grants { workspace: WorkspaceGrant::None, ..Grants::default() },
             cache: Some(code::cache(&self.setup.data)),
             artifacts: true,
             skip: false,
@@ -127,14 +127,14 @@ impl Actions {
 
     /// The plan goes through the pipe like any secret; nothing of it lies on the disk beforehand.
     fn secrets_of_judge(&self, token: Secret<String>, plan: Secret<Vec<u8>>) -> ChainSecrets {
-        let path = RelativePath::new("plan.json").expect("it is a relative path");
         ChainSecrets {
             chain_key: crypt::Key::random().to_secret(),
             redaction_key: crypt::Key::random().to_secret(),
             open: None,
             seal: None,
             variables: Vec::new(),
-            files: vec![MountedFile { path, content: plan, sensitive: false }],
+            files: Vec::new(),
+            plan: Some(plan),
             masks: vec![token],
             git: None,
             state: None,
@@ -142,7 +142,6 @@ impl Actions {
             workload: None,
             slug_key: None,
             build_variables: Vec::new(),
-            plan: None,
         }
     }
 
