@@ -21,6 +21,7 @@
 //! | [`actions`] | use cases that change something: one verb, one transaction; every state of a run changes in `actions/life.rs` |
 //! | [`queries`] | use cases that read |
 //! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
+//! | [`outbound`] | what the server says to others by itself: requests to run tasks |
 //! | [`scheduler`] | what happens without anybody asking: recovery, slots, expiry |
 //! | [`outbound`] | what the server says to others by itself: answers to those whose run task it is |
 //! | [`live`] | bells: numbers that say "look again" |

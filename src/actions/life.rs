@@ -120,7 +120,7 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
     if !stepped.run.sealed {
         run.sealed = None;
     }
-    if before.state == State::Checking && stepped.run.state != State::Checking {
+    if before.checking.is_some() && before.checking != stepped.run.checking {
         gate::leave(tx, moment, &before)?;
     }
     if matches!(stepped.run.state, State::Unconfirmed | State::Checking)

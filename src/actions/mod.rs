@@ -86,6 +86,7 @@ pub use credential::NewCredential;
 pub use decide::Decision;
 pub use declared::NewDemand;
 pub use environment::NewVariable;
+pub use gate::{DueRequest, DueWork, JUDGING, Judged, Opened, OpenedRun, Outside, Reply, Request, ToJudge};
 pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
@@ -135,6 +136,12 @@ pub struct Setup {
     pub artifact_retention_days: u32,
     pub upload_versions: u32,
     pub allow_unconfined: bool,
+    /// Tries of a request to a run task, and the wait before the second one.
+    pub run_task_retries: u32,
+    pub run_task_retry: Duration,
+    /// Silence after which a run task is given up, and its time in all.
+    pub run_task_progress: Duration,
+    pub run_task_total: Duration,
 }
 
 /// The door for running tasks, below the data directory.
@@ -161,6 +168,8 @@ pub struct Actions {
     pub(crate) live: Arc<Bells>,
     pub(crate) setup: Arc<Setup>,
     pub(crate) access: Arc<Access>,
+    /// The way to run tasks; none where no server runs.
+    pub(crate) outside: Option<Arc<dyn Outside>>,
 }
 
 /// What guards the doors: password hashing, delays, and who knocked in vain.
@@ -213,13 +222,19 @@ impl Actions {
             rotation: Arc::default(),
             imports: Arc::default(),
         };
-        Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access) })
+        Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access), outside: None })
     }
 
     /// The same, for a server that is reached at another address than was thought.
     pub fn reached_at(mut self, public_url: String) -> Self {
         Arc::make_mut(&mut self.setup).public_url = public_url;
         self
+    }
+
+    /// The same, with a way to the outside.
+    #[must_use]
+    pub fn with_outside(self, outside: Arc<dyn Outside>) -> Self {
+        Self { outside: Some(outside), ..self }
     }
 
     pub fn now(&self) -> Timestamp {

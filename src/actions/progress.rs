@@ -311,6 +311,7 @@ impl Taking<'_> {
         let result = self.beside.results.iter().find(|(of, _)| *of == number).map(|(_, result)| result);
         if let Some(result) = result {
             self.take_result(result)?;
+            self.keep_plan(number, phase)?;
         }
         self.tx.put_run(Some(&before), &self.run)?;
         if phase == Phase::Preparing && verdict.is_success() && self.begins() {
@@ -349,6 +350,16 @@ impl Taking<'_> {
         }
         if !result.masks.is_empty() {
             self.add_masks(&result.masks)?;
+        }
+        Ok(())
+    }
+
+    /// Outside checks may ask for the vendor's own plan as long as the run lives.
+    fn keep_plan(&self, number: u32, phase: Phase) -> Result<(), Error> {
+        if let Some(plan) = gate::plan_result(&self.chain, number, phase) {
+            let mut secrets: RunSecrets = self.tx.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
+            secrets.plan = Some(plan);
+            self.tx.put(t::RUN_TO_SECRETS, self.run.seq, &secrets)?;
         }
         Ok(())
     }

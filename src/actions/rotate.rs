@@ -319,8 +319,8 @@ fn task_tokens(tx: &Tx<'_>, keys: &Keyring, after: Option<&u128>) -> Result<Step
     let mut batch = Batch::new();
     tx.walk(t::RESULT_ID_TO_RESULT, behind(after.copied()), Order::Up, |id, row: TaskResult| Ok(batch.take(id, row)))?;
     batch.renew(
-        |_, row| match &mut row.token {
-            Some(token) => renew(keys, &vault::task_token(row.id), &mut token.sealed),
+        |_, row| match &mut row.token.sealed {
+            Some(sealed) => renew(keys, &vault::task_token(row.id), sealed),
             None => Ok(false),
         },
         |id, row| tx.put(t::RESULT_ID_TO_RESULT, *id, row),
@@ -360,6 +360,9 @@ fn run_secrets(tx: &Tx<'_>, keys: &Keyring, after: Option<&u64>) -> Result<Step<
                 if let Some(sealed) = sealed {
                     any |= renew(keys, place, sealed)?;
                 }
+            }
+            if let Some(plan) = &mut row.plan {
+                any |= renew(keys, &vault::chain_key(run.id, plan.chain), &mut plan.key)?;
             }
             Ok(any)
         },

@@ -282,23 +282,3 @@ fn changed(old: &RunTask, new: &RunTask) -> String {
     note(old.trusted != new.trusted, if new.trusted { "trusted" } else { "not trusted" }.to_owned());
     if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") }
 }
-
-// To be dropped at the merge.
-impl Actions {
-    pub(crate) async fn verify_run_task(&self, _: &str, _: Option<&Secret<String>>) -> Result<(), Error> {
-        Ok(())
-    }
-
-    pub async fn redeliver(&self, _: &Permit, _: crate::domain::TaskResultId) -> Result<(), Error> {
-        Ok(())
-    }
-
-    pub async fn override_stage(
-        &self,
-        _: &Permit,
-        _: crate::domain::TaskStageId,
-        _: Option<String>,
-    ) -> Result<(), Error> {
-        Ok(())
-    }
-}

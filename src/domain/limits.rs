@@ -229,6 +229,8 @@ pub const DELIVERIES_AT_ONCE: usize = 64;
 /// Tries of one request, and what `run_task_retries` may make of them.
 pub const RUN_TASK_RETRIES: u32 = 5;
 pub const RUN_TASK_RETRIES_MOST: u32 = 20;
+/// Before the second try of a request; three times as long before each one after.
+pub const RUN_TASK_RETRY: Duration = Duration::from_secs(1);
 /// Deliveries of one request that are kept, those that people asked for included.
 pub const DELIVERIES_KEPT: u32 = 50;
 /// Characters that are kept of what a service answered when it was no 200.

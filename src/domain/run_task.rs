@@ -11,6 +11,9 @@ use super::{
     limits,
 };
 
+/// What the installation is called by the public protocol.
+pub const ORGANIZATION: &str = "airlock";
+
 /// Where in a run outside checks are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -41,7 +41,7 @@ impl Run {
     }
 
     /// Whether it waits for anything with a sealed workspace that it will need.
-    fn rests_on_seal(&self) -> bool {
+    fn rests_on_seal(self) -> bool {
         let waits = matches!(
             self.state,
             State::Queued
@@ -55,7 +55,7 @@ impl Run {
     }
 
     /// Whether run tasks are called at a stage of this run: those of runs that plan.
-    const fn checks(&self, stage: Stage) -> bool {
+    const fn checks(self, stage: Stage) -> bool {
         self.kind.plans() && self.attached.has(stage)
     }
 }

@@ -3,11 +3,13 @@
 //! | file | what |
 //! | --- | --- |
 //! | [`answers`] | to those who called a declared task as their run task |
+//! | [`run_tasks`] | requests to the run tasks of runs that are checked |
 //!
 //! Must not know the store or the machine: what is due comes from an action, and what came back goes
 //! into one.
 
 pub mod answers;
+pub mod run_tasks;
 
 use std::sync::Arc;
 

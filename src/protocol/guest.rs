@@ -96,6 +96,8 @@ pub enum GuestInput {
 #[serde(default)]
 pub struct Grants {
     pub workspace: WorkspaceGrant,
+    /// The guest sees its workspace as `/`, not as `/workspace`.
+    pub as_root: bool,
     /// Other directories of the host.
     pub mounts: Vec<Bind>,
     /// Hosts (`host` or `host:port`) that it may send HTTP requests to.

@@ -25,7 +25,8 @@ mod run_task;
 pub use call::{Call, Told};
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
 pub use run_task::{
-    Attachment, Delivery, DeliveryReason, Outcomes, Override, RunTask, RunTaskKind, StageRow, TaskResult, TaskToken,
+    Attachment, Delivery, DeliveryReason, GUEST, Outcomes, Override, RunTask, RunTaskKind, StageRow, TaskResult,
+    TaskToken,
 };
 
 /// The version of all present records.
@@ -422,6 +423,18 @@ pub struct RunSecrets {
     /// What the runner of a declared task shows to get workload tokens.
     #[serde(default)]
     pub workload: Option<Sealed>,
+    /// Where the vendor's own plan lies, for outside checks.
+    #[serde(default)]
+    pub plan: Option<PlanResult>,
+}
+
+/// The result of a planning phase, in the directory of its chain for as long as the run lives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanResult {
+    pub chain: u32,
+    pub phase: u32,
+    /// The chain's key, wrapped as in its row; `vault::chain_key`.
+    pub key: Sealed,
 }
 
 /// What a run of a declared task was asked for, and what its source says about it.

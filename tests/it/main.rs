@@ -19,6 +19,7 @@ mod cli;
 mod compat;
 mod direction;
 mod gallery;
+mod gates;
 mod pages;
 mod run_tasks;
 mod runner;

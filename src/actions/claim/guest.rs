@@ -93,6 +93,7 @@ impl Reading<'_> {
             caps: call.may.caps(usual),
             grants: Grants {
                 workspace,
+                as_root: false,
                 network: call.may.network.clone(),
                 clock: call.may.clock.unwrap_or_default(),
                 random: call.may.random.unwrap_or_default(),

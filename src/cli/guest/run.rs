@@ -90,6 +90,7 @@ fn grants(args: &GuestGrants) -> Grants {
         plain: false,
     };
     Grants {
+        as_root: false,
         workspace: match (&args.workspace, args.write) {
             (None, _) => WorkspaceGrant::None,
             (Some(_), false) => WorkspaceGrant::Read,

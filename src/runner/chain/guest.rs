@@ -364,10 +364,14 @@ fn file_limit(phase: &GuestPhase) -> Verdict {
 
 pub(super) fn directories(phase: &GuestPhase) -> Vec<Directory> {
     let own = |path: &str, writable| Directory { path: path.to_owned(), at: None, writable };
+    let workspace = |writable| match phase.grants.as_root {
+        true => Directory { path: "/".to_owned(), at: Some(inside::WORKSPACE.to_owned()), writable },
+        false => own(inside::WORKSPACE, writable),
+    };
     let workspace = match phase.grants.workspace {
         WorkspaceGrant::None => None,
-        WorkspaceGrant::Read => Some(own(inside::WORKSPACE, false)),
-        WorkspaceGrant::Write | WorkspaceGrant::Keep => Some(own(inside::WORKSPACE, true)),
+        WorkspaceGrant::Read => Some(workspace(false)),
+        WorkspaceGrant::Write | WorkspaceGrant::Keep => Some(workspace(true)),
     };
     let mounts = phase.grants.mounts.iter().map(|bind| own(&bind.inside.display().to_string(), bind.writable));
     let fresh = [own(guest_path::TMP, true), own(guest_path::OUTPUT, true)];

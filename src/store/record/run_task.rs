@@ -109,9 +109,20 @@ pub struct TaskResult {
     /// Tries of the delivery that is under way, and when the next one is due.
     pub tries: u32,
     pub due_at: Option<Timestamp>,
-    /// Gone once the result is final.
-    pub token: Option<TaskToken>,
+    /// Who wants it sent again.
+    pub again: Option<ActorName>,
+    pub token: TaskToken,
 }
+
+impl TaskResult {
+    /// Whether a guest judges, here, and nobody is called.
+    pub fn is_guest(&self) -> bool {
+        self.address.starts_with(GUEST)
+    }
+}
+
+/// What the address of a guest begins with.
+pub const GUEST: &str = "wasi:";
 
 /// What the service shows when it comes back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,8 +130,8 @@ pub struct TaskToken {
     #[serde(with = "serde_bytes_compat")]
     pub hash: Vec<u8>,
     /// The token itself, because a request that is sent again must be the same one;
-    /// `vault::task_token`.
-    pub sealed: Sealed,
+    /// `vault::task_token`. Gone once the result is final.
+    pub sealed: Option<Sealed>,
 }
 
 /// What a run task found, as compressed JSON.

@@ -51,6 +51,8 @@ impl Server {
             .arg("--admin-password-file")
             .arg(&password)
             .env("AIRLOCK_LOG", "warn")
+            // Services of tests are on this machine.
+            .env("AIRLOCK_OUTBOUND_ALLOW", "127.0.0.1")
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
@@ -63,6 +65,11 @@ impl Server {
         let login = json!({"username": "admin", "password": PASSWORD});
         server.token = server.post("login", login).await["token"].as_str().unwrap().to_owned();
         server
+    }
+
+    /// Where it is reached; another one after each start.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// SIGKILL, and nothing else.

@@ -55,6 +55,7 @@ impl Told {
     fn grants(&self, binds: &[Bind]) -> Result<Grants, Error> {
         let airlock = &self.task.airlock;
         Ok(Grants {
+            as_root: false,
             workspace: match airlock.workspace {
                 Declared::None => WorkspaceGrant::None,
                 Declared::Read => WorkspaceGrant::Read,

@@ -6,7 +6,7 @@ use super::super::show::{self, Rows, mark};
 use crate::{
     auth::Who,
     domain::{
-        Delta, Kind, Look, Role, State,
+        Delta, Kind, Look, Role, Stage, State,
         run::SourceVersion,
         stack::{ExecutorKind, Lock},
     },
@@ -68,7 +68,8 @@ fn situation(detail: &RunDetail, role: Role) -> Situation {
         kind: run.kind,
         state: run.state,
         role,
-        confirmed: detail.history.iter().any(|entry| entry.state == State::Confirmed),
+        confirmed: run.checking.is_some_and(Stage::is_confirmed)
+            || detail.history.iter().any(|entry| entry.state == State::Confirmed),
         lost: run.unacknowledged,
         prioritized: run.prioritized,
         promotable: detail.stack.as_ref().is_some_and(|stack| stack.settings.allow_promotion),
