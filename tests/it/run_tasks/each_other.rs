@@ -11,7 +11,8 @@ const PLAN: &str = r#"printf '[{"address":"db.main","type":"db","action":"ACTION
 async fn the_guard_of_another_installation_judges_a_plan() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let outward = [("AIRLOCK_OUTBOUND_ALLOW", "127.0.0.1")];
-    let (asks, judges) = (Server::start_with(here.path(), &outward).await, Server::start_with(there.path(), &outward).await);
+    let (asks, judges) =
+        (Server::start_with(here.path(), &outward).await, Server::start_with(there.path(), &outward).await);
     judges.stack(json!({"name": "Checks", "vendor": {"kind": "custom"}}), &[(".airlock/config.yaml", TASKS)]).await;
     let key = json!({"value": KEY, "sensitive": true});
     let (status, text) = judges.raw(None, "PUT", "/api/v1/stacks/checks/environment/HMAC", Some(key)).await;
