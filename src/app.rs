@@ -112,6 +112,11 @@ impl App {
         Ok((Self { actions: self.actions.with_outside(Arc::clone(&outside)), ..self }, outside))
     }
 
+    /// The same inside another program: `program` is this one, and evaluates policies.
+    pub fn evaluated_by(self, program: &str) -> Self {
+        Self { actions: self.actions.evaluated_by(program.into()), ..self }
+    }
+
     /// The same, once it is known where the server listens: port 0 takes a free one.
     pub fn listening_at(self, address: SocketAddr) -> Self {
         let url = public_url(&self.config, address);

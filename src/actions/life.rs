@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-use super::{Moment, gate, vault};
+use super::{Moment, approval, gate, policy, vault};
 
 /// What belongs to a transition beside the event.
 #[derive(Clone, Debug, Default)]
@@ -84,6 +84,7 @@ fn seen(view: &impl Rows, run: &Run) -> Result<machine::Run, Fault> {
 pub(crate) fn enter(tx: &Tx<'_>, moment: &Moment, mut run: Run, why: Why) -> Result<Run, Error> {
     remember(tx, moment, &mut run, &why)?;
     tx.put_run(None, &run)?;
+    approval::ask(tx, &run)?;
     ring(tx, moment, &run);
     settle(tx, moment, run.stack)?;
     schedule(tx, moment)?;
@@ -133,6 +134,7 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
         run.state = stepped.run.state;
         run.blocked_by = None;
         remember(tx, moment, &mut run, &why)?;
+        approval::entered(tx, before.state, &mut run)?;
     }
     if before.chain.is_some() && run.chain.is_none() {
         tx.remove(t::RUN_TO_CHAIN, run.seq)?;
@@ -266,6 +268,7 @@ fn leave(tx: &Tx<'_>, run: &mut Run, had_chain: bool) -> Result<(), Fault> {
     }
     run.unacknowledged = run.state == State::Failed && run.reason.as_deref() == Some(LOST_UNKNOWN);
     release_state_lock(tx, run)?;
+    policy::follow::remember(tx, run)?;
     if had_chain || !run.phases.is_empty() {
         chore(tx, run, |chore| chore.file_away = true)?;
     }
@@ -296,6 +299,7 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
     let mut pool = Pool::of(&runs, moment.setup.declared_task_cap);
     let mut holder = runs.iter().find(|run| run.kind.is_blocking() && is_past_queue(run)).map(holder_of);
     let state_lock = tx.get(t::STACK_TO_STATE_LOCK, stack.id.number())?.filter(|lock| lock.run.is_none());
+    let policies = approval::attached(tx, stack.id)?;
     let system = Moment { actor: ActorName::system(), ..moment.clone() };
     for run in runs {
         if matches!(run.state, State::Confirmed | State::ReplanRequested) {
@@ -306,10 +310,12 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
         if !matches!(run.state, State::Queued | State::Ready) {
             continue;
         }
-        let blocked = if run.kind == Kind::OnDemand {
-            pool.admit(&stack)
-        } else {
-            held_back(&run, &stack, holder.as_ref(), state_lock.as_ref())
+        let unapproved = !is_past_queue(&run) && approval::holds_back(tx, &run, &policies)?;
+        let unapproved = unapproved.then_some(BlockedBy::Approval);
+        let blocked = match held_by_person(&run, &stack).or(unapproved) {
+            Some(blocked) => Some(blocked),
+            None if run.kind == Kind::OnDemand => pool.admit(),
+            None => held_back(&run, holder.as_ref(), state_lock.as_ref()),
         };
         if run.kind.is_blocking() && holder.is_none() && !is_held_by_person(blocked.as_ref()) {
             holder = Some(holder_of(&run));
@@ -351,10 +357,7 @@ impl Pool {
     }
 
     /// Gives the next one, in the order of the queue, its place; or says what it waits for.
-    fn admit(&mut self, stack: &Stack) -> Option<BlockedBy> {
-        if !stack.settings.enabled {
-            return Some(BlockedBy::Disabled);
-        }
+    fn admit(&mut self) -> Option<BlockedBy> {
         if self.deploy.is_some() {
             return self.deploy.clone();
         }
@@ -389,20 +392,16 @@ fn note_block(tx: &Tx<'_>, run: &mut Run, blocked: Option<BlockedBy>) -> Result<
     tx.put_run(Some(&before), run)
 }
 
-fn held_back(
-    run: &Run,
-    stack: &Stack,
-    holder: Option<&BlockedBy>,
-    state_lock: Option<&record::StateLock>,
-) -> Option<BlockedBy> {
+/// What a person has switched off or taken for themselves. Locks do not concern declared tasks.
+fn held_by_person(run: &Run, stack: &Stack) -> Option<BlockedBy> {
     if !stack.settings.enabled {
         return Some(BlockedBy::Disabled);
     }
-    if let Some(lock) = &stack.lock
-        && lock.by != run.triggered_by
-    {
-        return Some(BlockedBy::Lock { by: lock.by.clone() });
-    }
+    let lock = stack.lock.as_ref().filter(|lock| run.kind != Kind::OnDemand && lock.by != run.triggered_by)?;
+    Some(BlockedBy::Lock { by: lock.by.clone() })
+}
+
+fn held_back(run: &Run, holder: Option<&BlockedBy>, state_lock: Option<&record::StateLock>) -> Option<BlockedBy> {
     if !run.kind.is_blocking() {
         return None;
     }

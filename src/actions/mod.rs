@@ -12,16 +12,21 @@
 //! | `declared`, `declaration` | runs of declared tasks; what sources declare |
 //! | `run_task`, `attachment` | outside checks, and the stacks whose runs they check |
 //! | `call` | declared tasks that serve others as run tasks |
-//! | `service`, `setting` | what declared tasks are connected to, and their own variables |
+//! | `service`, `setting`, `resources` | what declared tasks are connected to, their own variables, and bounds that the operator sets |
 //! | `decide` | confirm, discard, replan, stop, cancel, comment, prioritize, acknowledge, force stop |
+//! | `review`, `approval` | what people say about runs; whether that is enough |
 //! | `claim` | the finished spec of a chain that is to be started |
+//! | `progress`, `plan` | what runners report; what plan policies say to a plan |
 //! | `gate` | stages of run tasks: begun, ended, overridden; what services answer |
-//! | `progress` | what runners report |
 //! | `chores` | what must be done outside the store |
 //! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
+//! | `context` | contexts, and which stacks have them |
+//! | `runtime` | what runs are configured with |
 //! | `guest` | guests: imported, removed, pinned to runs; what they leave |
+//! | `policy` | policies: saved, attached, asked, obeyed |
+//! | `image` | images: imported, removed; the root that a jail gets |
 //! | `sign_in`, `user`, `key` | people and machines |
-//! | `rotate` | a new master key |
+//! | `rotate`, `entropy` | a new master key, and what stays the same under it |
 //! | `audit` | the chained log |
 //!
 //! May not know who calls: HTTP, the command line on a data directory, the scheduler.
@@ -43,28 +48,38 @@ use crate::{
     crypt::Keys,
     domain::{Clock, Refused, Timestamp, actor::ActorName, limits},
     live::Bells,
+    policy::Evaluator,
     store::{Store, Tx, record::Outcome},
 };
 
+mod approval;
 mod attachment;
 mod audit;
 mod call;
 mod chores;
 mod claim;
+mod context;
 mod credential;
 mod decide;
 pub mod declaration;
 mod declared;
+mod entropy;
 mod environment;
 mod gate;
 mod guest;
+mod image;
 mod key;
 mod life;
 mod lock;
 mod once;
+mod plan;
+mod policy;
 mod progress;
+mod resources;
+mod review;
 mod rotate;
 mod run_task;
+mod runtime;
 mod service;
 mod setting;
 mod sign_in;
@@ -82,6 +97,7 @@ pub use audit::{Chain as AuditChain, Checked, Verification, hash_of, verify, ver
 pub use call::{DueCall, DueStep, Errand, Taken};
 pub use chores::{Chores, LiveChain};
 pub use claim::{ToStart, chain_dir};
+pub use context::{ContextText, NewContext, NewFile};
 pub use credential::NewCredential;
 pub use decide::Decision;
 pub use declared::NewDemand;
@@ -90,7 +106,9 @@ pub use gate::{DueRequest, DueWork, JUDGING, Judged, Opened, OpenedRun, Outside,
 pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
+pub use policy::{Approval, Evaluated, Evaluation, NewPolicy, ReviewFacts, Reviews, Saving, Tried};
 pub use progress::Report;
+pub use review::NewReview;
 pub use rotate::Rotated;
 pub use run_task::{NewRunTask, NewRunTaskKind};
 pub use service::NewService;
@@ -170,6 +188,7 @@ pub struct Actions {
     pub(crate) access: Arc<Access>,
     /// The way to run tasks; none where no server runs.
     pub(crate) outside: Option<Arc<dyn Outside>>,
+    pub(crate) evaluator: Evaluator,
 }
 
 /// What guards the doors: password hashing, delays, and who knocked in vain.
@@ -182,6 +201,11 @@ pub(crate) struct Access {
     rotation: Arc<tokio::sync::Mutex<()>>,
     /// Held by whoever imports or removes a guest.
     imports: Arc<tokio::sync::Mutex<()>>,
+    /// Runs whose approval policies are being asked by whoever wants to know.
+    judged: approval::Judged,
+    /// What access policies said lately.
+    ceilings: Mutex<policy::Ceilings>,
+    images: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// When something happens, and who does it.
@@ -221,8 +245,19 @@ impl Actions {
             strangers: Mutex::default(),
             rotation: Arc::default(),
             imports: Arc::default(),
+            judged: approval::Judged::default(),
+            ceilings: Mutex::default(),
+            images: Arc::default(),
         };
-        Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access), outside: None })
+        let evaluator = Evaluator::new("/proc/self/exe".into(), setup.compiler_uid());
+        let (setup, access) = (Arc::new(setup), Arc::new(access));
+        Ok(Self { store, keys, clock, live, setup, access, outside: None, evaluator })
+    }
+
+    /// The same, for a process that is not this program itself: policies are evaluated by `program`.
+    pub fn evaluated_by(mut self, program: PathBuf) -> Self {
+        self.evaluator = Evaluator::new(program, self.setup.compiler_uid());
+        self
     }
 
     /// The same, for a server that is reached at another address than was thought.

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::{
@@ -24,6 +25,8 @@ use super::{
     declaration, declared, gate,
     life::{self, Why},
     missing,
+    plan::{self, Plan},
+    runtime,
     state::{self, StoredState},
     vault,
 };
@@ -50,15 +53,39 @@ struct Beside {
 impl Actions {
     /// Takes records over. Taking the same ones again changes nothing.
     pub async fn report(&self, report: Report) -> Result<Run, Error> {
-        let beside = self.read_beside(&report)?;
-        self.system(move |tx, moment| {
-            let run = tx.run(report.run)?.ok_or_else(|| missing(report.run))?;
-            let Some(chain) = tx.chain(&run)? else { return Ok(run) };
-            if chain.number != report.chain || chain.records != report.from {
+        let report = Arc::new(report);
+        let beside = Arc::new(self.read_beside(&report)?);
+        for _ in 0..limits::POLICY_ATTEMPTS {
+            let changes = plan::brought(beside.results.iter().map(|(_, result)| result));
+            let asked = self.hear_plan(&report, changes).await?;
+            if let Some(run) = self.take_over(&report, &beside, asked).await? {
                 return Ok(run);
             }
+        }
+        Err(Fault::Io("the plan policies change faster than they can be asked".to_owned()).into())
+    }
+
+    /// Takes over what was read; nothing, when the plan policies are others than were asked.
+    async fn take_over(
+        &self,
+        report: &Arc<Report>,
+        beside: &Arc<Beside>,
+        asked: Option<Plan>,
+    ) -> Result<Option<Run>, Error> {
+        let (report, beside) = (Arc::clone(report), Arc::clone(beside));
+        self.system(move |tx, moment| {
+            let run = tx.run(report.run)?.ok_or_else(|| missing(report.run))?;
+            let Some(chain) = tx.chain(&run)? else { return Ok(Some(run)) };
+            if chain.number != report.chain || chain.records != report.from {
+                return Ok(Some(run));
+            }
+            if let (Some(asked), Some(stack)) = (&asked, tx.stack(run.stack)?)
+                && !asked.still_holds(tx, &stack)?
+            {
+                return Ok(None);
+            }
             take_states(tx, moment, &run, &beside.states)?;
-            Taking { tx, moment, beside: &beside, run, chain }.all(&report)
+            Ok(Some(Taking { tx, moment, beside: &beside, asked: asked.as_ref(), run, chain }.all(&report)?))
         })
         .await
     }
@@ -222,6 +249,8 @@ struct Taking<'a> {
     tx: &'a Tx<'a>,
     moment: &'a Moment,
     beside: &'a Beside,
+    /// What the plan policies said, where the report ends a chain that planned.
+    asked: Option<&'a Plan>,
     run: Run,
     chain: Chain,
 }
@@ -348,6 +377,9 @@ impl Taking<'_> {
         if let Some(changes) = &result.changes {
             self.tx.put(t::RUN_TO_CHANGES, self.run.seq, &Changes::new(changes)?)?;
         }
+        if let Some(found) = &result.runtime {
+            runtime::take(self.tx, &self.run, found)?;
+        }
         if !result.masks.is_empty() {
             self.add_masks(&result.masks)?;
         }
@@ -395,6 +427,10 @@ impl Taking<'_> {
             self.run.sealed = Some(SealedFacts { tree_bytes, sealed_bytes });
             self.take_seal_key()?;
         }
+        let denials = self.asked.filter(|_| success && !stopped).map(Plan::denials).unwrap_or_default();
+        if let Some(asked) = self.asked {
+            asked.remember(&mut self.run);
+        }
         self.tx.put_run(Some(&before), &self.run)?;
         self.tx.put(t::RUN_TO_CHAIN, self.run.seq, &self.chain)?;
         let end = ChainEnd {
@@ -409,9 +445,13 @@ impl Taking<'_> {
             },
             may_go_on: gate::may_go_on(&self.run, &stack),
             needs_review: gate::needs_review(&self.run),
-            denied: false,
+            denied: !denials.is_empty(),
         };
-        let why = Why { note: None, reason: reason_of(last, verdict.as_ref(), success, stopped) };
+        let reason = match denials.is_empty() {
+            true => reason_of(last, verdict.as_ref(), success, stopped),
+            false => Some(plan::denied(&denials)),
+        };
+        let why = Why { note: None, reason };
         self.settle_verdict(verdict, end)?;
         life::advance(self.tx, self.moment, self.run, Event::ChainEnded(end), why)
     }
@@ -428,7 +468,7 @@ impl Taking<'_> {
 
     /// A run has a verdict once nothing but a person can come after it.
     fn settle_verdict(&mut self, verdict: Option<Verdict>, end: ChainEnd) -> Result<(), Error> {
-        let waits = end.success && end.workspace != machine::Workspace::Removed;
+        let waits = end.success && !end.denied && end.workspace != machine::Workspace::Removed;
         if waits {
             return Ok(());
         }
@@ -440,7 +480,7 @@ impl Taking<'_> {
 }
 
 /// Exit code 2 of a plan means changes.
-fn is_success(phase: Phase, verdict: &Verdict) -> bool {
+pub(super) fn is_success(phase: Phase, verdict: &Verdict) -> bool {
     verdict.is_success() || (phase == Phase::Planning && *verdict == Verdict::Exited { code: 2 })
 }
 

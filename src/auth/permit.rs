@@ -33,6 +33,7 @@ pub enum Permission {
     UploadSource,
     EditStack,
     DeleteStack,
+    AttachContext,
     UseState,
     CreateStack,
     ManageUsers,
@@ -44,6 +45,9 @@ pub enum Permission {
     ManageRunTasks,
     AttachRunTasks,
     OverrideRunTasks,
+    ManagePolicies,
+    ManageContexts,
+    ManageImages,
     SeeAudit,
     SeeSystem,
     ManageSystem,
@@ -80,7 +84,8 @@ impl Permission {
             | Self::EditStack
             | Self::DeleteStack
             | Self::AttachRunTasks
-            | Self::OverrideRunTasks => Need::Role(Role::Admin),
+            | Self::OverrideRunTasks
+            | Self::AttachContext => Need::Role(Role::Admin),
             Self::CreateStack
             | Self::ManageUsers
             | Self::SeeKeys
@@ -89,6 +94,9 @@ impl Permission {
             | Self::ManageGuests
             | Self::ManageServices
             | Self::ManageRunTasks
+            | Self::ManagePolicies
+            | Self::ManageContexts
+            | Self::ManageImages
             | Self::SeeAudit
             | Self::SeeSystem
             | Self::ManageSystem => Need::GlobalAdmin,
@@ -119,6 +127,7 @@ impl Permission {
             Self::UploadSource => "upload a source",
             Self::EditStack => "change the settings",
             Self::DeleteStack => "delete the stack",
+            Self::AttachContext => "attach contexts",
             Self::UseState => "use the state",
             Self::CreateStack => "create stacks",
             Self::ManageUsers => "manage users",
@@ -130,6 +139,9 @@ impl Permission {
             Self::ManageRunTasks => "manage run tasks",
             Self::AttachRunTasks => "attach run tasks",
             Self::OverrideRunTasks => "override run tasks",
+            Self::ManagePolicies => "manage policies",
+            Self::ManageContexts => "manage contexts",
+            Self::ManageImages => "manage images",
             Self::SeeAudit => "see the audit log",
             Self::SeeSystem => "see the system page",
             Self::ManageSystem => "manage the system",
@@ -160,6 +172,7 @@ impl Permission {
             Self::UploadSource => "source.upload",
             Self::EditStack => "stack.edit",
             Self::DeleteStack => "stack.delete",
+            Self::AttachContext => "context.attach",
             Self::UseState => "state.use",
             Self::CreateStack => "stack.create",
             Self::ManageUsers => "user.manage",
@@ -171,6 +184,9 @@ impl Permission {
             Self::ManageRunTasks => "run_task.manage",
             Self::AttachRunTasks => "run_task.attach",
             Self::OverrideRunTasks => "run_task.override",
+            Self::ManagePolicies => "policy.manage",
+            Self::ManageContexts => "context.manage",
+            Self::ManageImages => "image.manage",
             Self::SeeAudit => "audit.see",
             Self::SeeSystem => "system.see",
             Self::ManageSystem => "system.manage",

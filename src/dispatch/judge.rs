@@ -16,7 +16,7 @@ const OUTCOMES: &str = "outcomes.json";
 
 /// Lets one guest judge, and writes down what came of it.
 pub(super) async fn one(actions: &Actions, binary: &Path, id: TaskResultId) {
-    let judged = match actions.judging(id) {
+    let judged = match actions.to_judge(id) {
         Ok(judge) => {
             let root = judge.chain.dir.parent().unwrap_or(&judge.chain.dir).to_owned();
             let judged = match carried_out(actions, binary, judge).await {

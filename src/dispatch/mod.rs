@@ -61,7 +61,7 @@ impl Dispatch {
     /// Looks after chains and chores until the server stops. Runners go on without it.
     pub async fn run(self) {
         // Filing a long log away takes seconds, and no chain waits for it.
-        tokio::join!(self.chains(), self.chores(), self.guests(), self.judges());
+        tokio::join!(self.chains(), self.chores(), self.guests(), self.judges(), self.approvals());
     }
 
     async fn chains(&self) {
@@ -81,7 +81,7 @@ impl Dispatch {
         let mut bell = self.actions.bells().hear_work();
         loop {
             bell.mark_unchanged();
-            chores::perform(&self.actions).await;
+            chores::perform(&self.actions, |run| self.is_attended(run)).await;
             if self.rests(&mut bell).await {
                 return;
             }
@@ -131,6 +131,20 @@ impl Dispatch {
         }
     }
 
+    /// Runs whose approval policies have to be asked.
+    async fn approvals(&self) {
+        let mut bell = self.actions.bells().hear_work();
+        loop {
+            bell.mark_unchanged();
+            if let Err(error) = self.actions.judge_due().await {
+                tracing::error!(%error, "runs that wait for an approval cannot be looked up");
+            }
+            if self.rests(&mut bell).await {
+                return;
+            }
+        }
+    }
+
     /// Waits for something to do. True when the server stops.
     async fn rests(&self, bell: &mut watch::Receiver<u64>) -> bool {
         tokio::select! {
@@ -176,6 +190,12 @@ impl Dispatch {
             // Something may have been written for this key while it was being attended to.
             dispatch.actions.bells().ring_work();
         });
+    }
+
+    /// Whether somebody still looks into the directory of one of the run's chains. The record that ends
+    /// a chain is taken before its runner is gone.
+    fn is_attended(&self, run: RunId) -> bool {
+        self.attended().keys().any(|(attended, _)| *attended == run)
     }
 
     fn attended(&self) -> MutexGuard<'_, Attended> {

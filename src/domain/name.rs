@@ -191,6 +191,12 @@ name!(
 );
 
 name!(
+    /// A policy; the same rule as for a declared task.
+    PolicyName,
+    |text| identifier(text, "", "only a-z, 0-9, - and _ are allowed")
+);
+
+name!(
     /// An imported image, such as `tools` or `debian:12`.
     ImageName,
     |text| identifier(text, ".:/", "only a-z, 0-9, - _ . : and / are allowed")

@@ -50,9 +50,16 @@ pub struct GuestPhase {
     /// Where compiled guests are kept; none: nothing is kept.
     #[serde(default)]
     pub cache: Option<PathBuf>,
+    /// Whether the files of `/output` are kept as artifacts.
+    #[serde(default = "yes")]
+    pub artifacts: bool,
     /// A phase of a wasi stack that is recorded but not run (`AIRLOCK_SKIP_APPLYING`).
     #[serde(default)]
     pub skip: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A guest that is compiled and not run.

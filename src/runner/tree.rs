@@ -18,7 +18,7 @@ use rustix::{
 use crate::{
     domain::{RelativePath, limits, verdict::bytes},
     protocol::{file, guest_path},
-    workspace::{Open, Workspace, remove_tree},
+    workspace::{Open, SealReport, SealTerms, Workspace, remove_tree},
 };
 
 use super::{dir::ChainDir, fault::Fault, patching::Files};
@@ -69,6 +69,16 @@ impl Tree {
     /// For sealing or removing it.
     pub fn into_workspace(self) -> Workspace<Open> {
         self.open
+    }
+
+    /// Bytes that it takes up on disk.
+    pub fn size(&self) -> Result<u64, Fault> {
+        self.open.size().map(|size| size.disk_bytes).map_err(Fault::of)
+    }
+
+    /// Seals a copy, and goes on.
+    pub fn save(&self, terms: &SealTerms) -> Result<SealReport, Fault> {
+        self.open.save(terms).map_err(Fault::of)
     }
 
     /// Lets phases without a jail find their way to their directories by path, if the directories

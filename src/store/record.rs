@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::Fault;
 use crate::crypt::Sealed;
 use crate::domain::{
-    BlockedBy, CommitSha, Delta, Digest, EnvName, KeyId, Kind, Note, Phase, RelativePath, Role, RunId, ServiceName,
-    Slug, StackId, Stage, State, TaskName, Timestamp, UserId, UserName, Verdict,
+    BlockedBy, CommitSha, Delta, Digest, EnvName, KeyId, Kind, Note, Phase, PolicyReceipt, RelativePath, Role, RunId,
+    ServiceName, Slug, StackId, Stage, State, TaskName, Timestamp, UserId, UserName, Verdict,
     actor::ActorName,
     authorization::Authorization,
     change,
@@ -19,11 +19,23 @@ use crate::domain::{
 };
 
 mod call;
+mod context;
 mod guest;
+mod image;
+mod key;
+mod policy;
+mod resources;
+mod review;
 mod run_task;
 
 pub use call::{Call, Told};
+pub use context::{AUTOMATIC, Context, ContextAttachment, RunRuntime};
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
+pub use image::Image;
+pub use key::LastingKey;
+pub use policy::{Follow, Follower, Policy, Sample, SampleFacts};
+pub use resources::TaskResources;
+pub use review::{Basis, Lacks, Review, Standing, current_reviews};
 pub use run_task::{
     Attachment, Delivery, DeliveryReason, GUEST, Outcomes, Override, RunTask, RunTaskKind, StageRow, TaskResult,
     TaskToken,
@@ -255,6 +267,12 @@ pub struct Run {
     pub phases: Vec<PhaseRow>,
     pub history: u32,
     pub comments: u32,
+    #[serde(default)]
+    pub reviews: u32,
+    /// How many times the run has come to wait for a person with a plan: 0 before its first plan. A
+    /// review counts for the round that it was given in.
+    #[serde(default)]
+    pub round: u32,
     /// The run ended with a question that nobody has answered yet.
     pub unacknowledged: bool,
     /// An error line out of the log of the phase that failed.
@@ -274,6 +292,12 @@ pub struct Run {
     /// The changes of another run that its source is patched with.
     #[serde(default)]
     pub patched: Option<Patched>,
+    /// What policies said about it, in the order in which they were asked.
+    #[serde(default)]
+    pub policies: Vec<PolicyReceipt>,
+    /// How many runs before it were triggered by policies, one after the other.
+    #[serde(default)]
+    pub followed: u32,
     /// The stage whose run tasks are being called.
     #[serde(default)]
     pub checking: Option<Stage>,
@@ -328,6 +352,8 @@ impl Run {
             phases: Vec::new(),
             history: 0,
             comments: 0,
+            reviews: 0,
+            round: 0,
             unacknowledged: false,
             error_line: None,
             chain: None,
@@ -338,6 +364,8 @@ impl Run {
             uid: None,
             guest: None,
             patched: None,
+            policies: Vec::new(),
+            followed: 0,
             checking: None,
             stages: 0,
         }

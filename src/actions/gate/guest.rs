@@ -64,7 +64,7 @@ impl Actions {
     }
 
     /// The chain in which a guest judges; a refusal where it cannot.
-    pub fn judging(&self, id: TaskResultId) -> Result<ToJudge, Error> {
+    pub fn to_judge(&self, id: TaskResultId) -> Result<ToJudge, Error> {
         let view = self.store.read()?;
         let opened = opened(&view, id.number())?.ok_or_else(|| missing("the task result"))?;
         let result = view.get(t::RESULT_ID_TO_RESULT, id.number())?.ok_or_else(|| missing("the task result"))?;
@@ -105,6 +105,7 @@ impl Actions {
             caps: usual,
             grants: Grants { workspace: WorkspaceGrant::Read, as_root: true, ..Grants::default() },
             cache: Some(code::cache(&self.setup.data)),
+            artifacts: true,
             skip: false,
         };
         let prepare = Prepare { source, patch: None, disk_floor_bytes: limits::DISK_FLOOR_BYTES, shows: Vec::new() };
@@ -118,6 +119,7 @@ impl Actions {
             ending: None,
             stop_grace_seconds: self.setup.stop_grace.as_secs(),
             demand: None,
+            runtime: None,
             secrets: self.secrets_of_judge(token, plan),
         };
         Ok(ToJudge { id, chain: ToStart { run: own, chain: 1, dir, goes_on_from: None, jail, spec } })
@@ -138,6 +140,9 @@ impl Actions {
             state: None,
             guest_key: Some(code::key(&self.keys.get())),
             workload: None,
+            slug_key: None,
+            build_variables: Vec::new(),
+            plan: None,
         }
     }
 

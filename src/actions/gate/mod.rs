@@ -41,7 +41,7 @@ use crate::{
     },
 };
 
-use super::{Moment, life, life::Why, missing, vault};
+use super::{Moment, life, life::Why, missing, plan, vault};
 
 /// What is attached to a stack and enabled, with the run task itself.
 fn attachments(view: &impl Rows, stack: StackId) -> Result<Vec<(Attachment, RunTask)>, Fault> {
@@ -63,12 +63,13 @@ pub(crate) fn attached(view: &impl Rows, stack: StackId) -> Result<Stages, Fault
 
 /// Whether a plan may be applied without a person.
 pub(crate) fn may_go_on(run: &Run, stack: &Stack) -> bool {
-    run.kind == Kind::Tracked && stack.settings.autodeploy && stack.lock.is_none() && run.targets.is_empty()
+    let asks = run.targets.is_empty() && !plan::warned(run);
+    run.kind == Kind::Tracked && stack.settings.autodeploy && stack.lock.is_none() && asks
 }
 
 /// Whether a preview waits for somebody's approval.
-pub(crate) const fn needs_review(_run: &Run) -> bool {
-    false
+pub(crate) fn needs_review(run: &Run) -> bool {
+    plan::warned(run)
 }
 
 /// Something worth knowing that does not end the run, said once.

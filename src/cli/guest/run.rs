@@ -55,6 +55,7 @@ pub fn run(args: &GuestRun) -> Done {
         caps: caps(&args.caps),
         grants: grants(&args.grants),
         cache: None,
+        artifacts: true,
         skip: false,
     };
     let asked = Asked { phase, variables: secrets(args)? };

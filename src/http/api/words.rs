@@ -5,7 +5,10 @@ use utoipa::openapi::{
     schema::{AdditionalProperties, KnownFormat, SchemaFormat, SchemaType, Type},
 };
 
-use crate::domain::{Action, ActorKind, Enforcement, Kind, Phase, ResultStatus, Role, Stage, StageStatus, State};
+use crate::domain::{
+    Action, ActorKind, Enforcement, Kind, Phase, PolicyKind, ResultStatus, ReviewDecision, Role, Stage, StageStatus,
+    State,
+};
 
 /// A schema, as fields name it.
 pub(super) type Schemed = RefOr<Schema>;
@@ -93,6 +96,10 @@ pub(super) fn kind() -> Schemed {
     one_of(Kind::ALL.map(Kind::word))
 }
 
+pub(super) fn policy_kind() -> Schemed {
+    one_of(PolicyKind::ALL.map(PolicyKind::word))
+}
+
 pub(super) fn phase() -> Schemed {
     one_of(Phase::ALL.map(Phase::word))
 }
@@ -144,6 +151,10 @@ pub(super) fn actor_kind() -> Schemed {
 
 pub(super) fn actor() -> Schemed {
     object(2, vec![("kind", actor_kind()), ("name", text())])
+}
+
+pub(super) fn review_decision() -> Schemed {
+    one_of([ReviewDecision::Approve, ReviewDecision::Reject].map(ReviewDecision::word))
 }
 
 /// How a phase ended: `kind`, with what belongs to it.
@@ -385,7 +396,7 @@ fn executor() -> Schemed {
     object(0, members)
 }
 
-fn hooks() -> Schemed {
+pub(super) fn hooks() -> Schemed {
     let names = crate::domain::stack::Hooks::default().lists().map(|(name, _)| name);
     object(0, names.into_iter().map(|name| (name, list(text()))).collect())
 }

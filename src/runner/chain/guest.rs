@@ -42,6 +42,7 @@ use crate::{
         },
         watch::Why,
         way_out::WayOut,
+        workload,
     },
 };
 
@@ -102,6 +103,15 @@ impl Chain {
         receipt.verdict = verdict.clone();
         desk.produced.receipt = Some(Box::new(receipt));
         Ok(verdict)
+    }
+
+    /// Relative paths begin where those of a native phase begin. It shows nothing more than the
+    /// workspace's own grant, so that the receipt need not name it.
+    fn home(&self, phase: &GuestPhase) -> Option<Directory> {
+        let workspace = directories(phase).into_iter().find(|directory| directory.path == inside::WORKSPACE)?;
+        let root = self.spec.run.project_root.as_str();
+        let path = if root.is_empty() { workspace.path } else { format!("{}/{root}", workspace.path) };
+        Some(Directory { path, at: None, writable: workspace.writable })
     }
 
     pub(super) fn module(&self, name: &str, code: &GuestCode) -> Result<Module, Fault> {
@@ -165,6 +175,7 @@ impl Chain {
             environment: self.guest_environment(phase),
             caps,
             directories: directories(phase),
+            home: self.home(phase),
             clock: phase.grants.clock,
             random: phase.grants.random,
             stdin: stdin.is_some(),
@@ -199,6 +210,7 @@ impl Chain {
             inherited: [code, stdin, line].into_iter().flatten().collect(),
             environment: Environment::new(),
             network: NetworkMode::None,
+            host_root: true,
             binds: phase.grants.mounts.clone(),
             serves: gateway.into_iter().collect(),
             signal: StopSignal::Terminate,
@@ -210,12 +222,13 @@ impl Chain {
     /// The guest's way to the hosts that it was granted, and the engine's end of its line.
     fn gateway(&self, phase: &GuestPhase) -> Result<Option<(Service, OwnedFd)>, Fault> {
         let Grants { network, headers, .. } = &phase.grants;
-        if network.is_empty() {
+        let within = self.workload_door().map(workload::Door::within);
+        if network.is_empty() && within.is_none() {
             return Ok(None);
         }
         let headers = headers.iter().map(|header| self.bound(header)).collect::<Result<_, _>>()?;
         let (asked, clock) = (Arc::clone(&self.tools.asked), Arc::clone(&self.tools.clock));
-        let way_out = WayOut::for_guest(network, headers, asked, clock)?;
+        let way_out = WayOut::for_guest(network, headers, within, asked, clock)?;
         let (engines, ours) = line::pair().map_err(Fault::io("make the guest's line to its hosts"))?;
         Ok(Some((Service::Gateway(way_out, ours), engines)))
     }
@@ -244,14 +257,16 @@ impl Chain {
         verdict: Verdict,
         desk: &mut Desk,
     ) -> Result<Verdict, Fault> {
-        let mut place = |n: usize| {
-            let flags = OFlags::WRONLY | OFlags::TRUNC;
-            self.tools.dir.file(&file::artifact(desk.number, n), flags).map_err(io::Error::other)
-        };
-        let collected = leave::collect(room.output.as_fd(), &phase.caps, &mut place);
-        let (artifacts, warnings) = collected.map_err(Fault::io("collect the guest's artifacts"))?;
-        desk.produced.artifacts = artifacts;
-        desk.produced.warnings.extend(warnings);
+        if phase.artifacts {
+            let mut place = |n: usize| {
+                let flags = OFlags::WRONLY | OFlags::TRUNC;
+                self.tools.dir.file(&file::artifact(desk.number, n), flags).map_err(io::Error::other)
+            };
+            let collected = leave::collect(room.output.as_fd(), &phase.caps, &mut place);
+            let (artifacts, warnings) = collected.map_err(Fault::io("collect the guest's artifacts"))?;
+            desk.produced.artifacts = artifacts;
+            desk.produced.warnings.extend(warnings);
+        }
         if let Some((touched, after)) = &room.changes {
             let tree = self.tree()?;
             let before = tree.workspace();

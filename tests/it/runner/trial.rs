@@ -191,6 +191,7 @@ impl Trial {
             ending: self.ending.clone(),
             stop_grace_seconds: self.grace,
             demand: None,
+            runtime: None,
             secrets: ChainSecrets {
                 workload: None,
                 plan: None,
@@ -219,6 +220,8 @@ impl Trial {
                     password: Secret::new("state-password".to_owned()),
                 }),
                 guest_key: Some(Secret::new(vec![9; 32])),
+                slug_key: None,
+                build_variables: Vec::new(),
             },
         }
     }

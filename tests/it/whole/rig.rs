@@ -41,7 +41,7 @@ impl Rig {
 
     /// An installation on a data directory that may have been used before.
     pub async fn on(dir: Arc<tempfile::TempDir>, set: impl FnOnce(&mut Config)) -> Self {
-        let app = App::open(config(dir.path(), set)).unwrap();
+        let app = App::open(config(dir.path(), set)).unwrap().evaluated_by(env!("CARGO_BIN_EXE_airlock"));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         scheduler::recover(&app.actions).await.unwrap();
         let dispatch =
@@ -123,7 +123,7 @@ impl Rig {
     }
 
     pub async fn trigger(&self, stack: &Stack, kind: Kind) -> Run {
-        let new = NewRun { kind, commit: None, message: None };
+        let new = NewRun { kind, commit: None, message: None, runtime_config: None };
         let permit = self.permit(Permission::Trigger, stack);
         self.app.actions.trigger(&permit, stack.id, new, None).await.unwrap()
     }

@@ -34,11 +34,20 @@ impl Drop for Server {
 impl Server {
     /// Starts a server on a data directory below `dir`.
     pub async fn start(dir: &Path) -> Self {
-        Self::start_with(dir, &[]).await
+        Self::launch(dir, &[], None).await
     }
 
     /// The same with variables of its environment.
     pub async fn start_with(dir: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::launch(dir, environment, None).await
+    }
+
+    /// The same, with a file for what it has to say.
+    pub async fn start_saying(dir: &Path, said: &Path) -> Self {
+        Self::launch(dir, &[], Some(said)).await
+    }
+
+    async fn launch(dir: &Path, environment: &[(&str, &str)], said: Option<&Path>) -> Self {
         let password = dir.join("password");
         fs::write(&password, PASSWORD).unwrap();
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
@@ -55,6 +64,7 @@ impl Server {
             .env("AIRLOCK_OUTBOUND_ALLOW", "127.0.0.1")
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
+            .stderr(said.map_or_else(Stdio::inherit, |said| fs::File::create(said).unwrap().into()))
             .spawn()
             .unwrap();
         let mut ready = String::new();
@@ -95,10 +105,20 @@ impl Server {
         settings["source"] = json!({"kind": "upload"});
         let made = self.post("stacks", settings).await;
         let slug = made["slug"].as_str().unwrap().to_owned();
+        self.upload(&slug, files).await;
+        slug
+    }
+
+    pub async fn upload<T: AsRef<[u8]>>(&self, slug: &str, files: &[(&str, T)]) {
         let url = format!("{}/api/v1/stacks/{slug}/source", self.url);
         let upload = self.client.put(url).bearer_auth(&self.token).body(tar_gz(files)).send().await.unwrap();
         assert!(upload.status().is_success(), "{}", upload.text().await.unwrap());
-        slug
+    }
+
+    /// Registers a guest; it is compiled before the answer.
+    pub async fn import(&self, name: &str, interpreter: bool, code: Vec<u8>) -> Value {
+        let url = format!("{}/api/v1/guests?name={name}&interpreter={interpreter}", self.url);
+        answer(self.client.post(url).bearer_auth(&self.token).body(code).send().await.unwrap()).await
     }
 
     /// Starts a run of a kind; gives its id.
@@ -200,6 +220,10 @@ impl Server {
         }
         let response = request.send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     pub fn data(&self) -> &Path {

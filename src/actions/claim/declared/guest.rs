@@ -45,6 +45,7 @@ impl Reading<'_> {
             caps: caps(&told.task.airlock, u64::from(told.task.run.timeout_seconds), usual),
             grants: told.grants(binds)?,
             cache: Some(code::cache(data)),
+            artifacts: told.task.airlock.artifacts,
             skip: false,
         }))
     }

@@ -5,7 +5,9 @@ pub mod guest;
 mod head;
 mod log;
 mod phases;
+mod policies;
 pub mod run_tasks;
+mod runtime;
 pub mod stream;
 
 use axum::extract::{Path, State};
@@ -44,6 +46,8 @@ pub enum Part {
     Changes,
     RunTasks,
     Guest,
+    Policies,
+    Runtime,
     Log,
     Timeline,
 }
@@ -55,6 +59,8 @@ impl Part {
             "changes" if run.kind.plans() => Self::Changes,
             "run_tasks" => Self::RunTasks,
             "guest" => Self::Guest,
+            "policies" => Self::Policies,
+            "configuration" => Self::Runtime,
             "log" => Self::Log,
             "timeline" => Self::Timeline,
             // While outside checks are asked, they are what the run is about.
@@ -71,6 +77,8 @@ impl Part {
             Self::Changes => "changes",
             Self::RunTasks => "run_tasks",
             Self::Guest => "guest",
+            Self::Policies => "policies",
+            Self::Runtime => "configuration",
             Self::Log => "log",
             Self::Timeline => "timeline",
         }
@@ -101,15 +109,17 @@ impl Revs {
     /// `beside` changes with the stack, where a lock takes the button away, and with what checks said.
     pub fn of(run: &Run, beside: u64, part: Part, shown: &Shown) -> Self {
         let phases: Vec<_> = run.phases.iter().map(|phase| (phase.number, phase.finished_at)).collect();
-        let all = Rev::default().run(run).with((beside, run.history, run.comments, run.unacknowledged, phases));
+        let told = (run.history, run.comments, run.reviews, policies::rev(run));
+        let all = Rev::default().run(run).with((beside, told, run.unacknowledged, phases));
         let all = all.number();
         let panel = match part {
             Part::Changes => {
                 let digest = run.plan_digest.as_ref().map(ToString::to_string);
                 Rev::default().with((digest, run.state == RunState::Unconfirmed)).number()
             }
-            Part::Guest | Part::RunTasks => all,
-            Part::Timeline => Rev::default().with((run.history, run.comments)).number(),
+            Part::Guest | Part::RunTasks | Part::Runtime => all,
+            Part::Timeline => Rev::default().with((run.history, run.comments, run.reviews)).number(),
+            Part::Policies => policies::rev(run),
             Part::Log => shown.rev(run),
         };
         Self { run: all, panel }
@@ -138,7 +148,12 @@ async fn page(web: &Web, visitor: &Visitor, id: RunId, asked: &Sent) -> Result<R
     let (panel, next) = panel(web, visitor, &detail, asked, part, &shown).await?;
     let error_line = match &panel {
         Panel::Log(log) => log.lines.iter().rev().find(|line| line.error).map(|line| format!("#L{}", line.n)),
-        Panel::Changes(_) | Panel::Guest(_) | Panel::RunTasks(_) | Panel::Timeline(_) => None,
+        Panel::Changes(_)
+        | Panel::Guest(_)
+        | Panel::RunTasks(_)
+        | Panel::Policies(_)
+        | Panel::Runtime(_)
+        | Panel::Timeline(_) => None,
     };
     let mut frame = frame(visitor, &rows, run, None)?;
     if !run.state.is_terminal() {
@@ -223,8 +238,14 @@ fn tabs(detail: &RunDetail, here: Part) -> Vec<Tab> {
             n => tab(Part::Guest, "Guest").counted(n as u64),
         });
     }
+    if !run.policies.is_empty() || here == Part::Policies {
+        tabs.push(tab(Part::Policies, "Policies").counted(run.policies.len() as u64));
+    }
     tabs.push(tab(Part::Log, "Log"));
-    tabs.push(tab(Part::Timeline, "Timeline").counted(u64::from(run.history + run.comments)));
+    if detail.runtime.is_some() {
+        tabs.push(tab(Part::Runtime, "Configuration"));
+    }
+    tabs.push(tab(Part::Timeline, "Timeline").counted(u64::from(run.history + run.comments + run.reviews)));
     tabs
 }
 
@@ -247,6 +268,11 @@ async fn panel(
         Part::RunTasks => {
             let rev = Revs::of(run, beside(detail), part, shown).panel;
             (Panel::RunTasks(Box::new(run_tasks::view(web, visitor, detail, rev)?)), None)
+        }
+        Part::Policies => (Panel::Policies(policies::view(visitor, run)), None),
+        Part::Runtime => {
+            let rev = Revs::of(run, beside(detail), part, shown).panel;
+            (Panel::Runtime(Box::new(runtime::view(visitor, detail, rev))), None)
         }
         Part::Timeline => (Panel::Timeline(timeline(web, visitor, detail)), None),
         Part::Log => {
@@ -304,6 +330,16 @@ fn timeline(web: &Web, visitor: &Visitor, detail: &RunDetail) -> Timeline {
             note: Some(comment.text.to_string()),
         };
         events.push((comment.at, event));
+    }
+    for review in &detail.reviews {
+        let event = Event {
+            badge: Some(head::review_badge(review.decision)),
+            actor: mark(&review.by.public()),
+            at: Moment::new(review.at, now),
+            reason: (!review.is_current(&detail.run)).then(|| format!("while {}", review.state.title().to_lowercase())),
+            note: review.note.as_ref().map(ToString::to_string),
+        };
+        events.push((review.at, event));
     }
     // Stable: entries of the same moment stay in the order in which they were written.
     events.sort_by_key(|(at, _)| *at);

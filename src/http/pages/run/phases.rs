@@ -92,7 +92,7 @@ fn row(rows: &Rows, run: &Run, phase: &Record, longest: u128) -> PhaseRow {
     }
 }
 
-fn is_changes(phase: &Record, verdict: &Verdict) -> bool {
+pub fn is_changes(phase: &Record, verdict: &Verdict) -> bool {
     phase.phase == Phase::Planning && verdict.exit_code() == Some(2)
 }
 
