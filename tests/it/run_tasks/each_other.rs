@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::calls::{KEY, TASKS};
 use crate::whole::server::Server;
 
-const PLAN: &str = r#"printf '[{"address":"db.main","type":"db","action":"ACTION","before":{"size":1},"after":null}]' > "$AIRLOCK_PLAN_FILE"; exit 2"#;
+const PLAN: &str = r#"printf '[{"address":"db.main","type":"db","action":"ACTION","before":BEFORE,"after":AFTER}]' > "$AIRLOCK_PLAN_FILE"; exit 2"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guard_of_another_installation_judges_a_plan() {
@@ -29,7 +29,8 @@ async fn the_guard_of_another_installation_judges_a_plan() {
         ("create", "unconfirmed", "passed", "1 changes, none of them forbidden"),
         ("delete", "failed", "failed", "1 of 1 changes are not allowed"),
     ] {
-        let plan = PLAN.replace("ACTION", action);
+        let (before, after) = if action == "create" { ("null", "{}") } else { ("{}", "null") };
+        let plan = PLAN.replace("ACTION", action).replace("BEFORE", before).replace("AFTER", after);
         let stack = asks
             .stack(json!({"name": format!("To {action}"), "vendor": {"kind": "custom", "plan": plan}}), &[("a", "b")])
             .await;
