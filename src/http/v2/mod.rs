@@ -28,8 +28,7 @@ use axum::{Router, middleware};
 
 use super::{Problem, Web};
 
-/// The installation, as their clients name it.
-pub const ORGANIZATION: &str = "airlock";
+pub use crate::domain::run_task::ORGANIZATION;
 
 pub(super) fn routes() -> Router<Web> {
     Router::new()
