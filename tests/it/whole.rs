@@ -10,7 +10,7 @@ mod guests;
 mod jail;
 mod logs;
 mod masks;
-mod rig;
+pub mod rig;
 mod rotation;
 mod runs;
 mod sealing;

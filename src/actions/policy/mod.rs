@@ -133,6 +133,7 @@ impl Actions {
                 updated_by: moment.actor.clone(),
             };
             tx.put(t::NAME_TO_POLICY, row.name.as_str(), &row)?;
+            tx.mark(t::KIND_POLICY, (row.kind as u8, row.name.as_str()), true)?;
             if let Some(once) = &once {
                 once.remember(tx, row.name.as_str(), moment.now)?;
             }
@@ -147,9 +148,10 @@ impl Actions {
     pub async fn delete_policy(&self, permit: &Permit, name: PolicyName) -> Result<(), Error> {
         let deed = Deed::new("policy.delete", format_args!("policy:{name}"));
         self.change(permit, deed, move |tx, moment| {
-            if !tx.remove(t::NAME_TO_POLICY, name.as_str())? {
-                return Err(missing(format_args!("the policy {name}")));
-            }
+            let policy: Option<Policy> = tx.get(t::NAME_TO_POLICY, name.as_str())?;
+            let policy = policy.ok_or_else(|| missing(format_args!("the policy {name}")))?;
+            tx.remove(t::NAME_TO_POLICY, name.as_str())?;
+            tx.mark(t::KIND_POLICY, (policy.kind as u8, name.as_str()), false)?;
             for stack in tx.all(t::STACK_ID_TO_STACK, 0..=u128::MAX)? {
                 tx.mark(t::STACK_POLICY, (stack.id.number(), name.as_str()), false)?;
             }
