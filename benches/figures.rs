@@ -6,9 +6,13 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark says by failing, and prints")]
 
 mod figures {
+    #[allow(dead_code, reason = "tests fetch more than figures need")]
+    #[path = "../../tests/it/fetched.rs"]
+    pub mod fetched;
     pub mod guests;
     pub mod idle;
     pub mod pages;
+    pub mod python;
     pub mod seal;
     pub mod server;
     pub mod stats;
@@ -24,7 +28,10 @@ const ROWS: &[Row] = &[
     (1, figures::tasks::latency),
     (2, figures::tasks::many),
     (3, figures::tasks::output),
+    (5, figures::guests::hello),
     (6, figures::guests::metering),
+    (6, figures::python::metering),
+    (7, figures::python::starts),
     (8, figures::seal::seal_and_open),
     (9, figures::pages::pages),
     (10, figures::idle::idle),

@@ -79,16 +79,24 @@ impl Server {
         let settings = json!({"name": name, "vendor": {"kind": "custom"}, "source": {"kind": "upload"},
             "executor": {"network": "none"}});
         self.post("/api/v1/stacks", &settings);
+        self.send("PUT", &format!("/api/v1/stacks/{name}/source"), &tar_gz());
+    }
+
+    /// Registers a guest; it is compiled before the answer.
+    pub fn import(&self, name: &str, interpreter: bool, code: &[u8]) {
+        self.send("POST", &format!("/api/v1/guests?name={name}&interpreter={interpreter}"), code);
+    }
+
+    fn send(&self, method: &str, path: &str, body: &[u8]) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        let source = tar_gz();
         write!(
             stream,
-            "PUT /api/v1/stacks/{name}/source HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
             self.token,
-            source.len()
+            body.len()
         )
         .unwrap();
-        stream.write_all(&source).unwrap();
+        stream.write_all(body).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");

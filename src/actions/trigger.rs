@@ -8,6 +8,7 @@ use crate::{
         CommitSha, Note, PolicyReceipt, Refused, RunId, StackId, State,
         actor::ActorName,
         run::{Kind, SourceVersion},
+        runtime::RuntimeConfig,
         stack::{ExecutorKind, Source, command_problem},
     },
     store::{
@@ -21,6 +22,7 @@ use super::{
     Actions, Deed, Evaluation, Moment, NewDemand, declared, guest, life, missing,
     once::Once,
     policy::{self, input::TaskFacts},
+    runtime,
 };
 
 /// A run that somebody asks for.
@@ -30,6 +32,8 @@ pub struct NewRun {
     /// A commit of the source other than the branch's head.
     pub commit: Option<CommitSha>,
     pub message: Option<Note>,
+    /// Its own runtime configuration, as YAML or JSON.
+    pub runtime_config: Option<String>,
 }
 
 /// A task that somebody asks for.
@@ -57,6 +61,7 @@ pub(super) struct Blank {
     patched: Option<Patched>,
     followed: u32,
     policies: Vec<PolicyReceipt>,
+    runtime: Option<RuntimeConfig>,
 }
 
 impl Blank {
@@ -76,6 +81,7 @@ impl Blank {
             patched: None,
             followed: 0,
             policies: Vec::new(),
+            runtime: None,
         }
     }
 
@@ -119,6 +125,11 @@ impl Blank {
     pub(super) fn of_demand(demand: NewDemand) -> Self {
         Self { demand: Some(demand), ..Self::new(new_run_id(), Kind::OnDemand) }
     }
+
+    /// The same for somebody outside.
+    pub(super) fn of_call(demand: NewDemand, by: ActorName) -> Self {
+        Self { triggered_by: Some(by), ..Self::of_demand(demand) }
+    }
 }
 
 impl Actions {
@@ -133,7 +144,8 @@ impl Actions {
         if !matches!(new.kind, Kind::Tracked | Kind::Proposed | Kind::Destroy) {
             return Err(Refused::field("kind", "must be tracked, proposed or destroy").into());
         }
-        let blank = Blank { commit: new.commit, message: new.message, ..Blank::new(new_run_id(), new.kind) };
+        let runtime = new.runtime_config.as_deref().map(runtime::read).transpose()?.flatten();
+        let blank = Blank { commit: new.commit, message: new.message, runtime, ..Blank::new(new_run_id(), new.kind) };
         self.make_run(permit, "run.trigger", stack, blank, once).await
     }
 
@@ -172,6 +184,7 @@ impl Actions {
             demand,
             guest: guest::task_of(&self.store.read()?, &old)?,
             patched: old.patched.clone(),
+            runtime: runtime::of_run(&self.store.read()?, &old)?,
             ..Blank::new(new_run_id(), old.kind)
         };
         self.make_run(permit, "run.retry", old.stack, blank, once).await
@@ -193,6 +206,7 @@ impl Actions {
             retry_of: Some(old.id),
             source: Some(old.source.clone()),
             patched: old.patched.clone(),
+            runtime: runtime::of_run(&self.store.read()?, &old)?,
             ..Blank::new(new_run_id(), Kind::Tracked)
         };
         self.make_run(permit, "run.promote", old.stack, blank, once).await
@@ -284,6 +298,9 @@ pub(super) fn make(
     let mut run = fresh(tx, moment, &mut stack, blank, source)?;
     if let Some(demand) = &blank.demand {
         declared::remember(tx, moment, &stack, &mut run, demand)?;
+    }
+    if let Some(config) = &blank.runtime {
+        runtime::remember(tx, moment, &stack, &run, config)?;
     }
     guest::pin(tx, &stack, &mut run, blank.guest.as_ref())?;
     life::enter(tx, moment, run, life::Why::note(blank.message.as_ref().map(ToString::to_string)))

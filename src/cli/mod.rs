@@ -110,6 +110,7 @@ fn carry_out(verb: &Verb) -> Done {
         Verb::Task(args) => client::task(args),
         Verb::Guest(args) => guest::verb(args),
         Verb::Policy(args) => policy::run(args),
+        Verb::Image(args) => client::image(args),
         Verb::Completions(args) => tools::completions(args),
         Verb::Man(args) => tools::man(args),
     }

@@ -203,6 +203,19 @@ name!(
 );
 
 name!(
+    /// `A-Za-z0-9_-`: a run task, as the public protocol names it.
+    RunTaskName,
+    |text| {
+        chars(text, limits::RUN_TASK_NAME_CHARS)?;
+        made_of(
+            text,
+            |c| c.is_ascii_alphanumeric() || c == '_' || c == '-',
+            "only letters, digits, _ and - are allowed",
+        )
+    }
+);
+
+name!(
     /// What a person wrote about something they did.
     Note,
     |text| {

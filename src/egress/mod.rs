@@ -21,6 +21,7 @@ mod class;
 mod client;
 mod dial;
 mod exchange;
+mod fuzz;
 mod ledger;
 mod meter;
 mod policy;
@@ -30,9 +31,11 @@ mod trust;
 pub use class::AddressClass;
 pub use client::{Call, CallError, Client, Reply};
 pub use dial::{DialError, Dialer, Resolve, SystemResolver};
+#[doc(hidden)]
+pub use fuzz::fuzz;
 pub use ledger::Ledger;
 pub use policy::{Policy, Refusal};
-pub use proxy::{Accept, BindError, BoundHeader, Gateway, Proxy, Role};
+pub use proxy::{Accept, Answers, BindError, BoundHeader, Gateway, Proxy, Role, Within};
 pub use trust::{TlsFault, Trust, TrustError};
 
 #[cfg(test)]

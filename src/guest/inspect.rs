@@ -17,6 +17,8 @@ const FUNCTION_BYTES: u64 = 2 << 20;
 const NESTED: u64 = 100;
 /// Imports and exports that [`inspect`] lists.
 const LISTED: usize = 1_000;
+/// Characters of what is wrong with a file.
+const REASON_CHARS: usize = 300;
 
 /// What a file says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,6 +167,9 @@ fn limit(what: &'static str, so_far: &mut u64, more: u64, limit: u64) -> Result<
     if *so_far > limit { Err(NotAGuest::TooMany { what, found: *so_far, limit }) } else { Ok(()) }
 }
 
+/// One line of bounded length: the parser's messages quote the file, and some have several lines.
 fn broken(error: &wasmparser::BinaryReaderError) -> NotAGuest {
-    NotAGuest::Broken(error.to_string())
+    let text = error.to_string();
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    NotAGuest::Broken(words.collect::<Vec<_>>().join(" ").chars().take(REASON_CHARS).collect())
 }

@@ -76,6 +76,30 @@ impl Form {
     }
 }
 
+/// Takes any bytes for a guest and checks what is promised of the answers: the entry for fuzzers.
+#[doc(hidden)]
+pub fn fuzz(bytes: &[u8]) {
+    /// Bytes of a reason: it stands in logs and on pages.
+    const REASON: usize = 2_000;
+    let (form, checked, inspected) = (Form::of(bytes), check(bytes), inspect(bytes));
+    match (&checked, &inspected) {
+        (Ok(form), Ok(facts)) => {
+            assert_eq!((*form, facts.bytes), (facts.form, bytes.len() as u64));
+            assert!(!facts.exports.is_empty(), "a command exports what it is started by");
+        }
+        (Err(one), Err(other)) => {
+            let reason = one.to_string();
+            assert_eq!(one, other);
+            assert!(!reason.is_empty() && reason.len() <= REASON, "{} bytes", reason.len());
+            assert!(!reason.chars().any(char::is_control), "{reason:?}");
+        }
+        _ => panic!("{checked:?} and {inspected:?}"),
+    }
+    if let Err(why) = form {
+        assert_eq!(checked, Err(why), "what is told by the first bytes is the reason");
+    }
+}
+
 /// Text modules begin with a parenthesis, after comments and blanks.
 fn looks_like_text(bytes: &[u8]) -> bool {
     let start = &bytes[..bytes.len().min(4_096)];

@@ -68,6 +68,15 @@ fn what_is_cut_off_or_noise_never_panics() {
 }
 
 #[test]
+fn a_reason_is_one_line() {
+    // Found by fuzzing: a component that holds what should be a module and has no magic number.
+    let found = b"\0asm\x0d\0\x01\0\x01\x04\x01`\0\0 \0\0\0\x07\n\x01\x06_start\0\0\n\x04\x01\x02\x08m";
+    fuzz(found);
+    let reason = check(found).unwrap_err().to_string();
+    assert!(reason.contains("bad magic number") && !reason.contains('\n'), "{reason}");
+}
+
+#[test]
 fn every_bundled_guest_has_a_name_of_its_own() {
     for guest in BUNDLED {
         assert_eq!(bundled(guest.name).map(|found| found.about), Some(guest.about));

@@ -22,6 +22,7 @@ mod append;
 mod compress;
 mod error_line;
 mod frames;
+mod fuzz;
 mod index;
 mod pages;
 mod reader;
@@ -41,6 +42,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use compress::compress;
+#[doc(hidden)]
+pub use fuzz::{fuzz, reopened, written};
 pub use pages::{Found, Page, Row};
 pub use reader::{Chunk, LogReader};
 pub use recover::recover;

@@ -62,6 +62,21 @@ impl Queries {
 }
 
 impl LogText {
+    /// Writes a log of these pieces of output into an empty directory; gives its text: for fuzzers.
+    #[doc(hidden)]
+    pub fn fuzz_written(dir: &std::path::Path, bytes: &[u8]) -> String {
+        crate::log::written(dir, bytes).1
+    }
+
+    /// That log.
+    #[doc(hidden)]
+    pub fn fuzz(dir: &std::path::Path) -> Self {
+        let log = crate::log::reopened(dir);
+        let len = log.len().expect("a log has a length");
+        let part = Part { log, phase: Phase::Performing, started_at: Timestamp::from_millis(0), from: 0, len };
+        Self { parts: vec![part], len }
+    }
+
     /// Bytes of the whole.
     pub const fn len(&self) -> u64 {
         self.len

@@ -18,10 +18,12 @@ const SWEEP_EVERY: u64 = 240;
 /// Puts right what a crash may have left: every waiting run is looked at again.
 pub async fn recover(actions: &Actions) -> Result<(), crate::actions::Error> {
     resume_rotation(actions).await;
+    actions.make_entropy().await?;
     actions.look_again().await?;
     actions.sweep_sealed()?;
     actions.clear_incoming();
     actions.clear_drafts().await?;
+    actions.clear_images()?;
     Ok(())
 }
 
@@ -90,6 +92,7 @@ async fn tick(actions: &Actions, count: u64) {
     }
     if count % SWEEP_EVERY == 1 {
         told("remove old uploads", actions.sweep_uploads().map(drop));
+        told("remove old images", actions.sweep_images().map(drop));
         told("remove what guests left", actions.sweep_artifacts().await.map(drop));
         told("remove old logs", actions.sweep_logs().await.map(drop));
     }

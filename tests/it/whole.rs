@@ -1,20 +1,24 @@
 //! The whole life of runs, from a trigger to the end: actions, dispatch, runner, jail. `crash` adds a
 //! real server process and its API.
 
+mod contexts;
 mod crash;
 mod declared;
 mod faults;
+mod filing;
 mod gate;
 mod guest_api;
 mod guests;
+mod images;
 mod jail;
 mod logs;
 mod masks;
+mod python;
 pub mod rig;
 mod rotation;
 mod runs;
 mod sealing;
 mod serial;
 pub mod server;
-mod terraform;
+pub mod terraform;
 mod transitions;

@@ -175,7 +175,7 @@ impl Actions {
     }
 
     /// Asks one body about one input, which is JSON.
-    pub(super) async fn ask_body(
+    pub(in crate::actions) async fn ask_body(
         &self,
         kind: PolicyKind,
         body: &str,

@@ -38,7 +38,7 @@ pub(in crate::actions) fn remember(tx: &Tx<'_>, run: &Run) -> Result<(), Fault> 
 impl Actions {
     /// Does everything that is due after runs that have ended. What cannot be done stays due.
     pub async fn follow_up(&self) -> Result<(), Error> {
-        for (seq, follow) in self.due()? {
+        for (seq, follow) in self.followed()? {
             if !follow.asked {
                 self.ask_trigger_policies(seq).await?;
             }
@@ -47,7 +47,7 @@ impl Actions {
         Ok(())
     }
 
-    fn due(&self) -> Result<Vec<(u64, Follow)>, Fault> {
+    fn followed(&self) -> Result<Vec<(u64, Follow)>, Fault> {
         let mut due = Vec::new();
         self.store.read()?.walk(t::RUN_TO_FOLLOW, 0..=u64::MAX, Order::Up, |seq, row: Follow| {
             due.push((seq, row));

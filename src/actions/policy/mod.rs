@@ -18,7 +18,7 @@ use crate::{
     store::{Error, Find, Rows, Tx, record::Policy, tables as t},
 };
 
-use super::{Actions, Deed, missing, once::Once, ring};
+use super::{Actions, Deed, approval, missing, once::Once, ring};
 
 mod access;
 mod evaluate;
@@ -134,6 +134,7 @@ impl Actions {
             };
             tx.put(t::NAME_TO_POLICY, row.name.as_str(), &row)?;
             tx.mark(t::KIND_POLICY, (row.kind as u8, row.name.as_str()), true)?;
+            approval::policies_changed(tx, moment, row.kind, None)?;
             if let Some(once) = &once {
                 once.remember(tx, row.name.as_str(), moment.now)?;
             }
@@ -148,14 +149,15 @@ impl Actions {
     pub async fn delete_policy(&self, permit: &Permit, name: PolicyName) -> Result<(), Error> {
         let deed = Deed::new("policy.delete", format_args!("policy:{name}"));
         self.change(permit, deed, move |tx, moment| {
-            let policy: Option<Policy> = tx.get(t::NAME_TO_POLICY, name.as_str())?;
-            let policy = policy.ok_or_else(|| missing(format_args!("the policy {name}")))?;
+            let old = tx.get(t::NAME_TO_POLICY, name.as_str())?;
+            let kind = old.ok_or_else(|| missing(format_args!("the policy {name}")))?.kind;
             tx.remove(t::NAME_TO_POLICY, name.as_str())?;
-            tx.mark(t::KIND_POLICY, (policy.kind as u8, name.as_str()), false)?;
+            tx.mark(t::KIND_POLICY, (kind as u8, name.as_str()), false)?;
             for stack in tx.all(t::STACK_ID_TO_STACK, 0..=u128::MAX)? {
                 tx.mark(t::STACK_POLICY, (stack.id.number(), name.as_str()), false)?;
             }
             evaluate::forget_samples(tx, &name)?;
+            approval::policies_changed(tx, moment, kind, None)?;
             ring(tx, moment);
             Ok(((), None))
         })
@@ -189,6 +191,7 @@ impl Actions {
                 });
             }
             tx.mark(t::STACK_POLICY, (stack.id.number(), name.as_str()), attached)?;
+            approval::policies_changed(tx, moment, policy.kind, Some(stack.id))?;
             ring(tx, moment);
             Ok(((), Some(name.to_string())))
         })

@@ -26,7 +26,7 @@ use crate::{
         extract::{At, Params},
     },
     live::Heard,
-    queries::TextLine,
+    queries::{LogText, TextLine},
 };
 
 /// At most between two looks at whether the reader still may.
@@ -166,7 +166,7 @@ struct Items {
 const PIECE: usize = 256 << 10;
 
 /// Items that begin at `from` or behind it. A line that may still grow waits for its end.
-fn items(text: crate::queries::LogText, from: u64, most: usize, ended: bool) -> Result<Items, crate::actions::Error> {
+fn items(text: LogText, from: u64, most: usize, ended: bool) -> Result<Items, crate::actions::Error> {
     let mut items = Items { bytes: Vec::new(), count: 0, next: from };
     let len = text.len();
     let mut lines = text.lines(from.saturating_sub(1));
@@ -198,4 +198,37 @@ fn write(out: &mut Vec<u8>, line: &TextLine) {
     let item = json!({"_id": line.offset, "data": {"timestamp": time(line.at), "message": message}});
     out.extend_from_slice(item.to_string().as_bytes());
     out.push(b'\n');
+}
+
+/// A log out of any bytes as a stream, whole and resumed at its items: the entry for fuzzers. `dir` is
+/// empty, and is left with files in it.
+#[doc(hidden)]
+pub fn fuzz(dir: &std::path::Path, bytes: &[u8]) {
+    let said = LogText::fuzz_written(dir, bytes);
+    let all = fuzz_items(dir, 0, usize::MAX);
+    let id = |item: &serde_json::Value| item["_id"].as_u64().unwrap_or(u64::MAX);
+    let messages: String = all.iter().filter_map(|item| item["data"]["message"].as_str()).collect();
+    assert_eq!(messages, said, "everything is said once");
+    assert!(all.is_sorted_by(|one, other| id(one) < id(other)), "ids grow");
+    for (n, item) in all.iter().enumerate().take(32) {
+        assert_eq!(fuzz_items(dir, id(item), 1), [item.clone()], "an item is where its id says");
+        assert_eq!(fuzz_items(dir, id(item) + 1, usize::MAX), all[n + 1..], "resumed behind {}", id(item));
+    }
+}
+
+/// Items as a client gets them that asks again and again.
+fn fuzz_items(dir: &std::path::Path, from: u64, most: usize) -> Vec<serde_json::Value> {
+    let (mut at, mut all) = (from, Vec::new());
+    loop {
+        let text = LogText::fuzz(dir);
+        let len = text.len();
+        let read = items(text, at, most - all.len(), true).unwrap_or_else(|error| panic!("{error}"));
+        let lines = String::from_utf8(read.bytes).expect("JSON is UTF-8");
+        all.extend(lines.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a line is JSON")));
+        if all.len() == most || read.next >= len {
+            return all;
+        }
+        assert!(read.next > at, "it goes on");
+        at = read.next;
+    }
 }

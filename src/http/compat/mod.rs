@@ -32,6 +32,8 @@ mod variables;
 use axum::{Router, extract::FromRequestParts, http::request::Parts, middleware};
 
 pub use door::{Doorway, open_door, serve_door};
+#[doc(hidden)]
+pub use log::fuzz as fuzz_log;
 
 use super::{Problem, Web, extract};
 use crate::{

@@ -118,22 +118,77 @@ pub struct GuestView {
 /// Lines of a patch that the page shows.
 const PATCH_LINES: usize = 600;
 
+/// Characters of a line of a patch that the page shows.
+const PATCH_CHARS: usize = 4_000;
+
 /// Each line of a unified diff, as far as a page shows it; and how many are left.
+///
+/// Whoever made the patch is not trusted: a changed line is shown whatever it looks like, a line that is
+/// cut says so, and what would hide or turn text is shown as a number.
 pub fn patch_lines(text: &str) -> (Vec<PatchLine>, usize) {
     let mut lines = Vec::new();
     let mut all = text.lines();
+    // Lines of the hunk that are to come, on the old and the new side.
+    let mut left = (0_usize, 0_usize);
     for line in all.by_ref().take(PATCH_LINES) {
-        let kind = match line.as_bytes() {
-            [b'd', b'i', b'f', b'f', ..] => "file",
-            [b'@', ..] => "hunk",
-            [b'+', b'+', b'+', b' ', ..] | [b'-', b'-', b'-', b' ', ..] => continue,
-            [b'+', ..] => "add",
-            [b'-', ..] => "delete",
-            _ => "same",
+        let kind = if left == (0, 0) {
+            match line.as_bytes() {
+                [b'd', b'i', b'f', b'f', ..] => "file",
+                [b'@', ..] => {
+                    left = hunk(line);
+                    "hunk"
+                }
+                [b'+', b'+', b'+', b' ', ..] | [b'-', b'-', b'-', b' ', ..] => continue,
+                _ => "same",
+            }
+        } else {
+            match line.as_bytes() {
+                [b'+', ..] => {
+                    left.1 = left.1.saturating_sub(1);
+                    "add"
+                }
+                [b'-', ..] => {
+                    left.0 = left.0.saturating_sub(1);
+                    "delete"
+                }
+                [b'\\', ..] => "same",
+                _ => {
+                    left = (left.0.saturating_sub(1), left.1.saturating_sub(1));
+                    "same"
+                }
+            }
         };
-        lines.push(PatchLine { kind, text: line.chars().take(4_000).collect() });
+        lines.push(PatchLine { kind, text: visible(line) });
     }
     (lines, all.count())
+}
+
+/// `@@ -1,4 +1,5 @@`: how many lines of each side follow.
+fn hunk(line: &str) -> (usize, usize) {
+    let mut sides = line.split(' ').skip(1).take(2).map(|side| match side.split_once(',') {
+        Some((_, count)) => count.parse().unwrap_or(0),
+        None => 1,
+    });
+    (sides.next().unwrap_or(0), sides.next().unwrap_or(0))
+}
+
+/// A line as nobody can misread it.
+fn visible(line: &str) -> String {
+    let hides = |c: char| {
+        (c.is_control() && c != '\t')
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    let mut shown = String::new();
+    for c in line.chars().take(PATCH_CHARS) {
+        match hides(c) {
+            true => shown.push_str(&format!("⟨U+{:04X}⟩", u32::from(c))),
+            false => shown.push(c),
+        }
+    }
+    match line.chars().count().saturating_sub(PATCH_CHARS) {
+        0 => shown,
+        more => format!("{shown} … {} more characters", words::number(more as u64)),
+    }
 }
 
 /// `1 file added, 2 changed, 1 deleted`
@@ -157,7 +212,10 @@ pub fn used(receipt: &Receipt) -> Vec<Used> {
         of: show(of),
         share: (u128::from(used) * 100 / u128::from(of.max(1))).min(100) as u64,
     };
-    let seconds = |ms: u64| format!("{}.{:02} s", ms / 1_000, ms % 1_000 / 10);
+    let seconds = |ms: u64| match ms % 1_000 / 10 {
+        0 if ms > 0 => format!("{} s", words::number(ms / 1_000)),
+        part => format!("{}.{part:02} s", words::number(ms / 1_000)),
+    };
     let mut rows = Vec::new();
     rows.extend(receipt.fuel_used.map(|fuel| one("Fuel", fuel, caps.fuel, words::number)));
     rows.extend(receipt.peak_memory_bytes.map(|peak| one("Memory", peak, caps.memory_bytes, bytes)));
@@ -172,7 +230,7 @@ pub fn caps(caps: Caps) -> Vec<Given> {
     vec![
         Given::new("Fuel", words::number(caps.fuel)),
         Given::new("Memory", bytes(caps.memory_bytes)),
-        Given::new("Wall time", format!("{} s", caps.wall_seconds)),
+        Given::new("Wall time", format!("{} s", words::number(caps.wall_seconds))),
         Given::new("Output", bytes(caps.output_bytes)),
         Given::new("Files", format!("{} in {}", bytes(caps.files_bytes), words::count(caps.files, "file"))),
     ]
@@ -247,4 +305,43 @@ pub struct GuestsPage {
     pub problems: Vec<String>,
     /// Shown where nobody has imported one yet.
     pub empty: Option<Empty>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(patch: &str) -> Vec<String> {
+        patch_lines(patch).0.into_iter().map(|line| format!("{}: {}", line.kind, line.text)).collect()
+    }
+
+    #[test]
+    fn a_changed_line_is_shown_whatever_it_looks_like() {
+        let patch = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n--- a comment\n same\n+++ surprise()\n\
+                     diff --git a/y b/y\nnew file mode 100644\n--- /dev/null\n+++ b/y\n@@ -0,0 +1 @@\n+@@ diff\n\
+                     \\ No newline at end of file\n";
+        assert_eq!(
+            shown(patch),
+            [
+                "file: diff --git a/x b/x",
+                "hunk: @@ -1,2 +1,2 @@",
+                "delete: --- a comment",
+                "same:  same",
+                "add: +++ surprise()",
+                "file: diff --git a/y b/y",
+                "same: new file mode 100644",
+                "hunk: @@ -0,0 +1 @@",
+                "add: +@@ diff",
+                "same: \\ No newline at end of file",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_hides_text_is_seen_and_a_cut_is_said() {
+        let patch = format!("@@ -0,0 +1,2 @@\n+a\u{202e}b\x1b[2Jc\r\n+{}\n", "x".repeat(PATCH_CHARS));
+        let lines = shown(&patch);
+        assert_eq!(lines[1], "add: +a⟨U+202E⟩b⟨U+001B⟩[2Jc");
+        assert!(lines[2].ends_with("x … 1 more characters"), "{}", lines[2]);
+    }
 }

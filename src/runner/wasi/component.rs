@@ -65,7 +65,7 @@ fn files(state: &mut State) -> WatchedFiles<'_> {
 
 /// Instantiates the component and calls its `run`. It knows only success and failure, and `exit`.
 pub async fn run(start: Start<'_>, gauge: &mut Gauge) -> Ran {
-    let Start { engine, mut surroundings, code, caps, line, watch } = start;
+    let Start { engine, mut surroundings, code, caps, line, watch, deadline: _ } = start;
     let prepared = || -> wasmtime::Result<(CommandPre<State>, Metered<'_, State>)> {
         let component = code::component(engine, File::from(code))?;
         let prepared = CommandPre::new(linker(engine)?.instantiate_pre(&component)?)?;

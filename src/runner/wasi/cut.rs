@@ -7,6 +7,8 @@ pub enum Cut {
     Output,
     #[error("the memory limit is reached")]
     Memory,
+    #[error("the time is up")]
+    Time,
 }
 
 /// A guest's `proc_exit` with any code; Wasmtime's own takes only those below 126.

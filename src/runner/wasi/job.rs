@@ -33,6 +33,8 @@ pub struct Run {
     pub caps: Caps,
     /// The room's directories that the guest sees, under the same names.
     pub directories: Vec<Directory>,
+    /// Where relative paths begin: a directory of the room that the guest sees as `.`, too.
+    pub home: Option<Directory>,
     pub clock: GuestClock,
     pub random: GuestRandom,
     /// Whether it has a standard input, and a line to the gateway.
@@ -42,7 +44,10 @@ pub struct Run {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Directory {
+    /// What the guest calls it.
     pub path: String,
+    /// Where it is in the room, where that is not the same.
+    pub at: Option<String>,
     pub writable: bool,
 }
 

@@ -1,5 +1,5 @@
 //! Changes as a unified diff, as `git apply` takes it: renames are a deletion and an addition; what
-//! is not text, or too large, is named only.
+//! is not text, too large, or has a name that nobody could type, is named only.
 
 use std::{fmt::Write as _, io, path::Path, time::Duration};
 
@@ -10,7 +10,10 @@ use super::{
     changes::{Change, Views},
 };
 use crate::{
-    domain::limits::{PATCH_BYTES, PATCH_FILE_BYTES},
+    domain::{
+        RelativePath,
+        limits::{PATCH_BYTES, PATCH_FILE_BYTES},
+    },
     protocol::PatchSummary,
 };
 
@@ -39,7 +42,7 @@ pub fn write(views: Views<'_>, changes: &[Change]) -> io::Result<(String, PatchS
         );
         let shown = one(&change.path, (before, after), &sides);
         let fits = text.len() + shown.text.len() <= PATCH_BYTES;
-        if shown.whole && fits {
+        if shown.whole && fits && can_be_applied(&change.path) {
             text.push_str(&shown.text);
             continue;
         }
@@ -50,6 +53,12 @@ pub fn write(views: Views<'_>, changes: &[Change]) -> io::Result<(String, PatchS
         }
     }
     Ok((text, summary))
+}
+
+/// Whether [`crate::runner::patching`] takes the path: a name with control characters, or of no text, is
+/// nothing that anybody means.
+fn can_be_applied(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| RelativePath::new(path).is_ok())
 }
 
 /// What a patch sees of a path: files and links.

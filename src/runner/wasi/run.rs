@@ -7,6 +7,7 @@
 use std::{
     fs::File,
     os::fd::OwnedFd,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -49,6 +50,8 @@ pub struct Start<'a> {
     pub caps: Caps,
     pub line: Option<Arc<Line>>,
     pub watch: &'a Watch,
+    /// When its time is up: host calls that never wait are told by the clock alone.
+    pub deadline: Instant,
 }
 
 /// State that a store holds, whatever the guest's form.
@@ -82,16 +85,19 @@ async fn attend(engine: &Engine, given: Given) -> Result<Told, String> {
     let meter = Meter::new(given.run.caps.output_bytes, watch.clone());
     let stdout = Sink::new(given.stdout, meter.clone()).map_err(said)?;
     let stderr = Sink::new(given.stderr, meter.clone()).map_err(said)?;
+    let wall = Duration::from_secs(given.run.caps.wall_seconds);
+    let surroundings = surroundings(&given.run, given.stdin, (&stdout, &stderr))?;
+    let mut stop = signal(SignalKind::terminate()).map_err(said)?;
+    let began = Instant::now();
     let start = Start {
         engine,
-        surroundings: surroundings(&given.run, given.stdin, (&stdout, &stderr))?,
+        surroundings,
         code: given.code,
         caps: given.run.caps,
         line: given.line.map(Line::new).transpose().map_err(said)?.map(Arc::new),
         watch: &watch,
+        deadline: began + wall,
     };
-    let mut stop = signal(SignalKind::terminate()).map_err(said)?;
-    let (began, wall) = (Instant::now(), Duration::from_secs(given.run.caps.wall_seconds));
 
     let mut gauge = Gauge::default();
     let work = async {
@@ -169,10 +175,13 @@ fn surroundings(run: &Run, stdin: Option<OwnedFd>, out: (&Sink, &Sink)) -> Resul
     if let Some(stdin) = stdin {
         builder.stdin(AsyncStdinStream::new(tokio::fs::File::from_std(File::from(stdin))));
     }
-    for directory in &run.directories {
+    let shown = run.directories.iter().map(|directory| (directory, directory.path.as_str()));
+    // A phase before this one may have taken it away.
+    let home = run.home.iter().filter(|home| Path::new(&home.path).is_dir()).map(|home| (home, "."));
+    for (directory, name) in shown.chain(home) {
         let access = if directory.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
         builder
-            .preopened_dir(&directory.path, &directory.path, access)
+            .preopened_dir(directory.at.as_ref().unwrap_or(&directory.path), name, access)
             .map_err(|error| format!("cannot open the granted `{}`: {error:#}", directory.path))?;
     }
     clock::grant(&mut builder, run.clock, run.random);
@@ -192,6 +201,7 @@ fn ending(ended: wasmtime::Result<i32>, memory_refused: bool) -> End {
                 match cut {
                     Cut::Output => End::OutputLimit,
                     Cut::Memory => End::OutOfMemory,
+                    Cut::Time => End::TimedOut,
                 }
             } else {
                 match error.downcast_ref() {

@@ -8,8 +8,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use wasmparser::WasmFeatures;
 use wasmtime::{Config, Engine};
 
-/// Fuel between two looks at the clock: a few milliseconds of a guest's work.
-pub const YIELD_EVERY: u64 = 10_000_000;
+/// Fuel between two looks at the clock: less than a millisecond of a guest's own work, and not much more
+/// of one that does nothing but call.
+pub const YIELD_EVERY: u64 = 1_000_000;
 /// Stack that a guest's own calls may take.
 const WASM_STACK_BYTES: usize = 1 << 20;
 /// The same with what host functions need on top.

@@ -15,7 +15,9 @@ async fn every_page_fits_its_window_and_leaves_the_console_silent() {
     let server = Server::start();
     let window = Window::open(&server).await;
     window.set_up(&server).await;
-    let pages = furnish(&window).await;
+    let mut pages = furnish(&window).await;
+    pages.extend(super::guests::pages(&window).await);
+    window.console().await; // A refused import was among it.
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
     fs::create_dir_all(&dir).unwrap();
     let mut wrong = Vec::new();
@@ -92,6 +94,8 @@ async fn furnish(window: &Window) -> Vec<(String, String)> {
         page("stack-tasks", "/stacks/shop/tasks"),
         page("stack-environment", "/stacks/shop/environment"),
         page("stack-settings", "/stacks/shop/settings"),
+        page("stack-run-tasks", "/stacks/shop/run-tasks"),
+        page("admin-run-tasks", "/admin/run-tasks"),
         page("run-waiting", &waiting),
         page("run-waiting-log", &format!("{waiting}?tab=log")),
         page("run-waiting-timeline", &format!("{waiting}?tab=timeline")),

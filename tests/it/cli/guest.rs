@@ -66,3 +66,16 @@ fn what_is_no_guest_is_refused_before_anything_is_made() {
     let told = desk.run(&["guest", "inspect", "guest.wasm", "--json"]).expect(0).json();
     assert_eq!((&told["kind"], &told["exports"][1]), (&"core".into(), &"_start".into()));
 }
+
+#[test]
+fn what_a_guest_prints_commands_no_terminal() {
+    let desk = desk();
+    let loud = GUEST.replace("hello\\n", "\\1b[2J\\n");
+    assert_ne!(loud, GUEST);
+    fs::write(desk.path("loud.wasm"), wat::parse_str(loud).unwrap()).unwrap();
+    let ran = desk.run(&["guest", "run", "loud.wasm"]).expect(0);
+    assert!(!ran.out.contains('\x1b') && !ran.err.contains('\x1b'), "{ran:#?}");
+    // The control: it did print that.
+    let told = desk.run(&["guest", "run", "loud.wasm", "--json"]).expect(0).json();
+    assert!(told["log"].as_str().unwrap().contains("\x1b[2J"), "{told:#}");
+}

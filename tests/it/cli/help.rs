@@ -33,6 +33,7 @@ const VERBS: &[&[&str]] = &[
     &["run", "list"],
     &["run", "show"],
     &["run", "confirm"],
+    &["run", "review"],
     &["run", "discard"],
     &["run", "stop"],
     &["run", "cancel"],
@@ -47,6 +48,8 @@ const VERBS: &[&[&str]] = &[
     &["guest", "inspect"],
     &["policy"],
     &["policy", "test"],
+    &["image"],
+    &["image", "import"],
     &["completions"],
     &["man"],
 ];

@@ -153,7 +153,7 @@ impl Site {
 
     pub async fn trigger(&self, stack: &Stack, kind: Kind) -> Run {
         let permit = self.permit(Permission::Trigger, On::Stack(stack.id));
-        let new = NewRun { kind, commit: None, message: None };
+        let new = NewRun { kind, commit: None, message: None, runtime_config: None };
         self.app.actions.trigger(&permit, stack.id, new, None).await.unwrap()
     }
 

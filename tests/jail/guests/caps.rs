@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use airlock::{
     domain::Verdict,
-    protocol::{DenialKind, GuestClock},
+    protocol::{DenialKind, GuestClock, GuestInput},
 };
 
 use super::{
@@ -18,6 +18,8 @@ tests![
     an_endless_loop_with_fuel_runs_out_of_time,
     a_guest_that_sleeps_ends_on_time,
     a_guest_that_polls_on_and_on_ends_on_time,
+    a_guest_that_reads_its_input_on_and_on_ends_on_time,
+    a_guest_that_only_calls_the_host_ends_on_time,
     an_endless_start_function_ends_too,
     memory_ends_at_its_cap,
     a_guest_that_only_asks_for_memory_is_ended,
@@ -80,6 +82,51 @@ fn a_guest_that_polls_on_and_on_ends_on_time() {
     let polls = format!("(loop $again {} (br $again))", sleep(1_000));
     let since = Instant::now();
     timed(&Guest::wat(&core(&[], &polls)).caps(|caps| caps.wall_seconds = 1).run(), since);
+    // The control: ten of them.
+    let ten = format!(
+        "(local $n i32)
+         (loop $again {} (local.set $n (i32.add (local.get $n) (i32.const 1)))
+           (br_if $again (i32.lt_u (local.get $n) (i32.const 10))))",
+        sleep(1_000)
+    );
+    Guest::wat(&core(&[], &ten)).caps(|caps| caps.wall_seconds = 1).run().succeeded();
+}
+
+fn a_guest_that_reads_its_input_on_and_on_ends_on_time() {
+    // Leaves the loop, if it may, when nothing comes any more.
+    let reads = |ends: u32| {
+        format!(
+            "(i32.store (i32.const 0) (i32.const 65536)) (i32.store (i32.const 4) (i32.const 10))
+             (loop $again
+               (call $check (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 16)))
+               (br_if $again (i32.or (i32.load (i32.const 16)) (i32.const {}))))",
+            1 - ends
+        )
+    };
+    for input in [GuestInput::Empty, GuestInput::Text { text: "a line that is longer than ten bytes\n".to_owned() }] {
+        let with = |ends: u32| {
+            let mut guest = Guest::wat(&core(&[], &reads(ends)));
+            (guest.caps.fuel, guest.caps.wall_seconds) = (u64::MAX, 1);
+            guest.stdin = input.clone();
+            guest.run()
+        };
+        let since = Instant::now();
+        timed(&with(0), since);
+        with(1).succeeded();
+    }
+}
+
+fn a_guest_that_only_calls_the_host_ends_on_time() {
+    // The dearest call that never waits.
+    let asks =
+        |again: &str| format!("(loop $again (call $check (call $random (i32.const 0) (i32.const 65536))) {again})");
+    let with = |again: &str| {
+        let guest = Guest::wat(&core(&[], &asks(again)));
+        guest.caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 1)).run()
+    };
+    let since = Instant::now();
+    timed(&with("(br $again)"), since);
+    with("").succeeded();
 }
 
 fn an_endless_start_function_ends_too() {

@@ -99,6 +99,10 @@ fn a_listed_name_that_means_this_machine_is_refused() {
     assert!(outcome.log.contains(IP_PROHIBITED), "{outcome:#?}");
     assert!(outcome.denied(DenialKind::Http, &name), "{:#?}", outcome.receipt());
     assert!(echo.heard().is_empty());
+    // The control: whoever lists the address means it, and the name may lead there.
+    guest.grants.network.push(echo.at());
+    assert!(guest.run().succeeded().log.contains("[200]"));
+    assert_eq!(echo.heard().len(), 1);
 }
 
 fn a_redirect_is_only_told() {
@@ -112,6 +116,13 @@ fn a_redirect_is_only_told() {
     let mut guest = Guest::wat(&fetch(Scheme::Http, "169.254.169.254", "/"));
     guest.grants.network = vec![echo.at()];
     assert!(guest.run().log.contains(DENIED));
+    // The control: a guest that follows by itself gets to a target that is listed, too.
+    let target = Echo::start(OK);
+    let mut guest = Guest::wat(&fetch(Scheme::Http, &target.at(), "/"));
+    guest.grants.network = vec![echo.at()];
+    assert!(guest.run().log.contains(DENIED) && target.heard().is_empty());
+    guest.grants.network.push(target.at());
+    assert!(guest.run().succeeded().log.contains("[200]"));
 }
 
 const SECRET: &str = "Bearer tops3cret-0123456789";

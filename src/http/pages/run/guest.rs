@@ -10,7 +10,7 @@ use super::id_of;
 use crate::{
     domain::{
         Role,
-        guest::{GuestCall, Receipt},
+        guest::{GuestCall, Input, Receipt},
         verdict::bytes,
     },
     http::{
@@ -64,7 +64,9 @@ fn part(left: &Left, guests: &RunGuests) -> GuestPart {
     let receipt = left.receipt.as_ref();
     let call = guests.task.as_ref().map(|task| &task.call);
     let mut may: Vec<Given> = call.map(asked).unwrap_or_default();
-    may.extend(receipt.iter().flat_map(|receipt| granted(receipt)));
+    let given = receipt.map(granted).unwrap_or_default().into_iter();
+    // A task's own line says its arguments.
+    may.extend(given.filter(|given| call.is_none() || given.name != "Argument"));
     may.extend(receipt.map(|receipt| caps(receipt.caps)).unwrap_or_default());
     let counts = |host: &crate::domain::guest::HostUse| {
         let (sent, received) = (bytes(host.bytes_sent), bytes(host.bytes_received));
@@ -107,28 +109,42 @@ fn asked(call: &GuestCall) -> Vec<Given> {
     vec![Given::code("Runs", call.line())]
 }
 
-/// Grants, as the receipt lists what went in.
+/// Grants, as the receipt lists what went in; what every guest is told about its run is one line.
 fn granted(receipt: &Receipt) -> Vec<Given> {
-    let named = |kind: &str| match kind {
-        "directory" => "Directory",
-        "variable" => "Variable",
-        "stdin" => "Standard input",
-        "host" => "Host",
-        "clock" => "Clock",
-        "random" => "Randomness",
-        _ => "Argument",
-    };
-    let shown = receipt.inputs.iter().filter(|input| input.kind != "argument" && input.detail != "declared");
-    shown
-        .map(|input| {
-            let value = match (input.kind.as_str(), input.detail.as_str()) {
-                ("stdin", digest) => format!("{} ({})", input.name, digest.chars().take(15).collect::<String>()),
-                (_, "") => input.name.clone(),
-                (_, detail) => format!("{} ({detail})", input.name),
-            };
-            Given::code(named(&input.kind), value)
-        })
-        .collect()
+    const KINDS: [(&str, &str); 8] = [
+        ("argument", "Argument"),
+        ("stdin", "Standard input"),
+        ("directory", "Directory"),
+        ("host", "Host"),
+        ("header", "Header with a secret"),
+        ("variable", "Variable"),
+        ("clock", "Clock"),
+        ("random", "Randomness"),
+    ];
+    let (told, given): (Vec<&Input>, Vec<&Input>) = receipt.inputs.iter().partition(|input| is_told(input));
+    let mut rows = Vec::new();
+    for (kind, word) in KINDS {
+        rows.extend(given.iter().filter(|input| input.kind == kind).map(|input| Given::code(word, shown(input))));
+    }
+    if !told.is_empty() {
+        let count = words::count(told.len() as u64, "variable");
+        rows.push(Given::new("Facts about the run", format!("{count}, AIRLOCK_… and PLATFORM_…")));
+    }
+    rows
+}
+
+/// A variable that is nobody's: each guest gets it.
+fn is_told(input: &Input) -> bool {
+    input.kind == "variable" && (input.name.starts_with("AIRLOCK") || input.name.starts_with("PLATFORM_"))
+}
+
+fn shown(input: &Input) -> String {
+    match (input.kind.as_str(), input.detail.as_str()) {
+        ("argument", value) => value.to_owned(),
+        ("stdin", digest) => format!("{} ({})", input.name, digest.chars().take(15).collect::<String>()),
+        ("variable", "of the stack" | "declared") | (_, "") => input.name.clone(),
+        (_, detail) => format!("{} ({detail})", input.name),
+    }
 }
 
 fn patch(web: &Web, visitor: &Visitor, run: &Run) -> Result<Option<PatchView>, Problem> {

@@ -186,7 +186,8 @@ impl Follower {
             Some(stack) => (stack.settings.name.to_string(), stack.version),
             None => (run.slug.to_string(), 0),
         };
-        let revs = Revs::of(run, version, part, shown);
+        let stages = queries.stages(run).map_err(fault)?;
+        let revs = Revs::of(run, super::run_tasks::rev(version, &stages), part, shown);
         let badge = show::badge(run);
         let label = offers::label(run.kind, run.number);
         let title = format!("{} {label} · {name} · Airlock", Badge::sign(badge.look));

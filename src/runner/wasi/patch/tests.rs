@@ -1,6 +1,9 @@
 use std::{
     fs::{self, File, Permissions},
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{PermissionsExt, symlink},
+    },
     process::Command,
 };
 
@@ -71,4 +74,18 @@ fn what_is_not_text_or_too_large_is_named_only() {
     );
     assert_eq!((summary.changed, summary.added, summary.unshown), (1, 1, 2));
     assert!(text.contains("a/binary b/binary\nBinary files differ") && text.len() < 1_000, "{text}");
+}
+
+#[test]
+fn names_that_cannot_be_applied_are_named_only() {
+    let (text, summary, _dirs) = patch(
+        |dir| fs::write(dir.join("\"quoted\""), "one\n").unwrap(),
+        |dir| {
+            fs::write(dir.join("\"quoted\""), "two\n").unwrap();
+            fs::write(dir.join("tab\there"), "new\n").unwrap();
+            fs::write(dir.join(std::ffi::OsStr::from_bytes(b"\xff")), "new\n").unwrap();
+        },
+    );
+    assert_eq!((summary.changed, summary.added, summary.unshown), (1, 2, 2));
+    assert!(text.contains("b/tab\\011here\"\nnew file mode 100644\nBinary files differ\n"), "{text}");
 }
