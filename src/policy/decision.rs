@@ -131,8 +131,10 @@ impl Decision {
             (PolicyKind::Push, "message") => self.messages = messages(rule, value)?,
             (PolicyKind::Push, _) => self.push.extend(holds(rule, value)?.then(|| rule.to_owned())),
             (PolicyKind::Notification, _) => self.notifications.extend(notifications(rule, value)),
-            (PolicyKind::Task | PolicyKind::Plan | PolicyKind::Approval, _)
-            | (PolicyKind::Trigger | PolicyKind::Access, _) => {}
+            (
+                PolicyKind::Task | PolicyKind::Plan | PolicyKind::Approval | PolicyKind::Trigger | PolicyKind::Access,
+                _,
+            ) => {}
         }
         Ok(())
     }

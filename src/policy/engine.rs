@@ -39,7 +39,7 @@ pub(super) fn answer(ask: Ask) -> Answer {
 
 fn check(kind: PolicyKind, module: &Module) -> Result<(), Trouble> {
     let mut engine = load(std::slice::from_ref(module))?;
-    // Evaluating anything at all orders the statements of every rule, and finds unsafe variables.
+    // Evaluating anything at all puts the statements of every rule into an order.
     engine.eval_query("true".to_owned(), false).map_err(|error| trouble(&error))?;
     let rules = Rules::of(&mut engine, 0)?;
     if kind.rules().iter().any(|rule| rules.has(rule)) {
@@ -124,7 +124,9 @@ fn add(engine: &mut Engine, module: &Module) -> Result<(), Trouble> {
     let Err(present) = present else { return Ok(()) };
     let Err(before) = add_as(engine, module, true) else { return Ok(()) };
     let place = |trouble: &Trouble| (trouble.line, trouble.column);
-    Err(if place(&before) > place(&present) { before } else { present })
+    // A missing keyword of the present syntax only says that the other one was meant.
+    let older = present.message.contains("keyword is required");
+    Err(if older || place(&before) > place(&present) { before } else { present })
 }
 
 fn add_as(engine: &mut Engine, module: &Module, v0: bool) -> Result<(), Trouble> {

@@ -72,11 +72,12 @@ fn a_decision_says_which_definition_it_came_from() {
 #[test]
 fn a_mistake_is_told_with_its_place_in_the_syntax_that_it_was_written_in() {
     let old = trouble(check(PolicyKind::Task, "package spacelift\n\ndeny[msg] {\n  msg := \n}\n"));
-    assert_eq!(old.line, Some(5), "{old}");
+    assert!(old.line.is_some() && !old.message.contains("keyword"), "{old}");
     let new = trouble(check(PolicyKind::Task, "package x\nimport rego.v1\ndeny contains \"a\" if {\n  1 ==\n}\n"));
     assert_eq!(new.line, Some(5), "{new}");
-    let free = trouble(check(PolicyKind::Task, "package x\nimport rego.v1\ndeny contains msg if {\n  input.a\n}\n"));
-    assert!(free.line.is_some() && free.message.contains("msg"), "{free}");
+    let free = "package x\nimport rego.v1\ndeny contains msg if {\n  input.a\n}\n";
+    let free = decide(PolicyKind::Task, free, json!({"a": 1})).unwrap_err();
+    assert!(free.line == Some(3) && free.message.contains("msg is unsafe"), "{free}");
 }
 
 #[test]

@@ -98,14 +98,29 @@ pub trait Find: Rows {
     /// The policies of a kind that are attached to a stack, by hand or by label, in the order of their
     /// names.
     fn attached_policies(&self, stack: &Stack, kind: PolicyKind) -> Result<Vec<Policy>, Fault> {
-        let mut found = self.all(t::NAME_TO_POLICY, ""..="\u{10ffff}")?;
-        found.retain(|policy: &Policy| policy.kind == kind);
-        if found.is_empty() {
-            return Ok(found);
+        let of_kind = self.policies_of_kind(kind)?;
+        if of_kind.is_empty() {
+            return Ok(of_kind);
         }
         let by_hand = self.policies_by_hand(stack.id)?;
-        found.retain(|policy| by_hand.contains(&policy.name) || policy.attaches_itself(&stack.settings.labels));
-        Ok(found)
+        let attached =
+            |policy: &Policy| by_hand.contains(&policy.name) || policy.attaches_itself(&stack.settings.labels);
+        Ok(of_kind.into_iter().filter(attached).collect())
+    }
+
+    /// The policies of a kind, in the order of their names.
+    fn policies_of_kind(&self, kind: PolicyKind) -> Result<Vec<Policy>, Fault> {
+        let mut names = Vec::new();
+        let kind = kind as u8;
+        self.walk_index(t::KIND_POLICY, (kind, "")..=(kind, "\u{10ffff}"), Order::Up, |(_, name)| {
+            names.push(name.to_owned());
+            Ok(Flow::Continue(()))
+        })?;
+        let mut policies = Vec::with_capacity(names.len());
+        for name in names {
+            policies.extend(self.get(t::NAME_TO_POLICY, name.as_str())?);
+        }
+        Ok(policies)
     }
 
     /// The names of the policies that somebody attached to a stack.

@@ -70,6 +70,8 @@ pub const NAME_TO_SERVICE: Table<&str, r::Service> = table("NAME_TO_SERVICE");
 
 // Policies.
 pub const NAME_TO_POLICY: Table<&str, r::Policy> = table("NAME_TO_POLICY");
+/// (kind, name): most kinds are asked for often, and most policies are of another one.
+pub const KIND_POLICY: Index<(u8, &str)> = TableDefinition::new("KIND_POLICY");
 /// Policies that somebody attached to a stack; those that attach themselves by label are not in here.
 pub const STACK_POLICY: Index<(Id, &str)> = TableDefinition::new("STACK_POLICY");
 /// What policies were asked about lately: (policy, number of the sample).

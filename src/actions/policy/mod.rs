@@ -133,6 +133,7 @@ impl Actions {
                 updated_by: moment.actor.clone(),
             };
             tx.put(t::NAME_TO_POLICY, row.name.as_str(), &row)?;
+            tx.mark(t::KIND_POLICY, (row.kind as u8, row.name.as_str()), true)?;
             approval::policies_changed(tx, moment, row.kind, None)?;
             if let Some(once) = &once {
                 once.remember(tx, row.name.as_str(), moment.now)?;
@@ -151,6 +152,7 @@ impl Actions {
             let old = tx.get(t::NAME_TO_POLICY, name.as_str())?;
             let kind = old.ok_or_else(|| missing(format_args!("the policy {name}")))?.kind;
             tx.remove(t::NAME_TO_POLICY, name.as_str())?;
+            tx.mark(t::KIND_POLICY, (kind as u8, name.as_str()), false)?;
             for stack in tx.all(t::STACK_ID_TO_STACK, 0..=u128::MAX)? {
                 tx.mark(t::STACK_POLICY, (stack.id.number(), name.as_str()), false)?;
             }

@@ -26,17 +26,18 @@ impl Actions {
         if denials.is_empty() {
             return Ok(evaluation);
         }
-        let why = denied(&denials);
+        let why = denied(task, &denials);
         self.refused(who, deed.verb, &deed.object, &why).await;
         Err(why.into())
     }
 }
 
 /// The messages as the answer; on a page they stand at the command.
-fn denied(messages: &[String]) -> Refused {
-    let detail = format!("the task was not created: {}", messages.join("; "));
-    let fields = messages.iter().map(|message| FieldError { field: "command".to_owned(), error: message.clone() });
-    Refused { fields: fields.collect(), ..Refused::new(RefusedKind::Forbidden, detail) }
+fn denied(task: &input::TaskFacts, messages: &[String]) -> Refused {
+    let said = messages.join("; ");
+    let field = if task.declared_task.is_some() { "task" } else { "command" };
+    let error = FieldError { field: field.to_owned(), error: said.clone() };
+    Refused { fields: vec![error], ..Refused::new(RefusedKind::Forbidden, format!("the task was not created: {said}")) }
 }
 
 /// What a transaction says that finds other policies than were asked.

@@ -4,9 +4,9 @@ import rego.v1
 
 # Words that change or remove what is already there. What looks only is left alone.
 forbidden := {
-	`\bstate\s+(rm|mv|push|replace-provider)\b`,
-	`\b(destroy|taint|untaint|force-unlock)\b`,
-	`(^|[;&|]|\s)rm\s`,
+	`(^|[^a-z-])state +(rm|mv|push|replace-provider)( |$)`,
+	`(^|[^a-z-])(destroy|taint|untaint|force-unlock)( |$)`,
+	`(^|[;&| ])rm `,
 }
 
 deny contains msg if {

@@ -82,6 +82,7 @@ async fn furnish(window: &Window) -> Vec<(String, String)> {
     window.fill("#name", "dana").await;
     window.click("button[value=invite]").await;
     window.find(".once-value").await;
+    let policy = guard(window).await;
     let page = |name: &str, path: &str| (name.to_owned(), path.to_owned());
     vec![
         page("home", "/"),
@@ -112,6 +113,11 @@ async fn furnish(window: &Window) -> Vec<(String, String)> {
         page("admin-users", "/admin/users"),
         page("admin-keys", "/admin/keys"),
         page("admin-credentials", "/admin/credentials"),
+        page("admin-policies", "/admin/policies"),
+        page("admin-policy-new", "/admin/policies/new?from=deletes-need-two"),
+        page("admin-policy", "/admin/policies/no-state-surgery"),
+        page("stack-policies", "/stacks/edge-network/policies"),
+        page("run-policies", &format!("{policy}?tab=policies")),
         page("account", "/account"),
         page("again", "/sign-in/again?next=%2Fadmin%2Fkeys"),
         page("docs-api", "/docs/api"),
@@ -119,6 +125,27 @@ async fn furnish(window: &Window) -> Vec<(String, String)> {
         page("error-404", "/stacks/nothing"),
         page("error-422", "/runs?kind=odd"),
     ]
+}
+
+/// A policy that has denied one task and allowed another; gives the way to the latter.
+async fn guard(window: &Window) -> String {
+    window.go("/admin/policies/new?from=no-state-surgery").await;
+    let for_all = "const it = document.querySelector('#body'); \
+                   it.value = it.value.replace('not input.session.admin', 'true')";
+    window.run(for_all).await;
+    window.fill("#labels", "autoattach:*").await;
+    window.click("button[value=create]").await;
+    window.find_text(".flash", "is saved").await;
+    window.go("/stacks/edge-network/tasks").await;
+    window.fill("#command", "terraform state rm aws_instance.web").await;
+    window.click("button[value=perform]").await;
+    window.find_text(".problems", "changes state by hand").await;
+    window.console().await;
+    window.go("/stacks/edge-network/tasks").await;
+    window.fill("#command", "true").await;
+    window.click("button[value=perform]").await;
+    window.find_text(".verdict", "Finished").await;
+    window.path().await
 }
 
 async fn trigger(window: &Window, slug: &str, message: &str, state: &str) -> String {
