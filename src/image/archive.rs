@@ -94,7 +94,7 @@ fn nameless(dir: &Path) -> io::Result<File> {
 }
 
 /// A stream out of one that may be compressed; and whether it is.
-fn decompressed<'r, R: io::BufRead>(stream: &'r mut R) -> Result<(bool, Box<dyn Read + 'r>), ImageError> {
+fn decompressed<R: io::BufRead>(stream: &mut R) -> Result<(bool, Box<dyn Read + '_>), ImageError> {
     let start = stream.fill_buf().map_err(ImageError::Read)?;
     if start.starts_with(&GZIP) {
         return Ok((true, Box::new(flate2::bufread::MultiGzDecoder::new(stream))));

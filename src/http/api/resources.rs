@@ -55,9 +55,8 @@ impl From<&TaskResources> for ResourcesShape {
     }
 }
 
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-#[derive(Default)]
 struct ResourcesInput {
     /// Of guests.
     fuel: Option<u64>,

@@ -61,13 +61,14 @@ pub fn of_stack(web: &Web, who: &Who, slug: &Slug) -> Result<DeclaredList, Probl
 fn caps(task: &DeclaredTask, set: bool, slug: &Slug) -> Vec<String> {
     let airlock = &task.airlock;
     let timeout = Duration::from_secs(task.run.timeout_seconds.into());
-    let mut caps = vec![format!("at most {}", words::span(timeout))];
+    // First, because a narrow row cuts off the end.
+    let mut caps: Vec<String> = set.then(|| "bounds set by the operator".to_owned()).into_iter().collect();
+    caps.push(format!("at most {}", words::span(timeout)));
     caps.extend(airlock.fuel.map(|fuel| format!("{} fuel", words::number(fuel))));
     caps.extend(airlock.memory_bytes.map(|memory| format!("{} of memory", verdict::bytes(memory))));
     caps.extend(airlock.output_bytes.map(|output| format!("{} of output", verdict::bytes(output))));
     caps.extend(airlock.processes.map(|processes| format!("{processes} processes")));
     caps.extend(airlock.cpu_percent.map(|percent| format!("{percent} % of a core")));
-    caps.extend(set.then(|| "bounds set by the operator".to_owned()));
     caps.extend(task.relationships.iter().map(|(name, to)| format!("{name} → {}", to.service)));
     caps.extend(airlock.network.iter().map(ToString::to_string));
     let serves = |key| format!("run task of others at /run-tasks/{slug}/{}, signed with {key}", task.name);

@@ -33,7 +33,7 @@ form!(
 impl ImageForm {
     pub fn new() -> Self {
         let most = format!(
-            "What `docker save` writes, an OCI layout as tar, or a root as tar; plain, gzip or zstd; at most {}.",
+            "What docker save writes, an OCI layout as tar, or a root as tar; plain, gzip or zstd; at most {}.",
             bytes(limits::IMAGE_BYTES)
         );
         Self {

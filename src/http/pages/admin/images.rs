@@ -44,7 +44,7 @@ fn page(web: &Web, visitor: &Visitor) -> Result<ImagesPage, Problem> {
         problems: Vec::new(),
         empty: none.then(|| Empty {
             title: "No images yet".to_owned(),
-            text: "Jails have the host's own programs. Roots with other programs, such as what `docker save` \
+            text: "Jails have the host's own programs. Roots with other programs, such as what docker save \
                    writes, will appear here."
                 .to_owned(),
             action: None,
