@@ -13,13 +13,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    actions::{Actions, Setup},
+    actions::{Actions, Outside, Setup},
     config::{Config, Tls},
     crypt::{Keyring, Keys, MasterKey, MasterKeyError, Secret, load_keyring},
     dispatch::Dispatch,
     domain::{Clock, Timestamp, UserName},
     http,
     live::Bells,
+    outbound,
     queries::Queries,
     scheduler,
     store::{Backend, Store},
@@ -44,6 +45,8 @@ pub enum AppError {
     NetworkFileSystem { path: PathBuf, kind: &'static str },
     #[error("{0}")]
     Serve(#[from] http::ServeError),
+    #[error(transparent)]
+    Outbound(#[from] outbound::NoWayOut),
     #[error("the first admin was not made: {0}")]
     AdminPassword(String),
 }
@@ -102,8 +105,20 @@ impl App {
         Ok(Self { actions, queries, config: Arc::new(config), data })
     }
 
+    /// The same with the way to run tasks, and that way.
+    pub fn with_outside(self) -> Result<(Self, Arc<dyn Outside>), AppError> {
+        let client = outbound::client(&self.config.outbound_allow)?;
+        let outside: Arc<dyn Outside> = Arc::new(outbound::run_tasks::Network::new(client));
+        Ok((Self { actions: self.actions.with_outside(Arc::clone(&outside)), ..self }, outside))
+    }
+
+    /// The same inside another program: `program` is this one, and evaluates policies.
+    pub fn evaluated_by(self, program: &str) -> Self {
+        Self { actions: self.actions.evaluated_by(program.into()), ..self }
+    }
+
     /// The same, once it is known where the server listens: port 0 takes a free one.
-    fn listening_at(self, address: SocketAddr) -> Self {
+    pub fn listening_at(self, address: SocketAddr) -> Self {
         let url = public_url(&self.config, address);
         Self { actions: self.actions.reached_at(url), ..self }
     }
@@ -130,6 +145,10 @@ fn setup_of(config: &Config, data: &Path) -> Setup {
         artifact_retention_days: config.artifact_retention_days,
         upload_versions: config.upload_versions,
         allow_unconfined: config.allow_unconfined,
+        run_task_retries: config.run_task_retries,
+        run_task_retry: config.run_task_retry,
+        run_task_progress: config.run_task_progress,
+        run_task_total: config.run_task_total,
     }
 }
 
@@ -202,10 +221,22 @@ pub async fn serve(app: App, ready: impl FnOnce(&App)) -> Result<(), AppError> {
     first_admin(&app).await?;
     scheduler::recover(&app.actions).await?;
     let listener = http::listen(&app.config).await?;
-    let app = app.listening_at(listener.address().map_err(http::ServeError::Ended)?);
+    let (app, outside) = app.listening_at(listener.address().map_err(http::ServeError::Ended)?).with_outside()?;
     let dispatch = Dispatch::new(app.actions.clone(), "/proc/self/exe", tasks.clone(), stop.child_token());
     tasks.spawn(dispatch.clone().run());
+    tasks.spawn(outbound::run_tasks::run(app.actions.clone(), outside, tasks.clone(), stop.child_token()));
     tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));
+    match outbound::client(&app.config.outbound_allow)? {
+        Ok(client) => {
+            tasks.spawn(outbound::answers::answer(
+                app.actions.clone(),
+                app.queries.clone(),
+                client,
+                stop.child_token(),
+            ));
+        }
+        Err(why) => tracing::error!(%why, "nobody outside can be called: callers of run tasks get no answer"),
+    }
     let web = http::Web::new(app.actions.clone(), app.queries.clone(), Arc::clone(&app.config), stop.child_token());
     let door = http::compat::open_door(&app.data).map_err(|source| AppError::Io {
         what: "cannot open the socket for running tasks in",

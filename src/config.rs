@@ -46,6 +46,7 @@ pub struct Config {
     pub tls: Tls,
     pub metrics_token_file: Option<PathBuf>,
     pub run_task_retries: u32,
+    pub run_task_retry: Duration,
     pub run_task_progress: Duration,
     pub run_task_total: Duration,
     pub master_key_file: Option<PathBuf>,
@@ -121,6 +122,7 @@ struct Document {
     tls_key: Option<PathBuf>,
     metrics_token_file: Option<PathBuf>,
     run_task_retries: Option<u32>,
+    run_task_retry_seconds: Option<u64>,
     run_task_progress_seconds: Option<u64>,
     run_task_total_seconds: Option<u64>,
     master_key_file: Option<PathBuf>,
@@ -153,6 +155,7 @@ const KEYS: &[&str] = &[
     "tls_key",
     "metrics_token_file",
     "run_task_retries",
+    "run_task_retry_seconds",
     "run_task_progress_seconds",
     "run_task_total_seconds",
     "master_key_file",
@@ -207,9 +210,25 @@ impl Config {
             trusted_proxies: file.trusted_proxies.unwrap_or_default(),
             tls: tls(flags, &set, file.tls, file.tls_cert, file.tls_key)?,
             metrics_token_file: set.path("metrics_token_file", None, file.metrics_token_file)?,
-            run_task_retries: set.parsed("run_task_retries", None, file.run_task_retries)?.unwrap_or(5),
-            run_task_progress: seconds("run_task_progress_seconds", file.run_task_progress_seconds, 600)?,
-            run_task_total: seconds("run_task_total_seconds", file.run_task_total_seconds, 3_600)?,
+            run_task_retries: set
+                .parsed("run_task_retries", None, file.run_task_retries)?
+                .unwrap_or(limits::RUN_TASK_RETRIES)
+                .clamp(1, limits::RUN_TASK_RETRIES_MOST),
+            run_task_retry: seconds(
+                "run_task_retry_seconds",
+                file.run_task_retry_seconds,
+                limits::RUN_TASK_RETRY.as_secs(),
+            )?,
+            run_task_progress: seconds(
+                "run_task_progress_seconds",
+                file.run_task_progress_seconds,
+                limits::RUN_TASK_PROGRESS.as_secs(),
+            )?,
+            run_task_total: seconds(
+                "run_task_total_seconds",
+                file.run_task_total_seconds,
+                limits::RUN_TASK_TOTAL.as_secs(),
+            )?,
             master_key_file: set.path("master_key_file", flags.master_key_file.clone(), file.master_key_file)?,
             admin_password_file: set.path(
                 "admin_password_file",

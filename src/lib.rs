@@ -19,9 +19,12 @@
 //! | [`store`] | every table, record and transaction |
 //! | [`auth`] | who somebody is, and the [`auth::Permit`] that they may do one thing |
 //! | [`actions`] | use cases that change something: one verb, one transaction; every state of a run changes in `actions/life.rs` |
+//! | [`policy`] | what policies in Rego are asked and answer, and the child that evaluates them |
 //! | [`queries`] | use cases that read |
 //! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
+//! | [`outbound`] | what the server says to others by itself: requests to run tasks |
 //! | [`scheduler`] | what happens without anybody asking: recovery, slots, expiry |
+//! | [`outbound`] | what the server says to others by itself: answers to those whose run task it is |
 //! | [`live`] | bells: numbers that say "look again" |
 //! | [`http`] | pages, API, events |
 //!
@@ -30,6 +33,7 @@
 //! | [`runner`] | the process that carries out a chain: the jail, the WASI engine in it, the log, limits, the state endpoint |
 //! | [`vendor`] | terraform, opentofu, custom: the commands of each phase, and what plans say |
 //! | [`source`] | git addresses and fetches, uploads |
+//! | [`image`] | archives of other roots: walked, unpacked, shown to jails |
 //! | [`workspace`] | the tree that a run works in, open or sealed |
 //! | [`mask`] | the streaming masker: no secret reaches a log |
 //! | [`log`] | log files: written, followed, paged, compressed |
@@ -61,11 +65,14 @@ pub mod domain;
 pub mod egress;
 pub mod guest;
 pub mod http;
+pub mod image;
 pub mod live;
 pub mod log;
 pub mod machine;
 pub mod manifest;
 pub mod mask;
+pub mod outbound;
+pub mod policy;
 pub mod protocol;
 pub mod queries;
 pub mod runner;

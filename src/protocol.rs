@@ -45,6 +45,7 @@ use crate::{
         Changes, CommitSha, Delta, Digest, EnvName, Kind, Phase, RelativePath, RunId, Slug, StackId, State, Timestamp,
         Verdict,
         network::{Denial as NetworkDenial, Reached},
+        runtime::{FileConfig, Layers, Used},
         stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
 };
@@ -65,6 +66,8 @@ pub mod file {
     pub const WORKSPACE: &str = "workspace";
     /// Below `tree`: what the jail sees as `/run/airlock`; plan files, carried variables.
     pub const RUN: &str = "run";
+    /// Below `tree`: holds the plan that a guest is to judge.
+    pub const JUDGED: &str = "judged";
     pub const ERRORS: &str = "runner.err";
 
     use crate::domain::Phase;
@@ -104,6 +107,8 @@ pub mod inside {
     pub const PROVIDER_MIRROR: &str = "/run/airlock-mirror";
     /// Where the shared plug-in cache is mounted.
     pub const PLUGIN_CACHE: &str = "/run/airlock-plugins";
+    /// Where operator-listed binaries are seen.
+    pub const BINARIES: &str = "/run/airlock-bin";
 }
 
 /// What is needed to build jails. Holds no secret.
@@ -159,7 +164,26 @@ pub struct ChainSpec {
     /// What a declared task is given beside.
     #[serde(default)]
     pub demand: Option<Demand>,
+    /// What may be laid over hooks, variables, project root and binary.
+    #[serde(default)]
+    pub runtime: Option<Runtime>,
     pub secrets: ChainSecrets,
+}
+
+/// The run's settings in layers. The runner puts them together, because one of them lies in the source
+/// that it fetches; what it found and used is in [`PhaseResult::runtime`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Runtime {
+    pub layers: Layers,
+    /// The operator's binaries that a version may name, by name.
+    pub binaries: BTreeMap<String, PathBuf>,
+}
+
+/// What a source's configuration file said, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuntimeFound {
+    pub file: FileConfig,
+    pub used: Used,
 }
 
 /// What a declared task finds in its jail.
@@ -220,6 +244,8 @@ pub enum Step {
     Open(Open),
     /// A phase that runs commands in the workspace.
     Shell(Shell),
+    /// Phase `preparing`: a declared task's build hook, unless an earlier run has done it already.
+    Build(Build),
     /// A phase that runs a WASI guest.
     Guest(GuestPhase),
     /// Phase `preparing` of no run: a guest is compiled, so that one that cannot be is refused early.
@@ -235,7 +261,7 @@ impl Step {
             Self::Open(_) => Phase::PreparingApply,
             Self::Shell(shell) => shell.phase,
             Self::Guest(guest) => guest.phase,
-            Self::Compile(_) => Phase::Preparing,
+            Self::Build(_) | Self::Compile(_) => Phase::Preparing,
             Self::Seal(_) => Phase::Sealing,
         }
     }
@@ -316,6 +342,23 @@ pub struct Shell {
     pub skip: bool,
 }
 
+/// A build hook, and where its result is kept.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Build {
+    pub shell: Shell,
+    #[serde(default)]
+    pub slug: Option<SlugPlace>,
+}
+
+/// The place of what a build hook leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlugPlace {
+    /// The directory of all of them.
+    pub dir: PathBuf,
+    /// What it is built from: source, declaration, variables.
+    pub of: Digest,
+}
+
 /// What a phase runs. The vendor turns it into shell text inside the runner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -380,9 +423,18 @@ pub struct ChainSecrets {
     /// Authenticates compiled guests (32 bytes); for chains with guests.
     #[serde(default, with = "base64_optional")]
     pub guest_key: Option<Secret<Vec<u8>>>,
+    /// Encrypts what build hooks leave (32 bytes); for chains with one.
+    #[serde(default, with = "base64_optional")]
+    pub slug_key: Option<Secret<Vec<u8>>>,
+    /// The variables of a build hook: what it leaves serves runs that other variables are asked for with.
+    #[serde(default)]
+    pub build_variables: Vec<Variable>,
     /// What the runner shows at [`Workload::socket`].
     #[serde(default)]
     pub workload: Option<Secret<String>>,
+    /// The plan that the chain's guest is to judge: its `/plan.json`.
+    #[serde(default, with = "base64_optional")]
+    pub plan: Option<Secret<Vec<u8>>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -577,6 +629,9 @@ pub struct PhaseResult {
     /// What a guest changed in its workspace, as a unified diff.
     #[serde(default)]
     pub patch: Option<Secret<String>>,
+    /// Of `preparing`: what the run is configured with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Box<RuntimeFound>>,
     /// What [`Prepare::shows`] asked for, as far as it is there; cut off after
     /// [`crate::domain::limits::MANIFEST_BYTES`] + 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -50,6 +50,11 @@ impl Draft {
         }
     }
 
+    /// Something that no one who is signed in does.
+    pub(crate) fn by(actor: ActorName, verb: &str, object: &str, at: Timestamp) -> Self {
+        Self { actor, ..Self::of(&Who::system(), verb, object, at) }
+    }
+
     /// Nobody knows who it was.
     pub(crate) fn by_stranger(mut self) -> Self {
         self.actor.name = "stranger".to_owned();

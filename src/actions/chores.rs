@@ -72,6 +72,13 @@ impl Actions {
         Ok(found)
     }
 
+    /// Whether the run still has this chain.
+    pub fn is_present_chain(&self, run: RunId, number: u32) -> Result<bool, Error> {
+        let view = self.store.read()?;
+        let Some(run) = view.run(run)? else { return Ok(false) };
+        Ok(view.chain(&run)?.is_some_and(|chain| chain.number == number))
+    }
+
     /// Everything that waits to be done.
     pub fn chores(&self) -> Result<Vec<Chores>, Error> {
         let view = self.store.read()?;

@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-use super::{Actions, Deed, Moment, Once, life, life::Why, missing};
+use super::{Actions, Deed, Moment, Once, approval, life, life::Why, missing};
 
 /// A decision about one run.
 #[derive(Clone, Debug)]
@@ -80,6 +80,12 @@ impl Actions {
         decision: Decision,
         once: Option<Once>,
     ) -> Result<Run, Error> {
+        let judging = matches!(decision, Decision::Confirm { .. }).then(|| self.judging(run));
+        if judging.is_some()
+            && let Err(error) = self.judge(run).await
+        {
+            tracing::error!(%run, %error, "the approval policies could not be asked");
+        }
         let deed = Deed::new(decision.verb(), run);
         let covers = permit.clone();
         self.change(permit, deed, move |tx, moment| {
@@ -147,6 +153,7 @@ fn confirm(tx: &Tx<'_>, moment: &Moment, run: Run, shown: Option<&Digest>, why: 
             let why = "the plan is not the one that was shown any more: look at the present one and confirm that";
             return Err(Refused::conflict(why).in_state(run.state.word()).into());
         }
+        approval::require(tx, &run)?;
     }
     life::advance(tx, moment, run, Event::Confirm, why)
 }

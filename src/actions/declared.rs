@@ -25,6 +25,8 @@ pub struct NewDemand {
     pub variables: Vec<(String, Value)>,
     /// Standard input in place of the declared one.
     pub stdin: Option<String>,
+    /// The call of others that it answers.
+    pub call: Option<u64>,
 }
 
 /// What a trigger brought.
@@ -32,6 +34,8 @@ pub struct NewDemand {
 pub(crate) struct Input {
     pub variables: Vec<(String, Value)>,
     pub stdin: Option<String>,
+    #[serde(default)]
+    pub call: Option<u64>,
 }
 
 impl Actions {
@@ -104,7 +108,7 @@ pub(super) fn remember(
     asked: &NewDemand,
 ) -> Result<(), Error> {
     declaration::check_known(tx, stack, &run.source, &asked.task)?;
-    let input = Input { variables: asked.variables.clone(), stdin: asked.stdin.clone() };
+    let input = Input { variables: asked.variables.clone(), stdin: asked.stdin.clone(), call: asked.call };
     let json = Secret::new(serde_json::to_vec(&input).map_err(super::sealed_fault)?);
     let demand = Demand {
         task: asked.task.clone(),
@@ -136,5 +140,6 @@ pub(super) fn again(actions: &Actions, old: &Run) -> Result<Option<NewDemand>, E
     }
     let demand = demand_of(&actions.store.read()?, old)?;
     let input = input_of(&actions.keys.get(), old.id, &demand)?;
-    Ok(Some(NewDemand { task: demand.task, variables: input.variables, stdin: input.stdin }))
+    // Nobody waits for the outcome of a retry.
+    Ok(Some(NewDemand { task: demand.task, variables: input.variables, stdin: input.stdin, call: None }))
 }

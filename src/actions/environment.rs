@@ -2,7 +2,7 @@
 
 use crate::{
     auth::Permit,
-    crypt::{self, Keyring, Secret},
+    crypt::{self, Key, Keyring, Secret},
     domain::{EnvName, Refused, RelativePath, StackId, limits},
     store::{
         Error, Find, Rows, Tx,
@@ -11,7 +11,10 @@ use crate::{
     },
 };
 
-use super::{Actions, missing, vault};
+use super::{
+    Actions, approval, missing,
+    vault::{self, Place},
+};
 
 /// A variable that somebody sets.
 #[derive(Clone, Debug)]
@@ -39,12 +42,22 @@ impl Actions {
             }
             let row = Variable {
                 name: name.clone(),
-                value: stored_value(&moment.keys.get(), id, &name, &value, sensitive),
+                value: {
+                    let keys = moment.keys.get();
+                    stored_value(
+                        &keys,
+                        &vault::variable(id, &name),
+                        &vault::redaction_key(&keys, id),
+                        &value,
+                        sensitive,
+                    )
+                },
                 description: description.clone(),
                 updated_at: moment.now,
                 updated_by: moment.actor.clone(),
             };
             tx.put(t::STACK_NAME_TO_VARIABLE, key, &row)?;
+            approval::surroundings_changed(tx, moment, id, &format!("the variable {name} was changed"))?;
             Ok((is_new, Some(format!("{name}{}", if sensitive { " (sensitive)" } else { "" }))))
         })
         .await
@@ -53,8 +66,9 @@ impl Actions {
     pub async fn delete_variable(&self, permit: &Permit, id: StackId, name: EnvName) -> Result<(), Error> {
         permit.covers(id)?;
         let deed = self.on_stack("environment.delete", id)?;
-        self.change(permit, deed, move |tx, _| {
+        self.change(permit, deed, move |tx, moment| {
             if tx.remove(t::STACK_NAME_TO_VARIABLE, (id.number(), name.as_str()))? {
+                approval::surroundings_changed(tx, moment, id, &format!("the variable {name} was deleted"))?;
                 Ok(((), Some(name.to_string())))
             } else {
                 Err(missing(format_args!("the variable {name}")))
@@ -89,11 +103,12 @@ impl Actions {
                 sensitive,
                 size,
                 sealed: vault::file(id, &path).seal(&keys, content.expose()),
-                hash: hash_of_file(&keys, id, &content, sensitive),
+                hash: hash_of_file(&vault::redaction_key(&keys, id), &content, sensitive),
                 updated_at: moment.now,
                 updated_by: moment.actor.clone(),
             };
             tx.put(t::STACK_PATH_TO_FILE, key, &row)?;
+            approval::surroundings_changed(tx, moment, id, &format!("the file {path} was changed"))?;
             Ok((is_new, Some(format!("{path}, {size} bytes"))))
         })
         .await
@@ -102,8 +117,9 @@ impl Actions {
     pub async fn delete_file(&self, permit: &Permit, id: StackId, path: RelativePath) -> Result<(), Error> {
         permit.covers(id)?;
         let deed = self.on_stack("file.delete", id)?;
-        self.change(permit, deed, move |tx, _| {
+        self.change(permit, deed, move |tx, moment| {
             if tx.remove(t::STACK_PATH_TO_FILE, (id.number(), path.as_str()))? {
+                approval::surroundings_changed(tx, moment, id, &format!("the file {path} was deleted"))?;
                 Ok(((), Some(path.to_string())))
             } else {
                 Err(missing(format_args!("the file {path}")))
@@ -113,10 +129,12 @@ impl Actions {
     }
 }
 
-fn stored_value(
+/// A value as its row holds it. What people see of a sensitive one is hashed under `redaction`, which
+/// a rotation of the master key changes.
+pub(super) fn stored_value(
     keys: &Keyring,
-    stack: StackId,
-    name: &EnvName,
+    place: &Place,
+    redaction: &Key,
     value: &Secret<String>,
     sensitive: bool,
 ) -> VariableValue {
@@ -124,19 +142,16 @@ fn stored_value(
         return VariableValue::Plain(value.expose().clone());
     }
     let value = value.expose().as_bytes();
-    VariableValue::Sensitive {
-        sealed: vault::variable(stack, name).seal(keys, value),
-        hash: hash_of_secret(keys, stack, value),
-    }
+    VariableValue::Sensitive { sealed: place.seal(keys, value), hash: crypt::redact(redaction, value) }
 }
 
-/// What people see of a sensitive value. A rotation of the master key changes it.
-pub(crate) fn hash_of_secret(keys: &Keyring, stack: StackId, value: &[u8]) -> String {
+/// What people see of a sensitive value of a stack.
+pub(super) fn hash_of_secret(keys: &Keyring, stack: StackId, value: &[u8]) -> String {
     crypt::redact(&vault::redaction_key(keys, stack), value)
 }
 
-fn hash_of_file(keys: &Keyring, stack: StackId, content: &Secret<Vec<u8>>, sensitive: bool) -> String {
-    if sensitive { hash_of_secret(keys, stack, content.expose()) } else { crypt::digest(content.expose()).to_string() }
+pub(super) fn hash_of_file(redaction: &Key, content: &Secret<Vec<u8>>, sensitive: bool) -> String {
+    if sensitive { crypt::redact(redaction, content.expose()) } else { crypt::digest(content.expose()).to_string() }
 }
 
 fn variables(tx: &Tx<'_>, id: StackId) -> Result<Vec<Variable>, crate::store::Fault> {
@@ -147,7 +162,7 @@ fn files(tx: &Tx<'_>, id: StackId) -> Result<Vec<File>, crate::store::Fault> {
     tx.all(t::STACK_PATH_TO_FILE, (id.number(), "")..(id.number() + 1, ""))
 }
 
-fn check_variable(new: &NewVariable) -> Result<(), Refused> {
+pub(super) fn check_variable(new: &NewVariable) -> Result<(), Refused> {
     let value = new.value.expose();
     if value.contains('\0') {
         return Err(Refused::field("value", "must not hold a NUL character"));
@@ -181,7 +196,7 @@ fn too_short() -> String {
     )
 }
 
-fn check_file(path: &RelativePath, content: &Secret<Vec<u8>>, sensitive: bool) -> Result<(), Refused> {
+pub(super) fn check_file(path: &RelativePath, content: &Secret<Vec<u8>>, sensitive: bool) -> Result<(), Refused> {
     if path.as_str().is_empty() {
         return Err(Refused::field("path", "must name a file"));
     }

@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use crate::{
     crypt,
-    domain::{BlockedBy, Refused, StackId, State, actor::ActorName, run::Kind},
+    domain::{BlockedBy, Refused, StackId, Stages, State, actor::ActorName, run::Kind},
     machine::{self, Chain, Effect, Event, LOST_UNKNOWN},
     store::{
         Error, Fault, Find, Order, Rows, Tx,
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-use super::{Moment, vault};
+use super::{Moment, approval, gate, policy, vault};
 
 /// What belongs to a transition beside the event.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +37,8 @@ impl Why {
 pub(crate) fn word(chain: Chain) -> String {
     match chain {
         Chain::Plan => "plan",
+        Chain::Initialize => "initialize",
+        Chain::PlanSealed => "plan_sealed",
         Chain::Replan => "replan",
         Chain::Perform => "perform",
         Chain::Prepare => "prepare",
@@ -48,14 +50,24 @@ pub(crate) fn word(chain: Chain) -> String {
 }
 
 pub(crate) fn chain_of(word: &str) -> Result<Chain, Fault> {
-    [Chain::Plan, Chain::Replan, Chain::Perform, Chain::Prepare, Chain::Apply, Chain::GoOn, Chain::Seal]
-        .into_iter()
+    let all = [
+        Chain::Plan,
+        Chain::Initialize,
+        Chain::PlanSealed,
+        Chain::Replan,
+        Chain::Perform,
+        Chain::Prepare,
+        Chain::Apply,
+        Chain::GoOn,
+        Chain::Seal,
+    ];
+    all.into_iter()
         .find(|chain| self::word(*chain) == word)
         .ok_or_else(|| Fault::Record { table: "RUN_TO_CHAIN", why: format!("`{word}` is not a chain") })
 }
 
 /// What the machine sees of a run.
-fn seen(run: &Run) -> Result<machine::Run, Fault> {
+fn seen(view: &impl Rows, run: &Run) -> Result<machine::Run, Fault> {
     Ok(machine::Run {
         kind: run.kind,
         state: run.state,
@@ -63,6 +75,8 @@ fn seen(run: &Run) -> Result<machine::Run, Fault> {
         stopping: run.stopping,
         forced: run.forced,
         sealed: run.sealed.is_some(),
+        checking: run.checking,
+        attached: if run.kind.plans() { gate::attached(view, run.stack)? } else { Stages::NONE },
     })
 }
 
@@ -70,6 +84,7 @@ fn seen(run: &Run) -> Result<machine::Run, Fault> {
 pub(crate) fn enter(tx: &Tx<'_>, moment: &Moment, mut run: Run, why: Why) -> Result<Run, Error> {
     remember(tx, moment, &mut run, &why)?;
     tx.put_run(None, &run)?;
+    approval::ask(tx, &run)?;
     ring(tx, moment, &run);
     settle(tx, moment, run.stack)?;
     schedule(tx, moment)?;
@@ -86,7 +101,7 @@ pub(crate) fn advance(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, why:
 
 /// The transition itself, without what it means for others.
 pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, why: Why) -> Result<Run, Error> {
-    let stepped = machine::step(seen(&run)?, event)
+    let stepped = machine::step(seen(tx, &run)?, event)
         .map_err(|no| Refused::conflict(no.reason.into_owned()).in_state(no.state.word()))?;
     let before = run.clone();
     let mut run = run;
@@ -102,10 +117,16 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
     run.chain = stepped.run.chain.map(word);
     run.stopping = stepped.run.stopping;
     run.forced = stepped.run.forced;
+    run.checking = stepped.run.checking;
     if !stepped.run.sealed {
         run.sealed = None;
     }
-    if stepped.run.state == State::Unconfirmed {
+    if before.checking.is_some() && before.checking != stepped.run.checking {
+        gate::leave(tx, moment, &before)?;
+    }
+    if matches!(stepped.run.state, State::Unconfirmed | State::Checking)
+        || (stepped.run.state == State::Ready && stepped.run.sealed)
+    {
         // A plan that has become stale meanwhile is refused by its serial.
         release_state_lock(tx, &run)?;
     }
@@ -113,6 +134,7 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
         run.state = stepped.run.state;
         run.blocked_by = None;
         remember(tx, moment, &mut run, &why)?;
+        approval::entered(tx, before.state, &mut run)?;
     }
     if before.chain.is_some() && run.chain.is_none() {
         tx.remove(t::RUN_TO_CHAIN, run.seq)?;
@@ -153,6 +175,7 @@ pub(crate) fn append_history(tx: &Tx<'_>, moment: &Moment, run: &mut Run, why: &
 fn carry_out(tx: &Tx<'_>, moment: &Moment, run: &mut Run, effect: Effect) -> Result<(), Error> {
     match effect {
         Effect::Start(chain) => start_chain(tx, moment, run, chain)?,
+        Effect::Check(stage) => gate::begin(tx, moment, run, stage)?,
         Effect::StopChain => ask(tx, run, ChainAsk::Stop)?,
         Effect::KillChain => ask(tx, run, ChainAsk::Kill)?,
         Effect::DestroySeal => chore(tx, run, |chore| chore.destroy_seal = true)?,
@@ -175,10 +198,10 @@ fn start_chain(tx: &Tx<'_>, moment: &Moment, run: &Run, kind: Chain) -> Result<(
         secrets.workload = Some(vault::workload(run.id).seal(&keys, secret.expose().as_bytes()));
         tx.put(t::RUN_TO_SECRETS, run.seq, &secrets)?;
     }
-    if matches!(kind, Chain::Plan | Chain::Replan) {
+    if kind.plans() || kind == Chain::Initialize {
         let mut secrets = tx.get(t::RUN_TO_SECRETS, run.seq)?.unwrap_or_default();
         let (_, fresh) = keys.new_data_key(vault::seal_key(run.id).data());
-        let slot = if kind == Chain::Plan { &mut secrets.seal_key } else { &mut secrets.next_seal_key };
+        let slot = if kind.opens() { &mut secrets.next_seal_key } else { &mut secrets.seal_key };
         *slot = Some(fresh);
         let redaction = vault::redaction_key(&keys, run.stack);
         secrets.redaction_key = Some(keys.wrap_key(vault::run_redaction(run.id).data(), &redaction));
@@ -245,6 +268,7 @@ fn leave(tx: &Tx<'_>, run: &mut Run, had_chain: bool) -> Result<(), Fault> {
     }
     run.unacknowledged = run.state == State::Failed && run.reason.as_deref() == Some(LOST_UNKNOWN);
     release_state_lock(tx, run)?;
+    policy::follow::remember(tx, run)?;
     if had_chain || !run.phases.is_empty() {
         chore(tx, run, |chore| chore.file_away = true)?;
     }
@@ -273,8 +297,9 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
     let Some(stack) = tx.stack(stack)? else { return Ok(()) };
     let runs = tx.active_runs(stack.id)?;
     let mut pool = Pool::of(&runs, moment.setup.declared_task_cap);
-    let mut holder = runs.iter().find(|run| run.kind.is_blocking() && run.state.is_past_queue()).map(holder_of);
+    let mut holder = runs.iter().find(|run| run.kind.is_blocking() && is_past_queue(run)).map(holder_of);
     let state_lock = tx.get(t::STACK_TO_STATE_LOCK, stack.id.number())?.filter(|lock| lock.run.is_none());
+    let policies = approval::attached(tx, stack.id)?;
     let system = Moment { actor: ActorName::system(), ..moment.clone() };
     for run in runs {
         if matches!(run.state, State::Confirmed | State::ReplanRequested) {
@@ -285,10 +310,12 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
         if !matches!(run.state, State::Queued | State::Ready) {
             continue;
         }
-        let blocked = if run.kind == Kind::OnDemand {
-            pool.admit(&stack)
-        } else {
-            held_back(&run, &stack, holder.as_ref(), state_lock.as_ref())
+        let unapproved = !is_past_queue(&run) && approval::holds_back(tx, &run, &policies)?;
+        let unapproved = unapproved.then_some(BlockedBy::Approval);
+        let blocked = match held_by_person(&run, &stack).or(unapproved) {
+            Some(blocked) => Some(blocked),
+            None if run.kind == Kind::OnDemand => pool.admit(),
+            None => held_back(&run, holder.as_ref(), state_lock.as_ref()),
         };
         if run.kind.is_blocking() && holder.is_none() && !is_held_by_person(blocked.as_ref()) {
             holder = Some(holder_of(&run));
@@ -330,10 +357,7 @@ impl Pool {
     }
 
     /// Gives the next one, in the order of the queue, its place; or says what it waits for.
-    fn admit(&mut self, stack: &Stack) -> Option<BlockedBy> {
-        if !stack.settings.enabled {
-            return Some(BlockedBy::Disabled);
-        }
+    fn admit(&mut self) -> Option<BlockedBy> {
         if self.deploy.is_some() {
             return self.deploy.clone();
         }
@@ -343,6 +367,11 @@ impl Pool {
         self.taken += 1;
         None
     }
+}
+
+/// A run that was checked before it plans waits for its slot with what it has prepared.
+fn is_past_queue(run: &Run) -> bool {
+    run.state.is_past_queue() || (run.sealed.is_some() && !run.state.is_terminal())
 }
 
 fn holder_of(run: &Run) -> BlockedBy {
@@ -363,20 +392,16 @@ fn note_block(tx: &Tx<'_>, run: &mut Run, blocked: Option<BlockedBy>) -> Result<
     tx.put_run(Some(&before), run)
 }
 
-fn held_back(
-    run: &Run,
-    stack: &Stack,
-    holder: Option<&BlockedBy>,
-    state_lock: Option<&record::StateLock>,
-) -> Option<BlockedBy> {
+/// What a person has switched off or taken for themselves. Locks do not concern declared tasks.
+fn held_by_person(run: &Run, stack: &Stack) -> Option<BlockedBy> {
     if !stack.settings.enabled {
         return Some(BlockedBy::Disabled);
     }
-    if let Some(lock) = &stack.lock
-        && lock.by != run.triggered_by
-    {
-        return Some(BlockedBy::Lock { by: lock.by.clone() });
-    }
+    let lock = stack.lock.as_ref().filter(|lock| run.kind != Kind::OnDemand && lock.by != run.triggered_by)?;
+    Some(BlockedBy::Lock { by: lock.by.clone() })
+}
+
+fn held_back(run: &Run, holder: Option<&BlockedBy>, state_lock: Option<&record::StateLock>) -> Option<BlockedBy> {
     if !run.kind.is_blocking() {
         return None;
     }

@@ -10,15 +10,23 @@
 //! | `life` | the one door through which a run changes state; who waits for what; who gets a slot |
 //! | `trigger` | runs, tasks, retry, promote |
 //! | `declared`, `declaration` | runs of declared tasks; what sources declare |
-//! | `service`, `setting` | what declared tasks are connected to, and their own variables |
+//! | `run_task`, `attachment` | outside checks, and the stacks whose runs they check |
+//! | `call` | declared tasks that serve others as run tasks |
+//! | `service`, `setting`, `resources` | what declared tasks are connected to, their own variables, and bounds that the operator sets |
 //! | `decide` | confirm, discard, replan, stop, cancel, comment, prioritize, acknowledge, force stop |
+//! | `review`, `approval` | what people say about runs; whether that is enough |
 //! | `claim` | the finished spec of a chain that is to be started |
-//! | `progress` | what runners report |
+//! | `progress`, `plan` | what runners report; what plan policies say to a plan |
+//! | `gate` | stages of run tasks: begun, ended, overridden; what services answer |
 //! | `chores` | what must be done outside the store |
 //! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
+//! | `context` | contexts, and which stacks have them |
+//! | `runtime` | what runs are configured with |
 //! | `guest` | guests: imported, removed, pinned to runs; what they leave |
+//! | `policy` | policies: saved, attached, asked, obeyed |
+//! | `image` | images: imported, removed; the root that a jail gets |
 //! | `sign_in`, `user`, `key` | people and machines |
-//! | `rotate` | a new master key |
+//! | `rotate`, `entropy` | a new master key, and what stays the same under it |
 //! | `audit` | the chained log |
 //!
 //! May not know who calls: HTTP, the command line on a data directory, the scheduler.
@@ -40,24 +48,38 @@ use crate::{
     crypt::Keys,
     domain::{Clock, Refused, Timestamp, actor::ActorName, limits},
     live::Bells,
+    policy::Evaluator,
     store::{Store, Tx, record::Outcome},
 };
 
+mod approval;
+mod attachment;
 mod audit;
+mod call;
 mod chores;
 mod claim;
+mod context;
 mod credential;
 mod decide;
 pub mod declaration;
 mod declared;
+mod entropy;
 mod environment;
+mod gate;
 mod guest;
+mod image;
 mod key;
 mod life;
 mod lock;
 mod once;
+mod plan;
+mod policy;
 mod progress;
+mod resources;
+mod review;
 mod rotate;
+mod run_task;
+mod runtime;
 mod service;
 mod setting;
 mod sign_in;
@@ -70,18 +92,25 @@ mod user;
 mod vault;
 mod workload;
 
+pub use attachment::NewAttachment;
 pub use audit::{Chain as AuditChain, Checked, Verification, hash_of, verify, verify_on};
+pub use call::{DueCall, DueStep, Errand, Taken};
 pub use chores::{Chores, LiveChain};
 pub use claim::{ToStart, chain_dir};
+pub use context::{ContextText, NewContext, NewFile};
 pub use credential::NewCredential;
 pub use decide::Decision;
 pub use declared::NewDemand;
 pub use environment::NewVariable;
+pub use gate::{DueRequest, DueWork, JUDGING, Judged, Opened, OpenedRun, Outside, Reply, Request, ToJudge};
 pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use key::{MintedKey, NewKey};
 pub use once::Once;
+pub use policy::{Approval, Evaluated, Evaluation, NewPolicy, ReviewFacts, Reviews, Saving, Tried};
 pub use progress::Report;
+pub use review::NewReview;
 pub use rotate::Rotated;
+pub use run_task::{NewRunTask, NewRunTaskKind};
 pub use service::NewService;
 pub use setting::NewSetting;
 pub use sign_in::{InvitationFor, SignIn, SignedIn};
@@ -95,7 +124,7 @@ pub use workload::WORKLOAD_HEADER;
 pub use crate::crypt::Secret;
 pub use crate::store::{
     Error, Fault,
-    record::{ChainAsk, Chore},
+    record::{ChainAsk, Chore, Told},
 };
 
 /// What actions need to know of the installation. Fixed while the server runs.
@@ -125,6 +154,12 @@ pub struct Setup {
     pub artifact_retention_days: u32,
     pub upload_versions: u32,
     pub allow_unconfined: bool,
+    /// Tries of a request to a run task, and the wait before the second one.
+    pub run_task_retries: u32,
+    pub run_task_retry: Duration,
+    /// Silence after which a run task is given up, and its time in all.
+    pub run_task_progress: Duration,
+    pub run_task_total: Duration,
 }
 
 /// The door for running tasks, below the data directory.
@@ -151,6 +186,9 @@ pub struct Actions {
     pub(crate) live: Arc<Bells>,
     pub(crate) setup: Arc<Setup>,
     pub(crate) access: Arc<Access>,
+    /// The way to run tasks; none where no server runs.
+    pub(crate) outside: Option<Arc<dyn Outside>>,
+    pub(crate) evaluator: Evaluator,
 }
 
 /// What guards the doors: password hashing, delays, and who knocked in vain.
@@ -163,6 +201,11 @@ pub(crate) struct Access {
     rotation: Arc<tokio::sync::Mutex<()>>,
     /// Held by whoever imports or removes a guest.
     imports: Arc<tokio::sync::Mutex<()>>,
+    /// Runs whose approval policies are being asked by whoever wants to know.
+    judged: approval::Judged,
+    /// What access policies said lately.
+    ceilings: Mutex<policy::Ceilings>,
+    images: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// When something happens, and who does it.
@@ -202,14 +245,31 @@ impl Actions {
             strangers: Mutex::default(),
             rotation: Arc::default(),
             imports: Arc::default(),
+            judged: approval::Judged::default(),
+            ceilings: Mutex::default(),
+            images: Arc::default(),
         };
-        Ok(Self { store, keys, clock, live, setup: Arc::new(setup), access: Arc::new(access) })
+        let evaluator = Evaluator::new("/proc/self/exe".into(), setup.compiler_uid());
+        let (setup, access) = (Arc::new(setup), Arc::new(access));
+        Ok(Self { store, keys, clock, live, setup, access, outside: None, evaluator })
+    }
+
+    /// The same, for a process that is not this program itself: policies are evaluated by `program`.
+    pub fn evaluated_by(mut self, program: PathBuf) -> Self {
+        self.evaluator = Evaluator::new(program, self.setup.compiler_uid());
+        self
     }
 
     /// The same, for a server that is reached at another address than was thought.
     pub fn reached_at(mut self, public_url: String) -> Self {
         Arc::make_mut(&mut self.setup).public_url = public_url;
         self
+    }
+
+    /// The same, with a way to the outside.
+    #[must_use]
+    pub fn with_outside(self, outside: Arc<dyn Outside>) -> Self {
+        Self { outside: Some(outside), ..self }
     }
 
     pub fn now(&self) -> Timestamp {

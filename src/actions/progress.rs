@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::{
@@ -21,9 +22,11 @@ use crate::{
 use super::{
     Actions, Moment,
     claim::chain_dir,
-    declaration, declared,
+    declaration, declared, gate,
     life::{self, Why},
     missing,
+    plan::{self, Plan},
+    runtime,
     state::{self, StoredState},
     vault,
 };
@@ -50,15 +53,39 @@ struct Beside {
 impl Actions {
     /// Takes records over. Taking the same ones again changes nothing.
     pub async fn report(&self, report: Report) -> Result<Run, Error> {
-        let beside = self.read_beside(&report)?;
-        self.system(move |tx, moment| {
-            let run = tx.run(report.run)?.ok_or_else(|| missing(report.run))?;
-            let Some(chain) = tx.chain(&run)? else { return Ok(run) };
-            if chain.number != report.chain || chain.records != report.from {
+        let report = Arc::new(report);
+        let beside = Arc::new(self.read_beside(&report)?);
+        for _ in 0..limits::POLICY_ATTEMPTS {
+            let changes = plan::brought(beside.results.iter().map(|(_, result)| result));
+            let asked = self.hear_plan(&report, changes).await?;
+            if let Some(run) = self.take_over(&report, &beside, asked).await? {
                 return Ok(run);
             }
+        }
+        Err(Fault::Io("the plan policies change faster than they can be asked".to_owned()).into())
+    }
+
+    /// Takes over what was read; nothing, when the plan policies are others than were asked.
+    async fn take_over(
+        &self,
+        report: &Arc<Report>,
+        beside: &Arc<Beside>,
+        asked: Option<Plan>,
+    ) -> Result<Option<Run>, Error> {
+        let (report, beside) = (Arc::clone(report), Arc::clone(beside));
+        self.system(move |tx, moment| {
+            let run = tx.run(report.run)?.ok_or_else(|| missing(report.run))?;
+            let Some(chain) = tx.chain(&run)? else { return Ok(Some(run)) };
+            if chain.number != report.chain || chain.records != report.from {
+                return Ok(Some(run));
+            }
+            if let (Some(asked), Some(stack)) = (&asked, tx.stack(run.stack)?)
+                && !asked.still_holds(tx, &stack)?
+            {
+                return Ok(None);
+            }
             take_states(tx, moment, &run, &beside.states)?;
-            Taking { tx, moment, beside: &beside, run, chain }.all(&report)
+            Ok(Some(Taking { tx, moment, beside: &beside, asked: asked.as_ref(), run, chain }.all(&report)?))
         })
         .await
     }
@@ -117,6 +144,7 @@ impl Actions {
                 workspace: machine::Workspace::Kept,
                 may_go_on: false,
                 needs_review: false,
+                denied: false,
             };
             life::advance(tx, moment, run, Event::ChainEnded(end), Why::reason(reason.clone()))
         })
@@ -221,6 +249,8 @@ struct Taking<'a> {
     tx: &'a Tx<'a>,
     moment: &'a Moment,
     beside: &'a Beside,
+    /// What the plan policies said, where the report ends a chain that planned.
+    asked: Option<&'a Plan>,
     run: Run,
     chain: Chain,
 }
@@ -266,7 +296,7 @@ impl Taking<'_> {
         let event = Event::PhaseStarted(phase);
         let moment = Moment { now: at, actor: ActorName::system(), ..self.moment.clone() };
         self.run = life::transition(self.tx, &moment, self.run.clone(), event, Why::default())?;
-        if phase == Phase::PreparingApply {
+        if phase == Phase::PreparingApply && self.chain.kind == life::word(machine::Chain::Replan) {
             // A plan that is made again is described anew.
             self.run.warnings.clear();
         }
@@ -294,7 +324,9 @@ impl Taking<'_> {
             self.chain.last_verdict = Some(verdict.clone());
             self.run.error_line = if is_success(phase, verdict) { None } else { produced.error_line.clone() };
         }
-        self.run.warnings.extend(produced.warnings.iter().take(20).cloned());
+        for warning in produced.warnings.iter().take(20) {
+            gate::warn(&mut self.run, warning.clone());
+        }
         self.pin(produced);
         if let Some(plan) = &produced.plan {
             self.chain.changes = Some(plan.changes);
@@ -308,6 +340,7 @@ impl Taking<'_> {
         let result = self.beside.results.iter().find(|(of, _)| *of == number).map(|(_, result)| result);
         if let Some(result) = result {
             self.take_result(result)?;
+            self.keep_plan(number, phase)?;
         }
         self.tx.put_run(Some(&before), &self.run)?;
         if phase == Phase::Preparing && verdict.is_success() && self.begins() {
@@ -344,8 +377,21 @@ impl Taking<'_> {
         if let Some(changes) = &result.changes {
             self.tx.put(t::RUN_TO_CHANGES, self.run.seq, &Changes::new(changes)?)?;
         }
+        if let Some(found) = &result.runtime {
+            runtime::take(self.tx, &self.run, found)?;
+        }
         if !result.masks.is_empty() {
             self.add_masks(&result.masks)?;
+        }
+        Ok(())
+    }
+
+    /// Outside checks may ask for the vendor's own plan as long as the run lives.
+    fn keep_plan(&self, number: u32, phase: Phase) -> Result<(), Error> {
+        if let Some(plan) = gate::plan_result(&self.chain, number, phase) {
+            let mut secrets: RunSecrets = self.tx.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
+            secrets.plan = Some(plan);
+            self.tx.put(t::RUN_TO_SECRETS, self.run.seq, &secrets)?;
         }
         Ok(())
     }
@@ -381,6 +427,10 @@ impl Taking<'_> {
             self.run.sealed = Some(SealedFacts { tree_bytes, sealed_bytes });
             self.take_seal_key()?;
         }
+        let denials = self.asked.filter(|_| success && !stopped).map(Plan::denials).unwrap_or_default();
+        if let Some(asked) = self.asked {
+            asked.remember(&mut self.run);
+        }
         self.tx.put_run(Some(&before), &self.run)?;
         self.tx.put(t::RUN_TO_CHAIN, self.run.seq, &self.chain)?;
         let end = ChainEnd {
@@ -393,10 +443,15 @@ impl Taking<'_> {
                 WorkspaceLeft::Kept => machine::Workspace::Kept,
                 WorkspaceLeft::Sealed { .. } => machine::Workspace::Sealed,
             },
-            may_go_on: stack.settings.autodeploy && stack.lock.is_none() && self.run.targets.is_empty(),
-            needs_review: false,
+            may_go_on: gate::may_go_on(&self.run, &stack),
+            needs_review: gate::needs_review(&self.run),
+            denied: !denials.is_empty(),
         };
-        let why = Why { note: None, reason: reason_of(last, verdict.as_ref(), success, stopped) };
+        let reason = match denials.is_empty() {
+            true => reason_of(last, verdict.as_ref(), success, stopped),
+            false => Some(plan::denied(&denials)),
+        };
+        let why = Why { note: None, reason };
         self.settle_verdict(verdict, end)?;
         life::advance(self.tx, self.moment, self.run, Event::ChainEnded(end), why)
     }
@@ -413,7 +468,7 @@ impl Taking<'_> {
 
     /// A run has a verdict once nothing but a person can come after it.
     fn settle_verdict(&mut self, verdict: Option<Verdict>, end: ChainEnd) -> Result<(), Error> {
-        let waits = end.success && end.workspace != machine::Workspace::Removed;
+        let waits = end.success && !end.denied && end.workspace != machine::Workspace::Removed;
         if waits {
             return Ok(());
         }
@@ -425,7 +480,7 @@ impl Taking<'_> {
 }
 
 /// Exit code 2 of a plan means changes.
-fn is_success(phase: Phase, verdict: &Verdict) -> bool {
+pub(super) fn is_success(phase: Phase, verdict: &Verdict) -> bool {
     verdict.is_success() || (phase == Phase::Planning && *verdict == Verdict::Exited { code: 2 })
 }
 

@@ -17,22 +17,20 @@ use std::{ops::Bound, time::Duration};
 
 use crate::{
     auth::{On, Permission, Permit, Who},
-    crypt::{Keyring, Sealed, begin_rotation, finish_rotation},
-    domain::{Refused, StackId, limits},
+    crypt::{self, Key, Keyring, Sealed, begin_rotation, finish_rotation},
+    domain::{Refused, Slug, StackId, limits},
     store::{
         Error, Fault, Flow, Order, Rows, Tx,
         record::{
-            Chain, Credential, Demand, File, Outcome, RunSecrets, Service, Setting, StateVersion, Variable,
-            VariableValue,
+            Call, Chain, Credential, Demand, File, LastingKey, Outcome, RunSecrets, RunTask, RunTaskKind, Service,
+            Setting, StateVersion, TaskResult, Variable, VariableValue,
         },
         tables as t,
     },
 };
 
 use super::{
-    Actions, Deed, audit,
-    environment::hash_of_secret,
-    sealed_fault,
+    Actions, Deed, audit, sealed_fault,
     vault::{self, Place},
 };
 
@@ -104,13 +102,19 @@ impl Actions {
     async fn seal_anew(&self) -> Result<u64, Error> {
         Ok(self.table(variables).await?
             + self.table(files).await?
+            + self.table(context_variables).await?
+            + self.table(context_files).await?
             + self.table(states).await?
             + self.table(credentials).await?
             + self.table(services).await?
             + self.table(settings).await?
             + self.table(demands).await?
+            + self.table(run_tasks).await?
+            + self.table(task_tokens).await?
+            + self.table(calls).await?
             + self.table(run_secrets).await?
-            + self.table(chains).await?)
+            + self.table(chains).await?
+            + self.table(lasting_keys).await?)
     }
 
     /// Does one table, some rows in each transaction.
@@ -210,7 +214,8 @@ fn variables(tx: &Tx<'_>, keys: &Keyring, after: Option<&Named>) -> Result<Step<
         |(stack, _), row| {
             let stack = StackId::from_number(*stack);
             let VariableValue::Sensitive { sealed, hash } = &mut row.value else { return Ok(false) };
-            renew_hashed(keys, stack, &vault::variable(stack, &row.name), sealed, Some(hash))
+            let key = vault::redaction_key(keys, stack);
+            renew_hashed(keys, &key, &vault::variable(stack, &row.name), sealed, Some(hash))
         },
         |(stack, name), row| tx.put(t::STACK_NAME_TO_VARIABLE, (*stack, name.as_str()), row),
     )
@@ -225,9 +230,54 @@ fn files(tx: &Tx<'_>, keys: &Keyring, after: Option<&Named>) -> Result<Step<Name
         |(stack, _), row| {
             let stack = StackId::from_number(*stack);
             let hash = row.sensitive.then_some(&mut row.hash);
-            renew_hashed(keys, stack, &vault::file(stack, &row.path), &mut row.sealed, hash)
+            let key = vault::redaction_key(keys, stack);
+            renew_hashed(keys, &key, &vault::file(stack, &row.path), &mut row.sealed, hash)
         },
         |(stack, path), row| tx.put(t::STACK_PATH_TO_FILE, (*stack, path.as_str()), row),
+    )
+}
+
+/// A row of a context, by a text.
+type InContext = (String, String);
+
+fn in_context(after: Option<&InContext>) -> (Bound<(&str, &str)>, Bound<(&str, &str)>) {
+    behind(after.map(|(context, name)| (context.as_str(), name.as_str())))
+}
+
+/// The context that a row belongs to.
+fn context_of(name: &str) -> Result<Slug, Error> {
+    Slug::new(name).map_err(sealed_fault)
+}
+
+fn context_variables(tx: &Tx<'_>, keys: &Keyring, after: Option<&InContext>) -> Result<Step<InContext>, Error> {
+    let mut batch = Batch::new();
+    tx.walk(t::CONTEXT_NAME_TO_VARIABLE, in_context(after), Order::Up, |(context, name), row: Variable| {
+        Ok(batch.take((context.to_owned(), name.to_owned()), row))
+    })?;
+    batch.renew(
+        |(context, _), row| {
+            let context = context_of(context)?;
+            let VariableValue::Sensitive { sealed, hash } = &mut row.value else { return Ok(false) };
+            let key = vault::context_redaction_key(keys, &context);
+            renew_hashed(keys, &key, &vault::context_variable(&context, &row.name), sealed, Some(hash))
+        },
+        |(context, name), row| tx.put(t::CONTEXT_NAME_TO_VARIABLE, (context.as_str(), name.as_str()), row),
+    )
+}
+
+fn context_files(tx: &Tx<'_>, keys: &Keyring, after: Option<&InContext>) -> Result<Step<InContext>, Error> {
+    let mut batch = Batch::new();
+    tx.walk(t::CONTEXT_PATH_TO_FILE, in_context(after), Order::Up, |(context, path), row: File| {
+        Ok(batch.take((context.to_owned(), path.to_owned()), row))
+    })?;
+    batch.renew(
+        |(context, _), row| {
+            let context = context_of(context)?;
+            let hash = row.sensitive.then_some(&mut row.hash);
+            let key = vault::context_redaction_key(keys, &context);
+            renew_hashed(keys, &key, &vault::context_file(&context, &row.path), &mut row.sealed, hash)
+        },
+        |(context, path), row| tx.put(t::CONTEXT_PATH_TO_FILE, (context.as_str(), path.as_str()), row),
     )
 }
 
@@ -282,9 +332,24 @@ fn settings(tx: &Tx<'_>, keys: &Keyring, after: Option<&Named>) -> Result<Step<N
         |(stack, key), row| {
             let stack = StackId::from_number(*stack);
             let VariableValue::Sensitive { sealed, hash } = &mut row.value else { return Ok(false) };
-            renew_hashed(keys, stack, &vault::setting(stack, key), sealed, Some(hash))
+            let redaction = vault::redaction_key(keys, stack);
+            renew_hashed(keys, &redaction, &vault::setting(stack, key), sealed, Some(hash))
         },
         |(stack, key), row| tx.put(t::STACK_NAME_TO_SETTING, (*stack, key.as_str()), row),
+    )
+}
+
+fn lasting_keys(tx: &Tx<'_>, keys: &Keyring, after: Option<&String>) -> Result<Step<String>, Error> {
+    let mut batch = Batch::new();
+    tx.walk::<&str, LastingKey, &str>(
+        t::NAME_TO_KEY,
+        behind(after.map(String::as_str)),
+        Order::Up,
+        |name, row: LastingKey| Ok(batch.take(name.to_owned(), row)),
+    )?;
+    batch.renew(
+        |name, row| renew(keys, &vault::lasting_key(name), &mut row.sealed),
+        |name, row| tx.put(t::NAME_TO_KEY, name.as_str(), row),
     )
 }
 
@@ -297,6 +362,45 @@ fn demands(tx: &Tx<'_>, keys: &Keyring, after: Option<&u64>) -> Result<Step<u64>
             renew(keys, &vault::demand(run.id), &mut row.input)
         },
         |seq, row| tx.put(t::RUN_TO_DEMAND, *seq, row),
+    )
+}
+
+fn run_tasks(tx: &Tx<'_>, keys: &Keyring, after: Option<&u128>) -> Result<Step<u128>, Error> {
+    let mut batch = Batch::new();
+    tx.walk(t::RUN_TASK_ID_TO_RUN_TASK, behind(after.copied()), Order::Up, |id, row: RunTask| Ok(batch.take(id, row)))?;
+    batch.renew(
+        |_, row| match &mut row.kind {
+            RunTaskKind::Http { hmac_key: Some(sealed), .. } => renew(keys, &vault::run_task(row.id), sealed),
+            RunTaskKind::Http { hmac_key: None, .. } | RunTaskKind::Wasi { .. } => Ok(false),
+        },
+        |id, row| tx.put(t::RUN_TASK_ID_TO_RUN_TASK, *id, row),
+    )
+}
+
+fn task_tokens(tx: &Tx<'_>, keys: &Keyring, after: Option<&u128>) -> Result<Step<u128>, Error> {
+    let mut batch = Batch::new();
+    tx.walk(t::RESULT_ID_TO_RESULT, behind(after.copied()), Order::Up, |id, row: TaskResult| Ok(batch.take(id, row)))?;
+    batch.renew(
+        |_, row| match &mut row.token.sealed {
+            Some(sealed) => renew(keys, &vault::task_token(row.id), sealed),
+            None => Ok(false),
+        },
+        |id, row| tx.put(t::RESULT_ID_TO_RESULT, *id, row),
+    )
+}
+
+fn calls(tx: &Tx<'_>, keys: &Keyring, after: Option<&u64>) -> Result<Step<u64>, Error> {
+    let mut batch = Batch::new();
+    tx.walk(t::SEQ_TO_CALL, behind(after.copied()), Order::Up, |seq, row: Call| Ok(batch.take(seq, row)))?;
+    batch.renew(
+        |seq, row| {
+            let mut any = renew(keys, &vault::call(*seq), &mut row.payload)?;
+            if let Some(plan) = &mut row.plan {
+                any |= renew(keys, &vault::call_plan(*seq), plan)?;
+            }
+            Ok(any)
+        },
+        |seq, row| tx.put(t::SEQ_TO_CALL, *seq, row),
     )
 }
 
@@ -318,6 +422,9 @@ fn run_secrets(tx: &Tx<'_>, keys: &Keyring, after: Option<&u64>) -> Result<Step<
                 if let Some(sealed) = sealed {
                     any |= renew(keys, place, sealed)?;
                 }
+            }
+            if let Some(plan) = &mut row.plan {
+                any |= renew(keys, &vault::chain_key(run.id, plan.chain), &mut plan.key)?;
             }
             Ok(any)
         },
@@ -347,7 +454,7 @@ fn renew(keys: &Keyring, place: &Place, sealed: &mut Sealed) -> Result<bool, Err
 /// The same for something that people see a short hash of.
 fn renew_hashed(
     keys: &Keyring,
-    stack: StackId,
+    redaction: &Key,
     place: &Place,
     sealed: &mut Sealed,
     hash: Option<&mut String>,
@@ -356,7 +463,7 @@ fn renew_hashed(
         return Ok(false);
     }
     if let Some(hash) = hash {
-        *hash = hash_of_secret(keys, stack, place.open(keys, sealed)?.expose());
+        *hash = crypt::redact(redaction, place.open(keys, sealed)?.expose());
     }
     Ok(true)
 }

@@ -5,14 +5,16 @@ use ulid::Ulid;
 use crate::{
     auth::Permit,
     domain::{
-        FieldError, Refused, Slug, StackId,
+        FieldError, PolicyKind, Refused, Slug, StackId,
         stack::{ExecutorKind, Source, StackSettings, Vendor},
     },
     source::git::{self, Address},
     store::{Error, Find, Rows, Tx, record::Stack, tables as t},
 };
 
-use super::{Actions, Deed, Setup, life, missing, once::Once, ring, setting};
+use super::{
+    Actions, Deed, Setup, approval, attachment, context, image, life, missing, once::Once, resources, ring, setting,
+};
 
 /// A stack that somebody asks for.
 #[derive(Clone, Debug)]
@@ -100,9 +102,17 @@ impl Actions {
             check(&settings, &setup)?;
             check_references(tx, Some(id), &settings)?;
             let changed = changed_fields(&stack.settings, &settings);
+            let applies =
+                |settings: &StackSettings| (settings.vendor.clone(), settings.hooks.clone(), settings.executor.clone());
+            let others = applies(&stack.settings) != applies(&settings);
             stack.settings = settings.clone();
             stack.version += 1;
             tx.put(t::STACK_ID_TO_STACK, id.number(), &stack)?;
+            if others {
+                approval::surroundings_changed(tx, moment, id, "the stack's settings were changed")?;
+            }
+            // Other labels may attach other policies.
+            approval::policies_changed(tx, moment, PolicyKind::Approval, Some(id))?;
             life::settle(tx, moment, id)?;
             life::schedule(tx, moment)?;
             ring(tx, moment);
@@ -154,6 +164,14 @@ fn remove(tx: &Tx<'_>, stack: &Stack) -> Result<(), Error> {
     for row in setting::all(tx, stack.id)? {
         tx.remove(t::STACK_NAME_TO_SETTING, (id, setting::key_of(row.level, &row.name).as_str()))?;
     }
+    attachment::forget(tx, stack.id)?;
+    for name in tx.policies_by_hand(stack.id)? {
+        tx.mark(t::STACK_POLICY, (id, name.as_str()), false)?;
+    }
+    context::forget_stack(tx, stack.id)?;
+    for row in resources::all(tx, stack.id)? {
+        tx.remove(t::STACK_TASK_TO_RESOURCES, (id, row.task.as_str()))?;
+    }
     tx.remove(t::STACK_TO_DECLARATION, id)?;
     tx.remove(t::STACK_TO_STATE_LOCK, id)?;
     tx.remove(t::STACK_ID_TO_STACK, id)?;
@@ -177,8 +195,8 @@ fn check(settings: &StackSettings, setup: &Setup) -> Result<(), Refused> {
     if settings.executor.kind == ExecutorKind::Unconfined && !setup.allow_unconfined {
         wrong("executor.kind", "the operator does not allow `unconfined` (`allow_unconfined`)".to_owned());
     }
-    if settings.executor.image != "host" {
-        wrong("executor.image", format!("there is no image `{}`; only `host` is known", settings.executor.image));
+    if settings.executor.kind == ExecutorKind::Unconfined && settings.executor.image != image::HOST {
+        wrong("executor.image", "an `unconfined` executor has no root but the host's".to_owned());
     }
     if let Vendor::Terraform { binary: Some(binary), .. } | Vendor::OpenTofu { binary: Some(binary), .. } =
         &settings.vendor
@@ -197,6 +215,7 @@ fn check(settings: &StackSettings, setup: &Setup) -> Result<(), Refused> {
 
 /// Rules about what the settings name.
 fn check_references(tx: &Tx<'_>, id: Option<StackId>, settings: &StackSettings) -> Result<(), Error> {
+    image::check_known(tx, "executor.image", &settings.executor.image)?;
     let Some(Source::Git { credential: Some(name), .. }) = &settings.source else { return Ok(()) };
     let Some(credential) = tx.get(t::NAME_TO_CREDENTIAL, name.as_str())? else {
         return Err(Refused::field("source.credential", format!("there is no credential `{name}`")).into());

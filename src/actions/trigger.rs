@@ -5,9 +5,10 @@ use ulid::Ulid;
 use crate::{
     auth::{On, Permission, Permit},
     domain::{
-        CommitSha, Note, Refused, RunId, StackId, State,
+        CommitSha, Note, PolicyReceipt, Refused, RunId, StackId, State,
         actor::ActorName,
         run::{Kind, SourceVersion},
+        runtime::RuntimeConfig,
         stack::{ExecutorKind, Source, command_problem},
     },
     store::{
@@ -17,7 +18,12 @@ use crate::{
     },
 };
 
-use super::{Actions, Deed, Moment, NewDemand, declared, guest, life, missing, once::Once};
+use super::{
+    Actions, Deed, Evaluation, Moment, NewDemand, declared, guest, life, missing,
+    once::Once,
+    policy::{self, input::TaskFacts},
+    runtime,
+};
 
 /// A run that somebody asks for.
 #[derive(Clone, Debug)]
@@ -26,6 +32,8 @@ pub struct NewRun {
     /// A commit of the source other than the branch's head.
     pub commit: Option<CommitSha>,
     pub message: Option<Note>,
+    /// Its own runtime configuration, as YAML or JSON.
+    pub runtime_config: Option<String>,
 }
 
 /// A task that somebody asks for.
@@ -51,6 +59,9 @@ pub(super) struct Blank {
     demand: Option<NewDemand>,
     guest: Option<GuestTask>,
     patched: Option<Patched>,
+    followed: u32,
+    policies: Vec<PolicyReceipt>,
+    runtime: Option<RuntimeConfig>,
 }
 
 impl Blank {
@@ -68,6 +79,9 @@ impl Blank {
             demand: None,
             guest: None,
             patched: None,
+            followed: 0,
+            policies: Vec::new(),
+            runtime: None,
         }
     }
 
@@ -86,9 +100,35 @@ impl Blank {
         }
     }
 
+    /// A tracked run that a policy wants after another run has ended.
+    pub(super) fn following(ended: &Run, by: ActorName) -> Self {
+        let message = Note::new(format!("after {} run #{}", ended.slug, ended.number)).ok();
+        let followed = ended.followed + 1;
+        Self { message, triggered_by: Some(by), followed, ..Self::new(new_run_id(), Kind::Tracked) }
+    }
+
+    /// What task policies are asked about; none for what is no task.
+    fn task(&self) -> Option<TaskFacts> {
+        if !matches!(self.kind, Kind::Task | Kind::OnDemand) {
+            return None;
+        }
+        let guest = self.guest.as_ref().map(|guest| guest.call.line());
+        Some(TaskFacts {
+            command: self.command.clone().or(guest).unwrap_or_default(),
+            skip_initialization: self.skip_initialization,
+            guest: self.guest.as_ref().map(|guest| guest.call.guest.to_string()),
+            declared_task: self.demand.as_ref().map(|demand| demand.task.to_string()),
+        })
+    }
+
     /// A run of a declared task.
     pub(super) fn of_demand(demand: NewDemand) -> Self {
         Self { demand: Some(demand), ..Self::new(new_run_id(), Kind::OnDemand) }
+    }
+
+    /// The same for somebody outside.
+    pub(super) fn of_call(demand: NewDemand, by: ActorName) -> Self {
+        Self { triggered_by: Some(by), ..Self::of_demand(demand) }
     }
 }
 
@@ -104,7 +144,8 @@ impl Actions {
         if !matches!(new.kind, Kind::Tracked | Kind::Proposed | Kind::Destroy) {
             return Err(Refused::field("kind", "must be tracked, proposed or destroy").into());
         }
-        let blank = Blank { commit: new.commit, message: new.message, ..Blank::new(new_run_id(), new.kind) };
+        let runtime = new.runtime_config.as_deref().map(runtime::read).transpose()?.flatten();
+        let blank = Blank { commit: new.commit, message: new.message, runtime, ..Blank::new(new_run_id(), new.kind) };
         self.make_run(permit, "run.trigger", stack, blank, once).await
     }
 
@@ -143,6 +184,7 @@ impl Actions {
             demand,
             guest: guest::task_of(&self.store.read()?, &old)?,
             patched: old.patched.clone(),
+            runtime: runtime::of_run(&self.store.read()?, &old)?,
             ..Blank::new(new_run_id(), old.kind)
         };
         self.make_run(permit, "run.retry", old.stack, blank, once).await
@@ -164,6 +206,7 @@ impl Actions {
             retry_of: Some(old.id),
             source: Some(old.source.clone()),
             patched: old.patched.clone(),
+            runtime: runtime::of_run(&self.store.read()?, &old)?,
             ..Blank::new(new_run_id(), Kind::Tracked)
         };
         self.make_run(permit, "run.promote", old.stack, blank, once).await
@@ -187,9 +230,10 @@ impl Actions {
         once: Option<Once>,
     ) -> Result<Run, Error> {
         permit.covers(stack)?;
-        let slug = self.store.read()?.stack(stack)?.ok_or_else(|| missing("the stack"))?.slug;
+        let seen = self.store.read()?.stack(stack)?.ok_or_else(|| missing("the stack"))?;
         let allow_unconfined = self.setup.allow_unconfined;
-        let deed = Deed::new(verb, format_args!("stack:{slug}"));
+        let deed = Deed::new(verb, format_args!("stack:{}", seen.slug));
+        let asked = self.ask_before(permit, &deed, &seen, &blank, once.as_ref()).await?;
         self.change(permit, deed, move |tx, moment| {
             if let Some(once) = &once
                 && let Some(created) = once.seen(tx, moment.now)?
@@ -197,28 +241,69 @@ impl Actions {
                 let run = created.parse().ok().map(|id| tx.run(id)).transpose()?.flatten();
                 return Ok((run.ok_or_else(|| missing(created))?, Some("repeated".to_owned())));
             }
-            let mut stack = tx.stack(stack)?.ok_or_else(|| missing("the stack"))?;
-            check_stack(&stack, allow_unconfined)?;
-            let source = source_of(&stack, &blank)?;
-            let mut run = fresh(tx, moment, &mut stack, &blank, source)?;
-            if let Some(demand) = &blank.demand {
-                declared::remember(tx, moment, &stack, &mut run, demand)?;
+            let present = tx.stack(stack)?.ok_or_else(|| missing("the stack"))?;
+            if let Some(asked) = &asked
+                && !asked.still_holds(tx, &present)?
+            {
+                return Err(policy::changed_meanwhile().into());
             }
-            guest::pin(tx, &stack, &mut run, blank.guest.as_ref())?;
+            let policies = asked.as_ref().map(Evaluation::receipts).unwrap_or_default();
+            let blank = Blank { policies, ..blank.clone() };
+            let run = make(tx, moment, stack, &blank, allow_unconfined)?;
             if let Some(once) = &once {
                 once.remember(tx, &run.id.to_string(), moment.now)?;
             }
-            let run = life::enter(tx, moment, run, life::Why::note(blank.message.as_ref().map(ToString::to_string)))?;
             let detail = format!("{} {} run #{}", run.id, run.kind, run.number);
             Ok((run, Some(detail)))
         })
         .await
     }
 
+    /// Asks the policies that decide whether a run is made at all. What was made before under the same
+    /// idempotency key is not asked about again.
+    async fn ask_before(
+        &self,
+        permit: &Permit,
+        deed: &Deed,
+        stack: &Stack,
+        blank: &Blank,
+        once: Option<&Once>,
+    ) -> Result<Option<Evaluation>, Error> {
+        let view = self.store.read()?;
+        let repeated = once.map(|once| once.seen(&view, self.now())).transpose()?.flatten().is_some();
+        drop(view);
+        match blank.task() {
+            Some(task) if !repeated => self.ask_task_policies(permit, deed, stack, &task).await.map(Some),
+            Some(_) | None => Ok(None),
+        }
+    }
+
     /// The permit of the system to trigger runs on a stack.
     pub fn system_permit(&self, stack: StackId) -> Permit {
         Permit::of_system(Permission::Trigger, On::Stack(stack))
     }
+}
+
+/// Makes a run on a stack, and puts it into the queue.
+pub(super) fn make(
+    tx: &Tx<'_>,
+    moment: &Moment,
+    stack: StackId,
+    blank: &Blank,
+    allow_unconfined: bool,
+) -> Result<Run, Error> {
+    let mut stack = tx.stack(stack)?.ok_or_else(|| missing("the stack"))?;
+    check_stack(&stack, allow_unconfined)?;
+    let source = source_of(&stack, blank)?;
+    let mut run = fresh(tx, moment, &mut stack, blank, source)?;
+    if let Some(demand) = &blank.demand {
+        declared::remember(tx, moment, &stack, &mut run, demand)?;
+    }
+    if let Some(config) = &blank.runtime {
+        runtime::remember(tx, moment, &stack, &run, config)?;
+    }
+    guest::pin(tx, &stack, &mut run, blank.guest.as_ref())?;
+    life::enter(tx, moment, run, life::Why::note(blank.message.as_ref().map(ToString::to_string)))
 }
 
 fn new_run_id() -> RunId {
@@ -277,6 +362,8 @@ fn fresh(tx: &Tx<'_>, moment: &Moment, stack: &mut Stack, blank: &Blank, source:
         skip_initialization: blank.skip_initialization,
         retry_of: blank.retry_of,
         patched: blank.patched.clone(),
+        policies: blank.policies.clone(),
+        followed: blank.followed,
         ..Run::new(stack, birth)
     };
     Ok(run)

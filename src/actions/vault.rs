@@ -2,7 +2,7 @@
 
 use crate::{
     crypt::{AssociatedData, Key, Keyring, Purpose, Sealed, Secret},
-    domain::{EnvName, RelativePath, RunId, ServiceName, Slug, StackId},
+    domain::{EnvName, RelativePath, RunId, RunTaskId, ServiceName, Slug, StackId, TaskResultId},
     store::Error,
 };
 
@@ -61,6 +61,14 @@ pub(crate) fn file(stack: StackId, path: &RelativePath) -> Place {
     Place::new(Purpose::File, stack, path)
 }
 
+pub(crate) fn context_variable(context: &Slug, name: &EnvName) -> Place {
+    Place::new(Purpose::Variable, format_args!("context {context}"), name)
+}
+
+pub(crate) fn context_file(context: &Slug, path: &RelativePath) -> Place {
+    Place::new(Purpose::File, format_args!("context {context}"), path)
+}
+
 pub(crate) fn credential(name: &Slug) -> Place {
     Place::new(Purpose::Credential, name, "secret")
 }
@@ -94,18 +102,48 @@ pub(crate) fn demand(run: RunId) -> Place {
     Place::new(Purpose::Variable, run, "demand")
 }
 
+/// What a call of others held.
+pub(crate) fn call(seq: u64) -> Place {
+    Place::new(Purpose::Variable, format_args!("call {seq}"), "payload")
+}
+
+/// The plan that a call of others is about.
+pub(crate) fn call_plan(seq: u64) -> Place {
+    Place::new(Purpose::Variable, format_args!("call {seq}"), "plan")
+}
+
 /// A variable that only declared tasks get, by level and name.
 pub(crate) fn setting(stack: StackId, key: &str) -> Place {
     Place::new(Purpose::Variable, stack, format_args!("setting {key}"))
+}
+
+/// A key that stays what it is when the master key changes.
+pub(crate) fn lasting_key(name: &str) -> Place {
+    Place::new(Purpose::DataKey, "installation", name)
 }
 
 pub(crate) fn service(name: &ServiceName) -> Place {
     Place::new(Purpose::Credential, name, "service")
 }
 
+/// What requests to a run task are signed with.
+pub(crate) fn run_task(task: RunTaskId) -> Place {
+    Place::new(Purpose::Credential, task, "hmac")
+}
+
+/// The one-off token of one call of a run task.
+pub(crate) fn task_token(result: TaskResultId) -> Place {
+    Place::new(Purpose::Credential, result, "token")
+}
+
 /// The key of one file with a version of a managed state.
 pub(crate) fn state_key(stack: StackId, file: &str) -> Place {
     Place::new(Purpose::State, stack, file)
+}
+
+/// Keys the hashes that stand for sensitive values of a context.
+pub(crate) fn context_redaction_key(keys: &Keyring, context: &Slug) -> Key {
+    keys.derive(Purpose::Redaction, format!("context {context}").as_bytes())
 }
 
 /// Keys the hashes that stand for sensitive values of a stack.

@@ -14,4 +14,4 @@ pub mod token;
 pub mod who;
 
 pub use permit::{On, Permission, Permit, permit};
-pub use who::Who;
+pub use who::{Ceiling, Who};

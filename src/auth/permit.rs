@@ -33,6 +33,7 @@ pub enum Permission {
     UploadSource,
     EditStack,
     DeleteStack,
+    AttachContext,
     UseState,
     CreateStack,
     ManageUsers,
@@ -41,6 +42,12 @@ pub enum Permission {
     ManageCredentials,
     ManageGuests,
     ManageServices,
+    ManageRunTasks,
+    AttachRunTasks,
+    OverrideRunTasks,
+    ManagePolicies,
+    ManageContexts,
+    ManageImages,
     SeeAudit,
     SeeSystem,
     ManageSystem,
@@ -72,7 +79,13 @@ impl Permission {
             | Self::EditEnvironment
             | Self::UseState
             | Self::UploadSource => Need::Role(Role::Writer),
-            Self::ForceStop | Self::UnlockAnother | Self::EditStack | Self::DeleteStack => Need::Role(Role::Admin),
+            Self::ForceStop
+            | Self::UnlockAnother
+            | Self::EditStack
+            | Self::DeleteStack
+            | Self::AttachRunTasks
+            | Self::OverrideRunTasks
+            | Self::AttachContext => Need::Role(Role::Admin),
             Self::CreateStack
             | Self::ManageUsers
             | Self::SeeKeys
@@ -80,6 +93,10 @@ impl Permission {
             | Self::ManageCredentials
             | Self::ManageGuests
             | Self::ManageServices
+            | Self::ManageRunTasks
+            | Self::ManagePolicies
+            | Self::ManageContexts
+            | Self::ManageImages
             | Self::SeeAudit
             | Self::SeeSystem
             | Self::ManageSystem => Need::GlobalAdmin,
@@ -110,6 +127,7 @@ impl Permission {
             Self::UploadSource => "upload a source",
             Self::EditStack => "change the settings",
             Self::DeleteStack => "delete the stack",
+            Self::AttachContext => "attach contexts",
             Self::UseState => "use the state",
             Self::CreateStack => "create stacks",
             Self::ManageUsers => "manage users",
@@ -118,6 +136,12 @@ impl Permission {
             Self::ManageCredentials => "manage credentials",
             Self::ManageGuests => "manage guests",
             Self::ManageServices => "manage services",
+            Self::ManageRunTasks => "manage run tasks",
+            Self::AttachRunTasks => "attach run tasks",
+            Self::OverrideRunTasks => "override run tasks",
+            Self::ManagePolicies => "manage policies",
+            Self::ManageContexts => "manage contexts",
+            Self::ManageImages => "manage images",
             Self::SeeAudit => "see the audit log",
             Self::SeeSystem => "see the system page",
             Self::ManageSystem => "manage the system",
@@ -148,6 +172,7 @@ impl Permission {
             Self::UploadSource => "source.upload",
             Self::EditStack => "stack.edit",
             Self::DeleteStack => "stack.delete",
+            Self::AttachContext => "context.attach",
             Self::UseState => "state.use",
             Self::CreateStack => "stack.create",
             Self::ManageUsers => "user.manage",
@@ -156,6 +181,12 @@ impl Permission {
             Self::ManageCredentials => "credential.manage",
             Self::ManageGuests => "guest.manage",
             Self::ManageServices => "service.manage",
+            Self::ManageRunTasks => "run_task.manage",
+            Self::AttachRunTasks => "run_task.attach",
+            Self::OverrideRunTasks => "run_task.override",
+            Self::ManagePolicies => "policy.manage",
+            Self::ManageContexts => "context.manage",
+            Self::ManageImages => "image.manage",
             Self::SeeAudit => "audit.see",
             Self::SeeSystem => "system.see",
             Self::ManageSystem => "system.manage",

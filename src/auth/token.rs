@@ -13,6 +13,9 @@ const SESSION_PREFIX: &str = "as_";
 /// What invitation tokens begin with.
 const INVITATION_PREFIX: &str = "ai_";
 
+/// What the one-off tokens of run tasks begin with.
+const TASK_RESULT_PREFIX: &str = "art_";
+
 /// A token and what is stored of it.
 #[derive(Debug)]
 pub struct Minted {
@@ -32,6 +35,11 @@ pub fn session() -> Minted {
 
 pub fn invitation() -> Minted {
     mint(INVITATION_PREFIX)
+}
+
+/// For one call of one run task.
+pub fn task_result() -> Minted {
+    mint(TASK_RESULT_PREFIX)
 }
 
 /// A key's secret names the key, so that it can be looked up.

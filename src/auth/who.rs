@@ -23,8 +23,17 @@ pub struct Who {
     roles: Vec<RoleOnStack>,
     /// What a running declared task may do; it has no role.
     workload: Option<Workload>,
+    /// What access policies leave of the roles.
+    ceilings: Vec<Ceiling>,
     pub session: Option<SessionFacts>,
     pub address: Option<IpAddr>,
+}
+
+/// The most that an actor may be on a stack, whatever their role there; none: nothing at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ceiling {
+    pub stack: StackId,
+    pub most: Option<Role>,
 }
 
 /// What a running declared task may do on its own stack.
@@ -47,7 +56,15 @@ pub struct SessionFacts {
 impl Who {
     /// The system itself: start-up, expiry, retention.
     pub const fn system() -> Self {
-        Self { actor: Actor::System, admin: true, roles: Vec::new(), workload: None, session: None, address: None }
+        Self {
+            actor: Actor::System,
+            admin: true,
+            roles: Vec::new(),
+            workload: None,
+            ceilings: Vec::new(),
+            session: None,
+            address: None,
+        }
     }
 
     /// The same, seen from an address.
@@ -64,13 +81,24 @@ impl Who {
         if let Some(workload) = &self.workload {
             return workload.sees(stack).then_some(Role::Reader);
         }
-        self.roles.iter().filter(|role| role.stack == stack).map(|role| role.role).max()
+        let role = self.roles.iter().filter(|role| role.stack == stack).map(|role| role.role).max()?;
+        match self.ceilings.iter().find(|ceiling| ceiling.stack == stack) {
+            Some(ceiling) => Some(role.min(ceiling.most?)),
+            None => Some(role),
+        }
+    }
+
+    /// The same actor, held down by what access policies say.
+    #[must_use]
+    pub fn below(self, ceilings: Vec<Ceiling>) -> Self {
+        Self { ceilings, ..self }
     }
 
     /// The stacks that are visible: none means all of them.
     pub fn visible(&self) -> Option<Vec<StackId>> {
         let own = self.workload.iter().filter(|workload| workload.sees(workload.stack)).map(|workload| workload.stack);
-        (!self.admin).then(|| self.roles.iter().map(|role| role.stack).chain(own).collect())
+        let seen = self.roles.iter().map(|role| role.stack).filter(|stack| self.role_on(*stack).is_some());
+        (!self.admin).then(|| seen.chain(own).collect())
     }
 
     /// What it may do, if it is a running declared task.
@@ -108,7 +136,8 @@ impl Who {
             Actor::Workload { run, .. } => of_run(view, *run)?,
             Actor::System => Some(self.clone()),
         };
-        Ok(found.map(|who| Self { session: self.session, address: self.address, ..who }))
+        let same = |who| Self { session: self.session, address: self.address, ceilings: self.ceilings.clone(), ..who };
+        Ok(found.map(same))
     }
 }
 
@@ -137,6 +166,7 @@ pub fn of_user(user: User) -> Option<Who> {
         admin: user.admin,
         roles: user.roles,
         workload: None,
+        ceilings: Vec::new(),
         session: None,
         address: None,
     })
@@ -149,6 +179,7 @@ fn of_key(key: ApiKey, now: Timestamp) -> Option<Who> {
         admin: key.admin,
         roles: key.roles,
         workload: None,
+        ceilings: Vec::new(),
         session: None,
         address: None,
     })
@@ -164,6 +195,7 @@ pub fn of_run(view: &impl Rows, id: RunId) -> Result<Option<Who>, Fault> {
         admin: false,
         roles: Vec::new(),
         workload: Some(Workload { stack: run.stack, authorizations: demand.authorizations }),
+        ceilings: Vec::new(),
         session: None,
         address: None,
     }))

@@ -6,6 +6,7 @@
 //! | `user`, `key`, `master_key`, `audit` | through the server, or on a data directory (`offline`) |
 //! | `client` | `login`, `stack`, `run`, `task`; `stop` without a server |
 //! | `guest` | guests at hand, without a server |
+//! | `policy` | tests of policies, without a server |
 //! | `tools` | completions, manual pages |
 //!
 //! Exit codes: 0 finished or done, 1 failed, 2 needs confirmation, 3 refused, 4 not found, 5 no
@@ -24,6 +25,7 @@ mod key;
 mod master_key;
 mod offline;
 mod output;
+mod policy;
 mod secret;
 mod serve;
 mod shape;
@@ -72,6 +74,10 @@ pub fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|verb| verb == "runner") {
         return crate::runner::main();
     }
+    // Nor does an evaluation need anything of what comes here.
+    if std::env::args_os().nth(1).is_some_and(|verb| verb == "evaluate") {
+        return crate::policy::main();
+    }
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -103,6 +109,8 @@ fn carry_out(verb: &Verb) -> Done {
         Verb::Run(args) => client::run(args),
         Verb::Task(args) => client::task(args),
         Verb::Guest(args) => guest::verb(args),
+        Verb::Policy(args) => policy::run(args),
+        Verb::Image(args) => client::image(args),
         Verb::Completions(args) => tools::completions(args),
         Verb::Man(args) => tools::man(args),
     }

@@ -3,13 +3,14 @@
 //! Owns: the master key and its file ([`MasterKey`]), what is derived from it ([`Key`], [`Purpose`]),
 //! encryption of small records ([`Keyring`], [`Keys`], [`Sealed`]), of results under a key that somebody
 //! else holds ([`seal_under`], [`write_file_under`]), of long streams in chunks ([`ChunkCipher`]),
-//! digests ([`Hasher`]), redaction ([`redact`]) and random tokens.
+//! digests ([`Hasher`]), redaction ([`redact`]), signatures of run tasks ([`signature()`]) and random
+//! tokens.
 //!
 //! Must not know: records, tables, requests, workspaces. Callers name a record by an
 //! [`AssociatedData`] and keep the bytes.
 //!
 //! Invariants
-//! - Every primitive comes from aws-lc-rs: AES-256-GCM, HKDF-SHA256, HMAC-SHA256, SHA-256, the
+//! - Every primitive comes from aws-lc-rs: AES-256-GCM, HKDF-SHA256, HMAC-SHA256, HMAC-SHA512, SHA-256, the
 //!   operating system's randomness.
 //! - No key encrypts records of two owners: each record has a key of its own, derived from the
 //!   master key for its purpose, owner and field; random nonces therefore never run short.
@@ -27,6 +28,7 @@ mod keys;
 mod master;
 mod rotation;
 mod secret;
+mod signature;
 mod token;
 mod under;
 
@@ -40,5 +42,6 @@ pub use keys::Keys;
 pub use master::{MasterKey, MasterKeyError, MasterKeyId};
 pub use rotation::{begin_rotation, finish_rotation, load_keyring};
 pub use secret::Secret;
+pub use signature::{is_signed, signature};
 pub use token::{random_bytes, random_token};
 pub use under::{Unauthentic, open_under, seal_under};

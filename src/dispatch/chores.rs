@@ -4,12 +4,14 @@ use std::{fs, io, path::Path};
 
 use crate::{
     actions::{Actions, Chore, Chores},
+    domain::RunId,
     log, protocol,
     workspace::{self, SealPaths},
 };
 
-/// Does everything that waits. What fails stays and is tried again.
-pub(super) async fn perform(actions: &Actions) {
+/// Does everything that waits. What fails stays and is tried again, and so does the filing away of a run
+/// that is still attended to; whoever attends rings when it is done.
+pub(super) async fn perform(actions: &Actions, is_attended: impl Fn(RunId) -> bool) {
     let waiting = match actions.chores() {
         Ok(waiting) => waiting,
         Err(error) => {
@@ -19,7 +21,9 @@ pub(super) async fn perform(actions: &Actions) {
     };
     for chores in waiting {
         let run = chores.run;
-        let done = match tokio::task::spawn_blocking(move || carry_out(&chores)).await {
+        // Asked after the row was read: who begins to attend from now on sees first that the chain is over.
+        let leave = is_attended(run);
+        let done = match tokio::task::spawn_blocking(move || carry_out(&chores, leave)).await {
             Ok(done) => done,
             Err(error) => {
                 tracing::error!(%run, %error, "a chore ended in a panic");
@@ -36,7 +40,7 @@ pub(super) async fn perform(actions: &Actions) {
 }
 
 /// Does what it can; says what is done.
-fn carry_out(chores: &Chores) -> Chore {
+fn carry_out(chores: &Chores, leave_directory: bool) -> Chore {
     let mut done = Chore::default();
     let tried = |what: &str, result: io::Result<()>| match result {
         Ok(()) => true,
@@ -53,7 +57,7 @@ fn carry_out(chores: &Chores) -> Chore {
     if chores.what.remove_workspace {
         done.remove_workspace = tried("remove a workspace", remove_trees(chores));
     }
-    if chores.what.file_away && chores.ended {
+    if chores.what.file_away && chores.ended && !leave_directory {
         done.file_away = tried("file logs away", file_away(chores));
     }
     done

@@ -18,6 +18,7 @@ mod attend;
 mod chores;
 mod compile;
 mod dir;
+mod judge;
 mod offline;
 mod spawn;
 
@@ -27,7 +28,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use alone::{Alone, start_alone};
@@ -60,7 +61,7 @@ impl Dispatch {
     /// Looks after chains and chores until the server stops. Runners go on without it.
     pub async fn run(self) {
         // Filing a long log away takes seconds, and no chain waits for it.
-        tokio::join!(self.chains(), self.chores(), self.guests());
+        tokio::join!(self.chains(), self.chores(), self.guests(), self.judges(), self.approvals());
     }
 
     async fn chains(&self) {
@@ -80,7 +81,7 @@ impl Dispatch {
         let mut bell = self.actions.bells().hear_work();
         loop {
             bell.mark_unchanged();
-            chores::perform(&self.actions).await;
+            chores::perform(&self.actions, |run| self.is_attended(run)).await;
             if self.rests(&mut bell).await {
                 return;
             }
@@ -92,6 +93,52 @@ impl Dispatch {
         loop {
             bell.mark_unchanged();
             compile::perform(&self.actions, &self.binary).await;
+            if self.rests(&mut bell).await {
+                return;
+            }
+        }
+    }
+
+    /// Run tasks that are guests, as many at once as a pool of guests has.
+    async fn judges(&self) {
+        let mut bell = self.actions.bells().hear();
+        let mut under_way = JoinSet::new();
+        let mut ids = Vec::new();
+        loop {
+            bell.mark_unchanged();
+            match self.actions.guests_to_judge(&ids) {
+                Err(error) => tracing::error!(%error, "guests that are run tasks cannot be looked up"),
+                Ok(waiting) => {
+                    let free = self.actions.setup().declared_task_cap.saturating_sub(ids.len());
+                    for id in waiting.into_iter().take(free) {
+                        ids.push(id);
+                        let dispatch = self.clone();
+                        under_way.spawn(async move {
+                            judge::one(&dispatch.actions, &dispatch.binary, id).await;
+                            id
+                        });
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                changed = bell.changed() => if changed.is_err() { return },
+                Some(done) = under_way.join_next() => match done {
+                    Ok(id) => ids.retain(|other| *other != id),
+                    Err(error) => tracing::error!(%error, "a guest's judgement ended in a panic"),
+                },
+            }
+        }
+    }
+
+    /// Runs whose approval policies have to be asked.
+    async fn approvals(&self) {
+        let mut bell = self.actions.bells().hear_work();
+        loop {
+            bell.mark_unchanged();
+            if let Err(error) = self.actions.judge_due().await {
+                tracing::error!(%error, "runs that wait for an approval cannot be looked up");
+            }
             if self.rests(&mut bell).await {
                 return;
             }
@@ -143,6 +190,12 @@ impl Dispatch {
             // Something may have been written for this key while it was being attended to.
             dispatch.actions.bells().ring_work();
         });
+    }
+
+    /// Whether somebody still looks into the directory of one of the run's chains. The record that ends
+    /// a chain is taken before its runner is gone.
+    fn is_attended(&self, run: RunId) -> bool {
+        self.attended().keys().any(|(attended, _)| *attended == run)
     }
 
     fn attended(&self) -> MutexGuard<'_, Attended> {

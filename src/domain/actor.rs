@@ -43,6 +43,17 @@ impl Actor {
         }
     }
 
+    /// Whether it is the same one, whatever it is called by now.
+    pub fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::User { id, .. }, Self::User { id: other, .. }) => id == other,
+            (Self::ApiKey { id, .. }, Self::ApiKey { id: other, .. }) => id == other,
+            (Self::Workload { run, .. }, Self::Workload { run: other, .. }) => run == other,
+            (Self::System, Self::System) => true,
+            (Self::User { .. } | Self::ApiKey { .. } | Self::Workload { .. } | Self::System, _) => false,
+        }
+    }
+
     /// What people and the API see of it.
     pub fn public(&self) -> ActorName {
         ActorName { kind: self.kind(), name: self.name().to_owned() }

@@ -105,6 +105,23 @@ id!(
     CredentialId, "cred", "credential"
 );
 
+id!(
+    /// Names a run task.
+    RunTaskId, "task", "run task"
+);
+id!(
+    /// Names the attachment of a run task to a stack.
+    AttachmentId, "wstask", "attached run task"
+);
+id!(
+    /// Names a stage of a run in which run tasks are called.
+    TaskStageId, "ts", "task stage"
+);
+id!(
+    /// Names one call of one run task.
+    TaskResultId, "taskrs", "task result"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,6 +25,12 @@ pub const FILES_PER_STACK: usize = 100;
 pub const VARIABLES_PER_STACK: usize = 500;
 /// Bytes of one variable's value: the kernel refuses a longer argument or variable (128 KiB).
 pub const VARIABLE_BYTES: usize = 120 * KIB as usize;
+/// Contexts of one installation.
+pub const CONTEXTS: usize = 500;
+/// Contexts that are attached to one stack by somebody.
+pub const CONTEXTS_PER_STACK: usize = 50;
+/// Bytes of a plain variable's value that a run's record keeps; a longer one is kept as its digest.
+pub const USED_VALUE_BYTES: usize = KIB as usize;
 /// Characters of a stack's name.
 pub const STACK_NAME_CHARS: usize = 120;
 /// Characters of a slug.
@@ -41,6 +47,10 @@ pub const LABEL_CHARS: usize = 64;
 pub const NOTE_CHARS: usize = 2_000;
 /// Comments on one run.
 pub const COMMENTS: usize = 500;
+/// Reviews of one run.
+pub const REVIEWS: usize = 200;
+/// More approvals by just anybody that are tried out, to say how many are missing.
+pub const APPROVALS_TRIED: u32 = 4;
 /// Bytes of a task's command.
 pub const COMMAND_BYTES: usize = 32 * KIB as usize;
 /// Hooks in one list.
@@ -204,6 +214,16 @@ pub const GUEST_INPUT_BYTES: usize = MIB as usize;
 pub const COMPILE_WALL: Duration = Duration::from_mins(1);
 /// Memory for compiling a guest.
 pub const COMPILE_MEMORY_BYTES: u64 = 2 * GIB;
+/// Bytes of compiled guests that are kept.
+pub const GUEST_CACHE_BYTES: u64 = 4 * GIB;
+/// Compiled guests that are kept, and guests that are known not to compile.
+pub const GUEST_CACHE_FILES: usize = 2_000;
+/// Bytes of the results of build hooks that are kept.
+pub const SLUGS_BYTES: u64 = 16 * GIB;
+/// Bytes of a workspace after its build hook above which the result is not kept.
+pub const SLUG_BYTES: u64 = 4 * GIB;
+/// Results of build hooks that are kept.
+pub const SLUGS: usize = 500;
 /// Different refusals that a receipt lists.
 pub const DENIALS: usize = 100;
 /// Characters of one of them.
@@ -212,6 +232,70 @@ pub const DENIAL_CHARS: usize = 300;
 pub const PATCH_BYTES: usize = 8 * MIB as usize;
 /// Bytes of a file that a patch shows line by line.
 pub const PATCH_FILE_BYTES: u64 = MIB;
+
+// ── Run tasks ───────────────────────────────────────────────────────────────────────────────
+/// Run tasks of an installation.
+pub const RUN_TASKS: usize = 500;
+/// Characters of a run task's name.
+pub const RUN_TASK_NAME_CHARS: usize = 90;
+/// Characters of a run task's description.
+pub const RUN_TASK_DESCRIPTION_CHARS: usize = 300;
+/// Bytes of the key that requests are signed with.
+pub const HMAC_KEY_BYTES: usize = 4 * KIB as usize;
+/// Run tasks attached to one stack.
+pub const RUN_TASKS_PER_STACK: usize = 50;
+/// Requests to run tasks under way at the same time.
+pub const DELIVERIES_AT_ONCE: usize = 64;
+/// Tries of one request, and what `run_task_retries` may make of them.
+pub const RUN_TASK_RETRIES: u32 = 5;
+pub const RUN_TASK_RETRIES_MOST: u32 = 20;
+/// Before the second try of a request; three times as long before each one after.
+pub const RUN_TASK_RETRY: Duration = Duration::from_secs(1);
+/// Deliveries of one request that are kept, those that people asked for included.
+pub const DELIVERIES_KEPT: u32 = 50;
+/// Characters that are kept of what a service answered when it was no 200.
+pub const DELIVERY_NOTE_CHARS: usize = 300;
+/// Silence of a run task after which it is given up.
+pub const RUN_TASK_PROGRESS: Duration = Duration::from_mins(10);
+/// Time of a run task in all.
+pub const RUN_TASK_TOTAL: Duration = Duration::from_hours(1);
+/// Bytes of a callback's body.
+pub const CALLBACK_BYTES: usize = 6 * MIB as usize;
+/// Characters of a result's message.
+pub const RESULT_MESSAGE_CHARS: usize = 1_000;
+/// Characters of a link in a result.
+pub const RESULT_URL_CHARS: usize = 500;
+/// Outcomes of one result.
+pub const OUTCOMES: usize = 250;
+/// Characters of an outcome's id.
+pub const OUTCOME_ID_CHARS: usize = 64;
+/// Characters of an outcome's description.
+pub const OUTCOME_DESCRIPTION_CHARS: usize = 1_000;
+/// Bytes of an outcome's body.
+pub const OUTCOME_BODY_BYTES: usize = MIB as usize;
+/// Bytes of all bodies of one result.
+pub const OUTCOMES_BYTES: usize = 5 * MIB as usize;
+/// Tags of an outcome, and labels of a tag.
+pub const OUTCOME_TAGS: usize = 10;
+pub const OUTCOME_LABELS: usize = 32;
+/// Characters of a tag's name, and of a label.
+pub const OUTCOME_TAG_CHARS: usize = 64;
+pub const OUTCOME_LABEL_CHARS: usize = 32;
+/// Life of an address that a download was redirected to.
+pub const DOWNLOAD_LINK: Duration = Duration::from_mins(1);
+/// Warnings that are kept of a run.
+pub const RUN_WARNINGS: usize = 200;
+// ── Images ──────────────────────────────────────────────────────────────────────────────────
+/// Bytes of an image's archive.
+pub const IMAGE_BYTES: u64 = 8 * GIB;
+/// Bytes of all files of all layers of an image.
+pub const IMAGE_UNPACKED_BYTES: u64 = 16 * GIB;
+/// Entries of all layers of an image.
+pub const IMAGE_ENTRIES: u64 = 1_000_000;
+/// Layers of an image.
+pub const IMAGE_LAYERS: usize = 256;
+/// Images that are there at the same time.
+pub const IMAGES: usize = 200;
 
 // ── Logs ────────────────────────────────────────────────────────────────────────────────────
 /// Bytes of a line before it is split for display.
@@ -262,6 +346,50 @@ pub const RATE_BURST: u32 = 20_000;
 /// Use of sessions and keys is written at most this often.
 pub const USE_WRITTEN_EVERY: Duration = Duration::from_mins(1);
 
+// ── Policies ────────────────────────────────────────────────────────────────────────────────
+/// Policies of one installation.
+pub const POLICIES: usize = 500;
+/// Bytes of a policy's body.
+pub const POLICY_BYTES: usize = 48 * KIB as usize;
+/// Labels of one policy.
+pub const POLICY_LABELS: usize = 50;
+/// Time for evaluating one policy, and for checking or testing one.
+pub const POLICY_WALL: Duration = Duration::from_secs(5);
+/// Time for evaluating one plan policy.
+pub const PLAN_POLICY_WALL: Duration = Duration::from_secs(45);
+/// Memory for evaluating one policy, beyond what this program itself takes.
+pub const POLICY_MEMORY_BYTES: u64 = 256 * MIB;
+/// Bytes of a policy's input, as JSON.
+pub const POLICY_INPUT_BYTES: usize = 48 * MIB as usize;
+/// Bytes of what an evaluation answers.
+pub const POLICY_ANSWER_BYTES: usize = MIB as usize;
+/// Policies that are evaluated at the same time.
+pub const POLICIES_AT_ONCE: usize = 4;
+/// Messages that are kept of one rule of a policy.
+pub const POLICY_MESSAGES: usize = 100;
+/// Characters of one of them.
+pub const POLICY_MESSAGE_CHARS: usize = 2_000;
+/// Inputs that are kept of one policy.
+pub const POLICY_SAMPLES: usize = 100;
+/// How long they are kept.
+pub const POLICY_SAMPLE_AGE: Duration = Duration::from_hours(7 * 24);
+/// Bytes of one kept input, compressed; a larger one is not kept.
+pub const POLICY_SAMPLE_BYTES: usize = 256 * KIB as usize;
+/// How often an evaluation is begun anew because what it was about was changed meanwhile.
+pub const POLICY_ATTEMPTS: usize = 4;
+/// Bytes of a request that tries a policy.
+pub const POLICY_TRIED_BYTES: usize = 4 * MIB as usize;
+/// How long what access policies said about somebody is believed.
+pub const ACCESS_BELIEVED: Duration = Duration::from_mins(1);
+/// Answers of access policies that are remembered.
+pub const ACCESS_REMEMBERED: usize = 10_000;
+/// Runs that trigger policies may trigger after one run.
+pub const FOLLOWERS: usize = 20;
+/// Runs in a row that were triggered by policies; the last one triggers nothing.
+pub const FOLLOWED_DEPTH: u32 = 8;
+/// Ended runs that are looked after in one go.
+pub const FOLLOWED_AT_ONCE: usize = 100;
+
 // ── Store ───────────────────────────────────────────────────────────────────────────────────
 /// redb's page cache.
 pub const STORE_CACHE_BYTES: usize = 16 * MIB as usize;
@@ -275,3 +403,21 @@ pub const ROTATION_ROWS: usize = 32;
 pub const DISK_FLOOR_BYTES: u64 = 24 * MIB;
 /// Bytes kept aside so that a full disk leaves room to finish.
 pub const BALLAST_BYTES: u64 = 8 * MIB;
+
+// ── Doors of run tasks ──────────────────────────────────────────────────────────────────────
+/// Calls of others that wait for their outcome.
+pub const OPEN_CALLS: u64 = 200;
+/// Errands about them under way at the same time.
+pub const CALLS_AT_ONCE: usize = 16;
+/// Attempts of one errand.
+pub const CALL_ATTEMPTS: u32 = 10;
+/// A call that ended is remembered so long, in case it is sent again.
+pub const CALL_KEPT: Duration = Duration::from_hours(168);
+/// Characters of somebody else's token.
+pub const TOKEN_CHARS: usize = 4_000;
+/// Bytes of an outcome's Markdown that a page shows.
+pub const MARKDOWN_BYTES: usize = 64 * KIB as usize;
+/// Pieces of it.
+pub const MARKDOWN_PIECES: usize = 5_000;
+/// Lists, quotes and emphases within each other.
+pub const MARKDOWN_DEPTH: usize = 16;

@@ -13,8 +13,13 @@ pub mod limits;
 pub mod name;
 pub mod network;
 pub mod phase;
+pub mod policy;
 pub mod refused;
+pub mod resources;
+pub mod review;
 pub mod run;
+pub mod run_task;
+pub mod runtime;
 pub mod size;
 pub mod stack;
 pub mod time;
@@ -22,13 +27,18 @@ pub mod verdict;
 
 pub use actor::{Actor, ActorKind, Role};
 pub use change::{Action, Changes, Counts, Delta, OutputChange, OutputCounts, ResourceChange};
-pub use id::{CredentialId, KeyId, RunId, SessionId, StackId, UserId};
+pub use id::{
+    AttachmentId, CredentialId, KeyId, RunId, RunTaskId, SessionId, StackId, TaskResultId, TaskStageId, UserId,
+};
 pub use name::{
-    BranchName, CommitSha, Digest, EnvName, GuestName, ImageName, Label, Note, RelativePath, ServiceName, Slug,
-    StackName, TaskName, UserName,
+    BranchName, CommitSha, Digest, EnvName, GuestName, ImageName, Label, Note, PolicyName, RelativePath, RunTaskName,
+    ServiceName, Slug, StackName, TaskName, UserName,
 };
 pub use phase::Phase;
+pub use policy::{PolicyKind, PolicyOutcome, PolicyReceipt};
 pub use refused::{FieldError, Refused, RefusedKind};
+pub use review::{Approval, ReviewDecision};
 pub use run::{BlockedBy, Kind, Look, State};
+pub use run_task::{Enforcement, ResultStatus, Stage, StageStatus, Stages};
 pub use time::{Clock, Timestamp};
 pub use verdict::Verdict;

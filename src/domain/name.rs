@@ -191,9 +191,28 @@ name!(
 );
 
 name!(
+    /// A policy; the same rule as for a declared task.
+    PolicyName,
+    |text| identifier(text, "", "only a-z, 0-9, - and _ are allowed")
+);
+
+name!(
     /// An imported image, such as `tools` or `debian:12`.
     ImageName,
     |text| identifier(text, ".:/", "only a-z, 0-9, - _ . : and / are allowed")
+);
+
+name!(
+    /// `A-Za-z0-9_-`: a run task, as the public protocol names it.
+    RunTaskName,
+    |text| {
+        chars(text, limits::RUN_TASK_NAME_CHARS)?;
+        made_of(
+            text,
+            |c| c.is_ascii_alphanumeric() || c == '_' || c == '-',
+            "only letters, digits, _ and - are allowed",
+        )
+    }
 );
 
 name!(

@@ -311,6 +311,21 @@ impl Hooks {
         ]
     }
 
+    /// What no shell could run, and lists that are too long.
+    pub fn check(&self) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        for (name, hooks) in self.lists() {
+            let mut wrong = |error: String| errors.push(FieldError { field: format!("hooks.{name}"), error });
+            if hooks.len() > limits::HOOKS {
+                wrong(format!("at most {} are allowed", limits::HOOKS));
+            }
+            if let Some(problem) = hooks.iter().find_map(|hook| command_problem(hook)) {
+                wrong(problem);
+            }
+        }
+        errors
+    }
+
     /// The hooks before and after a phase's command.
     pub fn around(&self, phase: Phase) -> (&[String], &[String]) {
         match phase {
@@ -347,14 +362,7 @@ impl StackSettings {
         if self.unconfirmed_expiry_days.is_some_and(|days| !(1..=365).contains(&days)) {
             wrong("unconfirmed_expiry_days", "1 to 365 are allowed".to_owned());
         }
-        for (name, hooks) in self.hooks.lists() {
-            if hooks.len() > limits::HOOKS {
-                wrong(&format!("hooks.{name}"), format!("at most {} are allowed", limits::HOOKS));
-            }
-            if let Some(problem) = hooks.iter().find_map(|hook| command_problem(hook)) {
-                wrong(&format!("hooks.{name}"), problem);
-            }
-        }
+        self.hooks.check().into_iter().for_each(|found| wrong(&found.field, found.error));
         match &self.vendor {
             Vendor::Terraform { binary, workspace } | Vendor::OpenTofu { binary, workspace } => {
                 if binary.as_ref().is_some_and(|name| {

@@ -35,7 +35,7 @@ pub use dial::{DialError, Dialer, Resolve, SystemResolver};
 pub use fuzz::fuzz;
 pub use ledger::Ledger;
 pub use policy::{Policy, Refusal};
-pub use proxy::{Accept, BindError, BoundHeader, Gateway, Proxy, Role};
+pub use proxy::{Accept, Answers, BindError, BoundHeader, Gateway, Proxy, Role, Within};
 pub use trust::{TlsFault, Trust, TrustError};
 
 #[cfg(test)]

@@ -93,6 +93,7 @@ impl Asker {
             .into());
         };
         web.actions.note_use(&who).await?;
+        let who = web.actions.narrowed(who).await?;
         Ok(Self { who, web: web.clone(), request_id })
     }
 

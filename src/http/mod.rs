@@ -8,6 +8,9 @@
 //! | `problem` | refusals and faults as answers: problem+json, or a page |
 //! | [`api`] | `/api/v1`, `/oauth2/token`, `/state/{stack}` |
 //! | [`compat`] | `/projects/…`, for clients of Upsun's tasks; the socket for running ones |
+//! | `callbacks` | what run tasks come back for |
+//! | `v2` | `/api/v2`, for clients of HCP Terraform's run tasks |
+//! | `run_task_door` | `/run-tasks/…`: Airlock as a run task of others |
 //! | [`pages`] | the pages and their forms; [`view`] what they show |
 //! | `events` | server-sent events |
 //! | [`assets`] | files of `static/` |
@@ -17,12 +20,15 @@
 
 pub mod api;
 pub mod assets;
+mod callbacks;
 pub mod compat;
 mod extract;
 pub mod pages;
 mod problem;
+mod run_task_door;
 mod serve;
 mod shield;
+mod v2;
 pub mod view;
 
 use std::sync::Arc;
@@ -68,6 +74,9 @@ pub fn router(web: Web) -> Router {
         .merge(pages::routes(&web))
         .merge(api::routes())
         .merge(compat::routes(&web))
+        .merge(callbacks::routes())
+        .merge(run_task_door::routes())
+        .merge(v2::routes())
         .route("/static/{name}", get(assets::serve))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready));

@@ -13,6 +13,10 @@ use crate::{
 pub enum Chain {
     /// From nothing to a plan.
     Plan,
+    /// From nothing to an initialized workspace, which is sealed while outside checks are called.
+    Initialize,
+    /// From the sealed, initialized workspace to a plan.
+    PlanSealed,
     /// From the sealed workspace to a new plan with targets.
     Replan,
     /// From nothing to a performed command.
@@ -41,20 +45,33 @@ impl Chain {
         matches!((self, kind), (Self::Apply | Self::GoOn, Kind::Tracked | Kind::Destroy))
     }
 
+    /// Whether it opens what an earlier chain sealed.
+    pub const fn opens(self) -> bool {
+        matches!(self, Self::PlanSealed | Self::Replan | Self::Apply)
+    }
+
+    /// Whether it plans, as far as it gets.
+    pub const fn plans(self) -> bool {
+        matches!(self, Self::Plan | Self::PlanSealed | Self::Replan)
+    }
+
     /// What a chain of a run consists of.
     ///
-    /// `autodeploy` is the stack's setting at the time of the claim: it only chooses whether the
-    /// workspace is sealed at once or kept for the moment of the decision.
-    pub fn shape(self, kind: Kind, skip_initialization: bool, autodeploy: bool) -> Shape {
+    /// `keep` says whether the plan may be applied at once, as things are at the time of the claim: the
+    /// stack deploys by itself and nothing is checked in between. It only chooses whether the workspace
+    /// is sealed at once or kept for the moment of the decision.
+    pub fn shape(self, kind: Kind, skip_initialization: bool, keep: bool) -> Shape {
         use Phase::{Applying, Destroying, Initializing, Performing, Planning, Preparing, PreparingApply, Sealing};
         let apply = if kind == Kind::Destroy { Destroying } else { Applying };
         let after_plan = match kind {
             Kind::Proposed | Kind::Drift | Kind::Task | Kind::OnDemand => AtEnd::Remove,
-            Kind::Tracked if autodeploy => AtEnd::Keep,
+            Kind::Tracked if keep => AtEnd::Keep,
             Kind::Tracked | Kind::Destroy => AtEnd::Seal,
         };
         let (phases, at_end) = match self {
             Self::Plan => (vec![Preparing, Initializing, Planning], after_plan),
+            Self::Initialize => (vec![Preparing, Initializing], AtEnd::Seal),
+            Self::PlanSealed => (vec![PreparingApply, Planning], after_plan),
             Self::Replan => (vec![PreparingApply, Planning], AtEnd::Seal),
             Self::Perform if skip_initialization => (vec![Preparing, Performing], AtEnd::Remove),
             Self::Perform => (vec![Preparing, Initializing, Performing], AtEnd::Remove),

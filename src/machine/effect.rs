@@ -1,6 +1,7 @@
 //! What must happen because of a transition, as data.
 
 use super::Chain;
+use crate::domain::Stage;
 
 /// Something that must happen. Each is written as a row in the transaction of the transition, and
 /// carried out after the commit; after a crash it is carried out then.
@@ -8,6 +9,8 @@ use super::Chain;
 pub enum Effect {
     /// Start a runner for this chain.
     Start(Chain),
+    /// Call the run tasks of this stage; its end comes back as an event.
+    Check(Stage),
     /// Ask the runner to stop.
     StopChain,
     /// Kill the runner's phase now.

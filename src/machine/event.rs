@@ -35,6 +35,8 @@ pub enum Event {
     Rejected,
     /// Enough people approved a proposed run.
     Approved,
+    /// The run tasks of the present stage are done.
+    StageEnded(StageEnd),
     /// The sealed workspace turned out to be unusable before a chain was started.
     SealBroken,
 }
@@ -55,6 +57,20 @@ pub struct ChainEnd {
     /// policy warned, and it is not the answer to a targeted replan.
     pub may_go_on: bool,
     /// Whether a proposed run still needs somebody's approval.
+    pub needs_review: bool,
+    /// Whether a policy says no to the plan.
+    pub denied: bool,
+}
+
+/// How a stage of outside checks ended, and what else the life cycle needs to know then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StageEnd {
+    /// Whether the run goes on: everything mandatory passed, or an admin says so.
+    pub passed: bool,
+    /// Whether the plan found anything to do, where there is one.
+    pub changes: Option<bool>,
+    /// As in [`ChainEnd`], at this moment.
+    pub may_go_on: bool,
     pub needs_review: bool,
 }
 

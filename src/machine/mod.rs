@@ -9,7 +9,10 @@
 //! - nothing leaves a terminal state;
 //! - a waiting state never has an open workspace: `unconfirmed` is entered only with a sealed one;
 //! - a chain is started only when no other chain of the run is alive;
-//! - every way out of `unconfirmed` but `confirmed` and `replan_requested` destroys the seal.
+//! - every way out of `unconfirmed` but `confirmed`, `replan_requested` and the checks before applying
+//!   destroys the seal;
+//! - while outside checks are called no chain is alive and no workspace is open; without any attached
+//!   nothing is sealed that otherwise would not be.
 
 mod chain;
 mod effect;
@@ -19,7 +22,7 @@ mod step;
 
 pub use chain::{Chain, Shape};
 pub use effect::Effect;
-pub use event::{ChainEnd, Event, Workspace};
+pub use event::{ChainEnd, Event, StageEnd, Workspace};
 pub use pick::{Candidate, Pick, pick};
 pub use step::{LOST, LOST_UNKNOWN, NotNow, Run, Stepped, step};
 

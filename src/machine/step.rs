@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::domain::{Kind, Phase, State};
+use crate::domain::{Kind, Phase, Stage, Stages, State};
 
-use super::{Chain, ChainEnd, Effect, Event, Workspace};
+use super::{Chain, ChainEnd, Effect, Event, StageEnd, Workspace};
 
 /// What the life cycle knows of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,11 +19,44 @@ pub struct Run {
     pub forced: bool,
     /// A sealed workspace exists.
     pub sealed: bool,
+    /// The stage whose run tasks are being called.
+    pub checking: Option<Stage>,
+    /// The stages at which run tasks are attached at this moment. Not a part of the run: looked up for
+    /// each event.
+    pub attached: Stages,
 }
 
 impl Run {
     pub const fn new(kind: Kind) -> Self {
-        Self { kind, state: State::Queued, chain: None, stopping: false, forced: false, sealed: false }
+        Self {
+            kind,
+            state: State::Queued,
+            chain: None,
+            stopping: false,
+            forced: false,
+            sealed: false,
+            checking: None,
+            attached: Stages::NONE,
+        }
+    }
+
+    /// Whether it waits for anything with a sealed workspace that it will need.
+    fn rests_on_seal(self) -> bool {
+        let waits = matches!(
+            self.state,
+            State::Queued
+                | State::Ready
+                | State::Checking
+                | State::Unconfirmed
+                | State::Confirmed
+                | State::ReplanRequested
+        );
+        self.sealed && self.chain.is_none() && waits && self.checking != Some(Stage::PostApply)
+    }
+
+    /// Whether run tasks are called at a stage of this run: those of runs that plan.
+    const fn checks(self, stage: Stage) -> bool {
+        self.kind.plans() && self.attached.has(stage)
     }
 }
 
@@ -50,7 +83,7 @@ pub fn step(run: Run, event: Event) -> Result<Stepped, NotNow> {
         Event::Eligible if run.state == State::Queued => to(run, State::Ready),
         Event::HeldBack if run.state == State::Ready => to(run, State::Queued),
         Event::UpstreamFailed if run.state == State::Queued => {
-            because(to(run, State::Skipped), "an upstream stack failed or changed nothing")
+            because(destroy_seal(to(run, State::Skipped)), "an upstream stack failed or changed nothing")
         }
         Event::Claimed => return claimed(run),
         Event::PhaseStarted(phase) => return phase_started(run, phase),
@@ -59,7 +92,8 @@ pub fn step(run: Run, event: Event) -> Result<Stepped, NotNow> {
         Event::Cancel => return cancel(run),
         Event::Stop => return stop(run),
         Event::ForceStop => return force_stop(run),
-        Event::Confirm if run.state == State::Unconfirmed => to(run, State::Confirmed),
+        Event::StageEnded(end) => return stage_ended(run, end),
+        Event::Confirm if run.state == State::Unconfirmed => accepted(run),
         Event::Discard if run.state == State::Unconfirmed => destroy_seal(to(run, State::Discarded)),
         Event::Replan if run.state == State::Unconfirmed && run.kind == Kind::Tracked => {
             to(run, State::ReplanRequested)
@@ -68,11 +102,11 @@ pub fn step(run: Run, event: Event) -> Result<Stepped, NotNow> {
             return no(run, "only a tracked run can be replanned with targets");
         }
         Event::Rejected if matches!(run.state, State::Queued | State::PendingReview) => {
-            because(to(run, State::Failed), "rejected")
+            because(destroy_seal(to(run, State::Failed)), "rejected")
         }
         Event::Rejected if run.state == State::Unconfirmed => because(destroy_seal(to(run, State::Failed)), "rejected"),
         Event::Approved if run.state == State::PendingReview => to(run, State::Finished),
-        Event::SealBroken if matches!(run.state, State::Unconfirmed | State::Confirmed | State::ReplanRequested) => {
+        Event::SealBroken if run.rests_on_seal() => {
             because(destroy_seal(to(run, State::Failed)), "the sealed workspace cannot be opened")
         }
         Event::Eligible
@@ -89,7 +123,21 @@ pub fn step(run: Run, event: Event) -> Result<Stepped, NotNow> {
 }
 
 fn to(run: Run, state: State) -> Stepped {
-    Stepped { run: Run { state, ..run }, effects: Vec::new(), reason: None }
+    let checking = run.checking.filter(|_| state == State::Checking);
+    Stepped { run: Run { state, checking, ..run }, effects: Vec::new(), reason: None }
+}
+
+/// Calls the run tasks of a stage. Nothing of the run is alive meanwhile, and nothing open.
+fn check(run: Run, stage: Stage) -> Stepped {
+    let rest = Run { chain: None, stopping: false, checking: Some(stage), ..run };
+    let mut stepped = to(rest, State::Checking);
+    stepped.effects.push(Effect::Check(stage));
+    stepped
+}
+
+/// The plan is to be applied, by a person's word or by the stack's setting.
+fn accepted(run: Run) -> Stepped {
+    if run.checks(Stage::PreApply) { check(run, Stage::PreApply) } else { to(run, State::Confirmed) }
 }
 
 fn because(mut stepped: Stepped, reason: &'static str) -> Stepped {
@@ -118,6 +166,7 @@ fn no(run: Run, reason: impl Into<Cow<'static, str>>) -> Result<Stepped, NotNow>
 fn refusal(event: Event, state: State) -> String {
     let verb = match event {
         Event::Eligible | Event::HeldBack | Event::Claimed => "be scheduled",
+        Event::StageEnded(_) => "hear from run tasks",
         Event::UpstreamFailed => "be skipped",
         Event::PhaseStarted(_) | Event::ChainEnded(_) | Event::ChainLost { .. } => "hear from a runner",
         Event::Cancel => "be canceled",
@@ -135,7 +184,14 @@ fn refusal(event: Event, state: State) -> String {
 
 fn claimed(run: Run) -> Result<Stepped, NotNow> {
     match run.state {
-        State::Ready if run.kind.plans() => Ok(start(to(run, State::Preparing), Chain::Plan)),
+        State::Ready if run.kind.plans() => {
+            let chain = match (run.sealed, run.checks(Stage::PrePlan)) {
+                (true, _) => Chain::PlanSealed,
+                (false, true) => Chain::Initialize,
+                (false, false) => Chain::Plan,
+            };
+            Ok(start(to(run, State::Preparing), chain))
+        }
         State::Ready if run.kind == Kind::OnDemand => Ok(start(to(run, State::Preparing), Chain::Prepare)),
         State::Ready => Ok(start(to(run, State::Preparing), Chain::Perform)),
         State::Confirmed => Ok(start(to(run, State::PreparingApply), Chain::Apply)),
@@ -162,12 +218,17 @@ fn phase_started(run: Run, phase: Phase) -> Result<Stepped, NotNow> {
     if run.chain.is_none() || !run.state.is_active() {
         return no(run, refusal(Event::PhaseStarted(phase), run.state));
     }
-    Ok(to(run, shown_as(phase).unwrap_or(run.state)))
+    let state = match phase {
+        // What is opened is not applied yet.
+        Phase::PreparingApply if run.chain == Some(Chain::PlanSealed) => State::Preparing,
+        phase => shown_as(phase).unwrap_or(run.state),
+    };
+    Ok(to(run, state))
 }
 
 fn cancel(run: Run) -> Result<Stepped, NotNow> {
     match run.state {
-        State::Queued | State::Ready | State::PendingReview => Ok(to(run, State::Canceled)),
+        State::Queued | State::Ready | State::PendingReview => Ok(destroy_seal(to(run, State::Canceled))),
         State::Preparing | State::Performing if run.kind == Kind::OnDemand => Ok(ask_to_stop(run)),
         state if state.is_active() && run.kind != Kind::OnDemand => {
             no(run, format!("a run that is {state} cannot be canceled; stop it instead where that is possible"))
@@ -186,6 +247,9 @@ fn stop(run: Run) -> Result<Stepped, NotNow> {
             if matches!(run.chain, Some(Chain::GoOn)) =>
         {
             no(run, "the run is about to apply and cannot be stopped any more")
+        }
+        State::Checking if run.checking.is_some_and(Stage::is_confirmed) => {
+            no(run, "the run is accepted and cannot be stopped any more")
         }
         State::Preparing | State::Initializing | State::Planning | State::Checking => Ok(ask_to_stop(run)),
         State::Performing | State::Applying | State::Destroying => no(
@@ -235,6 +299,10 @@ fn chain_lost(run: Run, last_phase: Option<Phase>) -> Result<Stepped, NotNow> {
     Ok(because(end(Run { sealed: true, ..run }, State::Failed, Workspace::Kept), reason))
 }
 
+/// The reason of a run whose plan a policy denied, where the policy gives none.
+const DENIED: &str = "denied by a policy";
+/// The reason of a run that cannot rest.
+const UNSEALED: &str = "the workspace was not sealed";
 /// The reason of a run whose runner is gone before anything was changed.
 pub const LOST: &str = "lost";
 /// The reason of a run whose runner is gone while something was being changed.
@@ -264,12 +332,38 @@ fn chain_ended(run: Run, ended: ChainEnd) -> Result<Stepped, NotNow> {
     if !ended.success {
         return Ok(end(run, State::Failed, ended.workspace));
     }
+    if ended.denied && chain.plans() {
+        return Ok(because(end(run, State::Failed, ended.workspace), DENIED));
+    }
     Ok(match chain {
-        Chain::Perform | Chain::Apply | Chain::GoOn => end(run, State::Finished, ended.workspace),
+        Chain::Apply | Chain::GoOn => applied(run, ended),
+        Chain::Perform => end(run, State::Finished, ended.workspace),
         Chain::Prepare => prepared(run, ended),
-        Chain::Plan | Chain::Replan => planned(run, ended),
-        Chain::Seal => wait_for_a_person(run, ended),
+        Chain::Initialize => initialized(run, ended),
+        Chain::Plan | Chain::PlanSealed | Chain::Replan | Chain::Seal => planned(run, ended),
     })
+}
+
+/// What follows an applied change is only recorded.
+fn applied(run: Run, ended: ChainEnd) -> Stepped {
+    if !run.checks(Stage::PostApply) {
+        return end(run, State::Finished, ended.workspace);
+    }
+    let sealed = run.sealed || ended.workspace == Workspace::Sealed;
+    let mut stepped = destroy_seal(check(Run { sealed, ..run }, Stage::PostApply));
+    if ended.workspace == Workspace::Kept {
+        stepped.effects.push(Effect::RemoveWorkspace);
+    }
+    stepped
+}
+
+/// The workspace is sealed and rests: for outside checks, or, if there are none any more, for a slot.
+fn initialized(run: Run, ended: ChainEnd) -> Stepped {
+    if ended.workspace != Workspace::Sealed {
+        return because(end(run, State::Failed, ended.workspace), UNSEALED);
+    }
+    let rest = Run { chain: None, stopping: false, sealed: true, ..run };
+    if rest.checks(Stage::PrePlan) { check(rest, Stage::PrePlan) } else { to(rest, State::Ready) }
 }
 
 /// What was fetched says what is to be performed, in the same workspace.
@@ -294,25 +388,67 @@ fn end_stopped(run: Run, ended: ChainEnd) -> Stepped {
 }
 
 fn planned(run: Run, ended: ChainEnd) -> Stepped {
-    match run.kind {
-        Kind::Proposed | Kind::Drift if ended.needs_review => end(run, State::PendingReview, ended.workspace),
-        Kind::Proposed | Kind::Drift | Kind::Task | Kind::OnDemand => end(run, State::Finished, ended.workspace),
-        Kind::Tracked if ended.changes == Some(false) => {
-            because(end(run, State::Finished, ended.workspace), "nothing to change")
+    let to_apply = match run.kind {
+        Kind::Tracked => ended.changes != Some(false),
+        Kind::Destroy => true,
+        Kind::Proposed | Kind::Drift | Kind::Task | Kind::OnDemand => false,
+    };
+    let may_go_on = ended.may_go_on && run.kind == Kind::Tracked;
+    let checked = run.checks(Stage::PostPlan);
+    if ended.workspace == Workspace::Kept && to_apply && may_go_on && !checked && !run.checks(Stage::PreApply) {
+        return start(to(Run { chain: None, ..run }, run.state), Chain::GoOn);
+    }
+    let rest = Run { chain: None, stopping: false, ..run };
+    match ended.workspace {
+        Workspace::Kept if to_apply => start(to(rest, run.state), Chain::Seal),
+        Workspace::Removed if to_apply => because(end(run, State::Failed, Workspace::Removed), UNSEALED),
+        Workspace::Sealed if to_apply => decide(Run { sealed: true, ..rest }, checked, ended.into()),
+        left => {
+            let sealed = run.sealed || left == Workspace::Sealed;
+            let mut stepped = decide(Run { sealed, ..rest }, checked, ended.into());
+            if left == Workspace::Kept {
+                stepped.effects.push(Effect::RemoveWorkspace);
+            }
+            stepped
         }
-        Kind::Tracked if ended.workspace == Workspace::Kept && ended.may_go_on => {
-            start(to(Run { chain: None, ..run }, run.state), Chain::GoOn)
-        }
-        Kind::Tracked | Kind::Destroy => wait_for_a_person(run, ended),
     }
 }
 
-/// Nobody decides on an open workspace: an open one is sealed first, a missing one is a failure.
-fn wait_for_a_person(run: Run, ended: ChainEnd) -> Stepped {
-    let rest = Run { chain: None, stopping: false, ..run };
-    match ended.workspace {
-        Workspace::Sealed => to(Run { sealed: true, ..rest }, State::Unconfirmed),
-        Workspace::Kept => start(to(rest, run.state), Chain::Seal),
-        Workspace::Removed => because(end(run, State::Failed, Workspace::Removed), "the workspace was not sealed"),
+/// What follows a plan whose workspace, where it is still needed, is sealed.
+fn decide(run: Run, check_first: bool, facts: StageEnd) -> Stepped {
+    if check_first {
+        return check(run, Stage::PostPlan);
     }
+    match run.kind {
+        Kind::Proposed | Kind::Drift if facts.needs_review => end(run, State::PendingReview, Workspace::Removed),
+        Kind::Proposed | Kind::Drift | Kind::Task | Kind::OnDemand => end(run, State::Finished, Workspace::Removed),
+        Kind::Tracked if facts.changes == Some(false) => {
+            because(end(run, State::Finished, Workspace::Removed), "nothing to change")
+        }
+        Kind::Tracked | Kind::Destroy if !run.sealed => because(end(run, State::Failed, Workspace::Removed), UNSEALED),
+        Kind::Tracked if facts.may_go_on => accepted(run),
+        Kind::Tracked | Kind::Destroy => to(run, State::Unconfirmed),
+    }
+}
+
+impl From<ChainEnd> for StageEnd {
+    fn from(end: ChainEnd) -> Self {
+        let ChainEnd { changes, may_go_on, needs_review, .. } = end;
+        Self { passed: true, changes, may_go_on, needs_review }
+    }
+}
+
+fn stage_ended(run: Run, ended: StageEnd) -> Result<Stepped, NotNow> {
+    let (State::Checking, Some(stage)) = (run.state, run.checking) else {
+        return no(run, refusal(Event::StageEnded(ended), run.state));
+    };
+    if !ended.passed && stage.can_stop() {
+        return Ok(because(end(run, State::Failed, Workspace::Removed), "a mandatory run task did not pass"));
+    }
+    Ok(match stage {
+        Stage::PrePlan => to(run, State::Ready),
+        Stage::PostPlan => decide(run, false, ended),
+        Stage::PreApply => to(run, State::Confirmed),
+        Stage::PostApply => end(run, State::Finished, Workspace::Removed),
+    })
 }

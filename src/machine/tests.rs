@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::*;
-use crate::domain::{Kind, Phase, RunId, StackId, State};
+use crate::domain::{Kind, Phase, RunId, StackId, Stage, Stages, State};
 
 /// Every event that a runner or a person could send, in all its variants.
 fn all_events() -> Vec<Event> {
@@ -24,13 +24,22 @@ fn all_events() -> Vec<Event> {
     events.extend(Phase::ALL.map(|phase| Event::ChainLost { last_phase: Some(phase) }));
     events.extend(Phase::ALL.map(Event::PhaseStarted));
     let flags = [false, true];
+    for passed in flags {
+        for changes in [None, Some(false), Some(true)] {
+            for may_go_on in flags {
+                for needs_review in flags {
+                    events.push(Event::StageEnded(StageEnd { passed, changes, may_go_on, needs_review }));
+                }
+            }
+        }
+    }
     for last_phase in [None].into_iter().chain(Phase::ALL.map(Some)) {
         for success in flags {
             for stopped in flags {
                 for changes in [None, Some(false), Some(true)] {
                     for workspace in [Workspace::Removed, Workspace::Kept, Workspace::Sealed] {
                         for may_go_on in flags {
-                            for needs_review in flags {
+                            for (needs_review, denied) in [(false, false), (true, false), (false, true)] {
                                 let end = ChainEnd {
                                     last_phase,
                                     success,
@@ -39,6 +48,7 @@ fn all_events() -> Vec<Event> {
                                     workspace,
                                     may_go_on,
                                     needs_review,
+                                    denied,
                                 };
                                 events.push(Event::ChainEnded(end));
                             }
@@ -51,20 +61,30 @@ fn all_events() -> Vec<Event> {
     events
 }
 
+/// What may be attached when an event comes; it changes from event to event.
+fn attachments() -> [Stages; 6] {
+    let [pre_plan, post_plan, pre_apply, post_apply] = Stage::ALL.map(|stage| Stages::of(&[stage]));
+    [Stages::NONE, pre_plan, post_plan, pre_apply, post_apply, Stages::of(&Stage::ALL)]
+}
+
 #[test]
 fn every_reachable_state_keeps_the_promises_of_the_life_cycle() {
     let events = all_events();
     for kind in Kind::ALL {
         let mut seen: HashSet<Run> = HashSet::from([Run::new(kind)]);
         let mut todo = VecDeque::from([Run::new(kind)]);
-        let mut leads_to: HashMap<Run, Vec<Run>> = HashMap::new();
+        let mut leads_to: HashMap<Run, HashSet<Run>> = HashMap::new();
         while let Some(run) = todo.pop_front() {
-            for event in &events {
-                let Ok(stepped) = step(run, *event) else { continue };
-                holds(run, *event, &stepped);
-                leads_to.entry(run).or_default().push(stepped.run);
-                if seen.insert(stepped.run) {
-                    todo.push_back(stepped.run);
+            for attached in attachments() {
+                for event in &events {
+                    let Ok(mut stepped) = step(Run { attached, ..run }, *event) else { continue };
+                    assert_eq!(stepped.run.attached, attached);
+                    stepped.run.attached = Stages::NONE;
+                    holds(run, attached, *event, &stepped);
+                    leads_to.entry(run).or_default().insert(stepped.run);
+                    if seen.insert(stepped.run) {
+                        todo.push_back(stepped.run);
+                    }
                 }
             }
         }
@@ -74,40 +94,74 @@ fn every_reachable_state_keeps_the_promises_of_the_life_cycle() {
     }
 }
 
-fn holds(before: Run, event: Event, stepped: &Stepped) {
+fn holds(before: Run, attached: Stages, event: Event, stepped: &Stepped) {
     let (after, effects) = (stepped.run, &stepped.effects);
-    let context = format!("{before:?} + {event:?} -> {stepped:?}");
-    assert!(!before.state.is_terminal(), "left an end: {context}");
+    let context = || format!("{before:?} with {attached:?} + {event:?} -> {stepped:?}");
+    assert!(!before.state.is_terminal(), "left an end: {}", context());
     let starts = effects.iter().filter(|effect| matches!(effect, Effect::Start(_))).count();
-    assert!(starts <= 1, "two chains: {context}");
+    assert!(starts <= 1, "two chains: {}", context());
     if starts == 1 {
         assert!(
             before.chain.is_none() || matches!(event, Event::ChainEnded(_)),
-            "started beside a living chain: {context}"
+            "started beside a living chain: {}",
+            context()
         );
-        assert!(after.chain.is_some() && after.state.is_active(), "{context}");
+        assert!(after.chain.is_some() && after.state.is_active(), "{}", context());
     }
-    if !after.state.is_active() {
-        assert_eq!(after.chain, None, "a chain outlives its state: {context}");
-        assert!(!after.stopping && !after.forced, "{context}");
+    if !after.state.is_active() || after.state == State::Checking {
+        assert_eq!(after.chain, None, "a chain outlives its state: {}", context());
+        assert!(!after.stopping && !after.forced, "{}", context());
     }
     if matches!(after.state, State::Unconfirmed | State::Confirmed | State::ReplanRequested) {
-        assert!(after.sealed, "waits with an open workspace: {context}");
+        assert!(after.sealed, "waits with an open workspace: {}", context());
     }
     if after.state.is_terminal() {
-        assert!(!after.sealed, "an end keeps a seal: {context}");
+        assert!(!after.sealed, "an end keeps a seal: {}", context());
         if before.sealed {
-            assert!(effects.contains(&Effect::DestroySeal), "a seal survives: {context}");
+            assert!(effects.contains(&Effect::DestroySeal), "a seal survives: {}", context());
         }
     }
     if let Event::ChainEnded(end) = event
         && end.workspace == Workspace::Kept
     {
-        assert!(effects.contains(&Effect::RemoveWorkspace) || starts == 1, "an open workspace is forgotten: {context}");
+        let forgotten = !effects.contains(&Effect::RemoveWorkspace) && starts == 0;
+        assert!(!forgotten, "an open workspace is forgotten: {}", context());
+    }
+    checks_hold(before, attached, event, stepped, &context);
+}
+
+/// What outside checks must not change, and what they must.
+fn checks_hold(before: Run, attached: Stages, event: Event, stepped: &Stepped, context: &dyn Fn() -> String) {
+    let (after, effects) = (stepped.run, &stepped.effects);
+    assert_eq!(after.state == State::Checking, after.checking.is_some(), "{}", context());
+    let begun: Vec<Stage> = effects
+        .iter()
+        .filter_map(|effect| if let Effect::Check(stage) = effect { Some(*stage) } else { None })
+        .collect();
+    let entered = after.checking.filter(|_| before.checking != after.checking);
+    assert_eq!(begun, entered.into_iter().collect::<Vec<_>>(), "a stage without calls: {}", context());
+    assert!(begun.iter().all(|stage| attached.has(*stage)), "called without being attached: {}", context());
+    match after.checking {
+        Some(Stage::PrePlan | Stage::PreApply) => assert!(after.sealed, "checks an open workspace: {}", context()),
+        Some(Stage::PostApply) => assert!(!after.sealed, "an applied plan keeps a seal: {}", context()),
+        Some(Stage::PostPlan) | None => {}
+    }
+    let applies = effects.iter().any(|effect| matches!(effect, Effect::Start(Chain::Apply | Chain::GoOn)));
+    let asks = attached.has(Stage::PreApply) && before.kind.plans();
+    if asks && matches!(event, Event::ChainEnded(_) | Event::StageEnded(_)) && before.checking != Some(Stage::PreApply)
+    {
+        assert!(!applies && after.state != State::Confirmed, "applies past the checks: {}", context());
+    }
+    if let Event::ChainEnded(end) = event
+        && end.denied
+        && end.success
+        && before.chain.is_some_and(Chain::plans)
+    {
+        assert!(after.state.is_terminal(), "a denied plan goes on: {}", context());
     }
 }
 
-fn ends(from: Run, leads_to: &HashMap<Run, Vec<Run>>) -> bool {
+fn ends(from: Run, leads_to: &HashMap<Run, HashSet<Run>>) -> bool {
     let mut seen = HashSet::from([from]);
     let mut todo = vec![from];
     while let Some(run) = todo.pop() {
@@ -126,7 +180,8 @@ fn ends(from: Run, leads_to: &HashMap<Run, Vec<Run>>) -> bool {
 /// A runner that does everything right, seen from the life cycle.
 fn carry_out(mut run: Run, autodeploy: bool, changes: bool, may_go_on: bool) -> Run {
     while let Some(chain) = run.chain {
-        let shape = chain.shape(run.kind, false, autodeploy);
+        let keep = autodeploy && !run.attached.has(Stage::PostPlan) && !run.attached.has(Stage::PreApply);
+        let shape = chain.shape(run.kind, false, keep);
         let mut last = None;
         let mut planned = None;
         for phase in &shape.phases {
@@ -150,10 +205,110 @@ fn carry_out(mut run: Run, autodeploy: bool, changes: bool, may_go_on: bool) -> 
             workspace,
             may_go_on,
             needs_review: false,
+            denied: false,
         };
         run = step(run, Event::ChainEnded(end)).unwrap().run;
     }
     run
+}
+
+/// A run of a stack with run tasks at these stages.
+fn checked(kind: Kind, stages: &[Stage]) -> Run {
+    Run { attached: Stages::of(stages), ..Run::new(kind) }
+}
+
+fn claim(run: Run) -> Run {
+    let run = if run.state == State::Queued { step(run, Event::Eligible).unwrap().run } else { run };
+    step(run, Event::Claimed).unwrap().run
+}
+
+fn ended(passed: bool, may_go_on: bool) -> Event {
+    Event::StageEnded(StageEnd { passed, changes: Some(true), may_go_on, needs_review: false })
+}
+
+#[test]
+fn four_stages_stand_around_a_confirmed_run() {
+    let run = carry_out(claim(checked(Kind::Tracked, &Stage::ALL)), false, true, false);
+    assert_eq!((run.state, run.checking, run.sealed), (State::Checking, Some(Stage::PrePlan), true));
+    let ready = step(run, ended(true, false)).unwrap().run;
+    assert_eq!(ready.state, State::Ready);
+    let opened = step(ready, Event::Claimed).unwrap();
+    assert_eq!(opened.effects, [Effect::Start(Chain::PlanSealed)]);
+    let opening = step(opened.run, Event::PhaseStarted(Phase::PreparingApply)).unwrap().run;
+    assert_eq!(opening.state, State::Preparing, "nothing is applied yet");
+    let run = carry_out(opened.run, false, true, false);
+    assert_eq!((run.state, run.checking), (State::Checking, Some(Stage::PostPlan)));
+    let waits = step(run, ended(true, false)).unwrap().run;
+    assert_eq!(waits.state, State::Unconfirmed);
+    let run = step(waits, Event::Confirm).unwrap().run;
+    assert_eq!((run.state, run.checking), (State::Checking, Some(Stage::PreApply)));
+    assert!(step(run, Event::Stop).unwrap_err().to_string().contains("accepted"));
+    let confirmed = step(run, ended(true, false)).unwrap().run;
+    assert_eq!(confirmed.state, State::Confirmed);
+    let run = carry_out(claim(confirmed), false, true, false);
+    assert_eq!((run.state, run.checking), (State::Checking, Some(Stage::PostApply)));
+    assert_eq!(step(run, ended(false, false)).unwrap().run.state, State::Finished, "recorded only");
+}
+
+#[test]
+fn a_mandatory_check_that_does_not_pass_ends_the_run_and_its_seal() {
+    for stage in [Stage::PrePlan, Stage::PostPlan] {
+        let run = carry_out(claim(checked(Kind::Tracked, &[stage])), true, true, true);
+        assert_eq!(run.checking, Some(stage));
+        let failed = step(run, ended(false, true)).unwrap();
+        assert_eq!((failed.run.state, failed.effects), (State::Failed, vec![Effect::DestroySeal]));
+        let stopped = step(run, Event::Stop).unwrap();
+        assert_eq!(stopped.run.state, State::Stopped);
+        assert!(stopped.effects.contains(&Effect::DestroySeal));
+    }
+}
+
+#[test]
+fn an_automatic_apply_waits_for_its_checks_without_a_person() {
+    let run = carry_out(claim(checked(Kind::Tracked, &[Stage::PostPlan, Stage::PreApply])), false, true, true);
+    let run = step(run, ended(true, true)).unwrap().run;
+    assert_eq!(run.checking, Some(Stage::PreApply));
+    let confirmed = step(run, ended(true, true)).unwrap().run;
+    assert_eq!(confirmed.state, State::Confirmed);
+    assert_eq!(carry_out(claim(confirmed), false, true, true).state, State::Finished);
+    // A lock that somebody took meanwhile hands it to a person.
+    let run = carry_out(claim(checked(Kind::Tracked, &[Stage::PostPlan])), false, true, true);
+    assert_eq!(step(run, ended(true, false)).unwrap().run.state, State::Unconfirmed);
+}
+
+#[test]
+fn a_workspace_that_was_kept_is_sealed_before_checks_that_were_attached_meanwhile() {
+    let run = claim(checked(Kind::Tracked, &[]));
+    let attached = Run { attached: Stages::of(&[Stage::PostPlan]), ..run };
+    let end = ChainEnd {
+        last_phase: Some(Phase::Planning),
+        success: true,
+        stopped: false,
+        changes: Some(true),
+        workspace: Workspace::Kept,
+        may_go_on: true,
+        needs_review: false,
+        denied: false,
+    };
+    let sealing = step(attached, Event::ChainEnded(end)).unwrap();
+    assert_eq!(sealing.effects, [Effect::Start(Chain::Seal)]);
+    let run = carry_out(sealing.run, true, true, true);
+    assert_eq!((run.state, run.checking), (State::Checking, Some(Stage::PostPlan)));
+    let denied = step(attached, Event::ChainEnded(ChainEnd { denied: true, ..end })).unwrap();
+    assert_eq!(denied.run.state, State::Failed);
+    assert_eq!(denied.effects, [Effect::RemoveWorkspace]);
+}
+
+#[test]
+fn previews_and_plans_without_changes_are_checked_too() {
+    for kind in [Kind::Proposed, Kind::Drift, Kind::Tracked] {
+        let run = carry_out(claim(checked(kind, &[Stage::PostPlan, Stage::PreApply])), false, false, false);
+        assert_eq!(run.checking, Some(Stage::PostPlan));
+        let nothing = StageEnd { passed: true, changes: Some(false), may_go_on: true, needs_review: false };
+        assert_eq!(step(run, Event::StageEnded(nothing)).unwrap().run.state, State::Finished);
+    }
+    let task = carry_out(claim(checked(Kind::Task, &Stage::ALL)), false, false, false);
+    assert_eq!(task.state, State::Finished);
 }
 
 fn claimed(kind: Kind) -> Run {
@@ -208,6 +363,7 @@ fn performing_and_applying_cannot_be_stopped_but_forced_by_an_admin() {
         workspace: Workspace::Removed,
         may_go_on: false,
         needs_review: false,
+        denied: false,
     };
     let ended = step(forced.run, Event::ChainEnded(end)).unwrap();
     assert_eq!((ended.run.state, ended.reason), (State::Failed, Some(LOST_UNKNOWN)));
@@ -226,6 +382,7 @@ fn a_stop_while_planning_ends_stopped_even_if_the_plan_came_first() {
         workspace: Workspace::Sealed,
         may_go_on: false,
         needs_review: false,
+        denied: false,
     };
     let ended = step(stopping.run, Event::ChainEnded(end)).unwrap();
     assert_eq!(ended.run.state, State::Stopped);
@@ -258,6 +415,7 @@ fn a_declared_task_is_canceled_at_any_time_and_not_stopped_once_it_performs() {
             workspace: Workspace::Removed,
             may_go_on: false,
             needs_review: false,
+            denied: false,
         };
         assert_eq!(step(asked.run, Event::ChainEnded(end)).unwrap().run.state, State::Canceled);
     }

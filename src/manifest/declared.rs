@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{EnvName, GuestName, ImageName, RelativePath, ServiceName, TaskName};
+use crate::domain::{EnvName, GuestName, ImageName, RelativePath, ServiceName, TaskName, resources::Resources};
 
 use super::error::Position;
 
@@ -274,4 +274,19 @@ pub enum Stdin {
 pub struct RunTaskEntry {
     /// The sensitive variable that verifies the caller's signature.
     pub hmac_secret: EnvName,
+}
+
+impl DeclaredTask {
+    /// Takes the bounds that an operator set in place of its own.
+    pub fn set(&mut self, to: &Resources) {
+        let airlock = &mut self.airlock;
+        airlock.fuel = to.fuel.or(airlock.fuel);
+        airlock.memory_bytes = to.memory_bytes.or(airlock.memory_bytes);
+        airlock.output_bytes = to.output_bytes.or(airlock.output_bytes);
+        airlock.files.bytes = to.files_bytes.or(airlock.files.bytes);
+        airlock.files.count = to.files.or(airlock.files.count);
+        airlock.processes = to.processes.or(airlock.processes);
+        airlock.cpu_percent = to.cpu_percent.or(airlock.cpu_percent);
+        self.run.timeout_seconds = to.timeout_seconds.unwrap_or(self.run.timeout_seconds);
+    }
 }

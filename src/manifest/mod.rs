@@ -123,11 +123,14 @@ use crate::domain::{ServiceName, Slug, TaskName, limits};
 use error::quoted;
 use reader::{Place, Reader, Schema, near};
 
-pub use crate::domain::size::{SizeError, parse_size};
+pub use crate::domain::{
+    runtime::{HookPoint, RuntimeConfig},
+    size::{SizeError, parse_size},
+};
 pub use declared::DeclaredTask;
 pub use error::{ManifestError, Mistake, Note, Position};
 pub use hosts::HostError;
-pub use runtime::{HookPoint, RuntimeConfig};
+
 pub use words::{SplitCommand, SplitError, split_command};
 
 /// What the files of one source say.

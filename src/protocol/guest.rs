@@ -19,7 +19,10 @@ pub mod guest_path {
     pub const TMP: &str = "/tmp";
     /// Its regular files become artifacts.
     pub const OUTPUT: &str = "/output";
-    /// What the `plan` guest of a wasi stack writes, below [`OUTPUT`].
+    /// Where the room has the directory that a guest sees as `/`, with the plan that it is to judge.
+    pub const JUDGED: &str = "/judged";
+    /// What the `plan` guest of a wasi stack writes, below [`OUTPUT`]; and what a judging one reads, below
+    /// its `/`.
     pub const PLAN_JSON: &str = "plan.json";
 }
 
@@ -47,9 +50,16 @@ pub struct GuestPhase {
     /// Where compiled guests are kept; none: nothing is kept.
     #[serde(default)]
     pub cache: Option<PathBuf>,
+    /// Whether the files of `/output` are kept as artifacts.
+    #[serde(default = "yes")]
+    pub artifacts: bool,
     /// A phase of a wasi stack that is recorded but not run (`AIRLOCK_SKIP_APPLYING`).
     #[serde(default)]
     pub skip: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A guest that is compiled and not run.
@@ -93,6 +103,8 @@ pub enum GuestInput {
 #[serde(default)]
 pub struct Grants {
     pub workspace: WorkspaceGrant,
+    /// The guest sees its workspace as `/`, not as `/workspace`.
+    pub as_root: bool,
     /// Other directories of the host.
     pub mounts: Vec<Bind>,
     /// Hosts (`host` or `host:port`) that it may send HTTP requests to.

@@ -1,12 +1,14 @@
 //! What sources declare, what runs of declared tasks were asked for, and what they are connected to.
 
+use std::collections::BTreeMap;
+
 use crate::{
     auth::Who,
     domain::{Slug, TaskName, Timestamp, run::SourceVersion},
     manifest::{self, DeclaredTask, Manifest, ManifestError},
     store::{
         Find as _, Rows,
-        record::{Demand, Run, Service, Setting, Stack},
+        record::{Demand, Run, Service, Setting, Stack, TaskResources},
         tables as t,
     },
 };
@@ -20,12 +22,23 @@ pub struct Declared {
     /// The version that was read, and when; none: no run has fetched the source yet.
     pub read: Option<(SourceVersion, Timestamp)>,
     pub manifest: std::result::Result<Manifest, ManifestError>,
+    /// What the operator set in place of what the source asks for.
+    pub resources: BTreeMap<TaskName, TaskResources>,
 }
 
 impl Declared {
-    /// The tasks, by name; none where the files cannot be understood.
+    /// The tasks, by name, as the source declares them; none where the files cannot be understood.
     pub fn tasks(&self) -> impl Iterator<Item = &DeclaredTask> {
         self.manifest.iter().flat_map(|manifest| manifest.tasks.values())
+    }
+
+    /// The task with the bounds that its next run has.
+    pub fn bounded(&self, task: &DeclaredTask) -> DeclaredTask {
+        let mut task = task.clone();
+        if let Some(row) = self.resources.get(&task.name) {
+            task.set(&row.resources);
+        }
+        task
     }
 
     pub fn task(&self, name: &TaskName) -> Option<&DeclaredTask> {
@@ -39,12 +52,15 @@ impl Queries {
         let view = self.view()?;
         let stack = view.stack_by_slug(slug)?.filter(|stack| sees(who, stack.id));
         let stack = stack.ok_or_else(|| not_found(format_args!("the stack `{slug}`")))?;
-        let Some(row) = view.get(t::STACK_TO_DECLARATION, stack.id.number())? else {
-            return Ok(Declared { stack, read: None, manifest: Ok(Manifest::default()) });
+        let id = stack.id.number();
+        let rows = view.all(t::STACK_TASK_TO_RESOURCES, (id, "")..(id + 1, ""))?;
+        let resources = rows.into_iter().map(|row| (row.task.clone(), row)).collect();
+        let Some(row) = view.get(t::STACK_TO_DECLARATION, id)? else {
+            return Ok(Declared { stack, read: None, manifest: Ok(Manifest::default()), resources });
         };
         let content = |path: &str| row.files.iter().find(|file| file.path == path).map(|file| file.content.clone());
         let manifest = manifest::load(content).map(Option::unwrap_or_default);
-        Ok(Declared { stack, read: Some((row.source, row.read_at)), manifest })
+        Ok(Declared { stack, read: Some((row.source, row.read_at)), manifest, resources })
     }
 
     /// What a run of a declared task was asked for; none of other runs.

@@ -1,21 +1,32 @@
 //! What needs somebody, what works, what failed lately; the queue.
 
+use std::collections::HashMap;
+
 use crate::{
     auth::Who,
-    domain::{BlockedBy, Look, State, limits},
-    store::{Fault, Find, Flow, Order, Rows, Snapshot, record::Run, tables as t},
+    domain::{Approval, BlockedBy, Look, Role, RunId, State, limits},
+    store::{
+        Fault, Find, Flow, Order, Rows, Snapshot,
+        record::{Run, Standing},
+        tables as t,
+    },
 };
 
 use super::{
-    Queries, Result, sees,
+    Queries, Result,
+    runs::standing_of,
+    sees,
     stacks::{StackRow, lost_stacks, row, visible_stacks},
 };
 
 /// The first page.
 #[derive(Clone, Debug)]
 pub struct Home {
-    /// Unconfirmed, pending review, lost and not acknowledged; the oldest first.
+    /// What this person can do something about: unconfirmed, pending review, waiting for an approval in
+    /// the queue, lost and not acknowledged; the oldest first.
     pub needs: Vec<Run>,
+    /// Where those stand that wait for an approval.
+    pub open: HashMap<RunId, Standing>,
     /// Active and waiting ones.
     pub working: Vec<Run>,
     pub slots_used: usize,
@@ -46,8 +57,12 @@ impl Queries {
     pub fn home(&self, who: &Who) -> Result<Home> {
         let view = self.view()?;
         let active = visible(who, view.all_active_runs()?);
-        let (needs, working): (Vec<Run>, Vec<Run>) =
-            active.into_iter().partition(|run| run.state.look() == Look::NeedsYou);
+        let mut open = HashMap::new();
+        for run in active.iter().filter(|run| may_wait_for_approval(run)) {
+            let standing = standing_of(&view, run)?.filter(|standing| standing.approval == Approval::Open);
+            open.extend(standing.map(|standing| (run.id, standing)));
+        }
+        let (needs, working): (Vec<Run>, Vec<Run>) = active.into_iter().partition(|run| needs(who, run));
         let mut needs = needs;
         needs.extend(visible(who, unacknowledged(&view)?));
         needs.sort_by_key(|run| run.state_since);
@@ -55,7 +70,14 @@ impl Queries {
         let stacks = visible_stacks(&view, who)?.into_iter().map(|stack| row(&view, stack, &lost));
         let mut stacks = stacks.collect::<std::result::Result<Vec<_>, _>>()?;
         stacks.sort_by_key(|row| std::cmp::Reverse(row.latest.as_ref().map(|run| run.updated_at)));
-        Ok(Home { needs, working, slots_used: slots_used(&view)?, failed: self.failed_lately(who, &view)?, stacks })
+        Ok(Home {
+            needs,
+            open,
+            working,
+            slots_used: slots_used(&view)?,
+            failed: self.failed_lately(who, &view)?,
+            stacks,
+        })
     }
 
     /// How many things need somebody: the number beside *Home*.
@@ -67,7 +89,14 @@ impl Queries {
             seqs.push(seq);
             Ok(if seqs.len() < limits::LIST_MAX { Flow::Continue(()) } else { Flow::Break(()) })
         })?;
-        let waiting = visible(who, view.runs_of(&seqs)?).len();
+        // What waits in the queue for an approval has a standing, and few runs have one.
+        view.walk(t::RUN_TO_STANDING, 0..=u64::MAX, Order::Up, |seq, _: Standing| {
+            seqs.push(seq);
+            Ok(if seqs.len() < 2 * limits::LIST_MAX { Flow::Continue(()) } else { Flow::Break(()) })
+        })?;
+        seqs.sort_unstable();
+        seqs.dedup();
+        let waiting = visible(who, view.runs_of(&seqs)?).iter().filter(|run| needs(who, run)).count();
         Ok(waiting + visible(who, unacknowledged(&view)?).len())
     }
 
@@ -135,6 +164,17 @@ pub fn blocked_by(run: &Run) -> Option<BlockedBy> {
         | State::Stopped
         | State::Skipped => None,
     }
+}
+
+/// Whether a run waits for a person, and this one can do something about it.
+fn needs(who: &Who, run: &Run) -> bool {
+    let waits = run.state.look() == Look::NeedsYou
+        || (run.state == State::Queued && run.blocked_by == Some(BlockedBy::Approval));
+    waits && who.role_on(run.stack) >= Some(Role::Writer)
+}
+
+const fn may_wait_for_approval(run: &Run) -> bool {
+    matches!(run.state, State::Queued | State::Unconfirmed | State::PendingReview)
 }
 
 fn visible(who: &Who, runs: Vec<Run>) -> Vec<Run> {

@@ -6,8 +6,12 @@
 //! | `runs` | one run, lists of runs by filter and cursor, timelines, changes |
 //! | `stacks` | stacks, their environment, files, uploads |
 //! | `home` | what needs somebody, what works, what failed, the queue |
+//! | `contexts` | contexts, and everything that stacks get with where it comes from |
 //! | `declared` | what sources declare, and what declared tasks are given |
+//! | `run_tasks` | outside checks: where they are attached, what they said, how calling them went |
+//! | `calls` | what those hear who called a declared task |
 //! | `access` | users, keys, sessions, credentials |
+//! | `policies` | policies, what they are attached to, what they were asked about |
 //! | `guests` | registered guests; what a run's guests may do and left |
 //! | `audit` | the audit log, its chain |
 //! | `log_text` | the logs of a run as one text, or line by line |
@@ -29,34 +33,47 @@ use crate::{
 
 mod access;
 mod audit;
+mod calls;
+mod contexts;
 mod declared;
 mod follow;
 mod guests;
 mod home;
+mod images;
 mod log_page;
 mod log_text;
 mod logs;
+mod policies;
+mod run_tasks;
 mod runs;
 mod stacks;
 mod states;
 
 pub use access::{Access, CredentialRow, SessionRow};
 pub use audit::{AuditFilter, AuditPage};
+pub use calls::{RunAnswer, Said};
+pub use contexts::{ContextDetail, Effective, Environment};
 pub use declared::Declared;
 pub use follow::{Follower, LogPoint, Piece};
 pub use guests::{ArtifactRow, GuestRow, RunGuests};
 pub use home::{Home, Queue, Waiting, blocked_by};
+pub use images::ImageRow;
 pub use log_page::{LogLine, LogMark, LogPart, LogSpan, LogWindow};
 pub use log_text::{LogLines, LogText, TextLine};
 pub use logs::{LogPlace, PhaseLog};
+pub use policies::{AttachedPolicy, PolicyRow, SampleRow};
+pub use run_tasks::{AttachmentRow, DeliveryRow, OnStack, RunTaskRow, StageDetail};
 pub use runs::{Cursor, Page, RunDetail, RunFilter};
 pub use stacks::{StackFilter, StackGroup, StackRow};
 
 pub use crate::manifest::{DeclaredTask, declared::MountSource};
+pub use crate::policy::{LIBRARY, Offered, Origin};
+pub use crate::store::layers::{Attached, Layered};
 pub use crate::store::record::{
-    ApiKey, AuditEntry, Comment, Credential, CredentialKind, File, HistoryEntry, Holder, Left, Outcome, Patched,
-    PhaseRow, RoleOnStack, Run, Service, Session, SessionKind, Setting, SettingLevel, Stack, StateLock, StateVersion,
-    Upload, User, Variable, VariableValue,
+    ApiKey, Attachment, AuditEntry, Comment, Context, Credential, CredentialKind, Delivery, DeliveryReason, File,
+    HistoryEntry, Holder, Image, Left, Outcome, Patched, PhaseRow, Review, RoleOnStack, Run, RunRuntime, RunTask,
+    RunTaskKind, Service, Session, SessionKind, Setting, SettingLevel, Stack, StageRow, Standing, StateLock,
+    StateVersion, TaskResources, TaskResult, Upload, User, Variable, VariableValue, current_reviews,
 };
 
 /// Everything that queries read from. Cheap to clone.

@@ -8,12 +8,16 @@ use crate::{
     domain::{Changes, Kind, Look, Refused, RunId, StackId, State, Timestamp, limits},
     store::{
         Fault, Find, Flow, Order, Rows, Snapshot,
-        record::{Comment, HistoryEntry, Left, Run},
+        record::{Comment, HistoryEntry, Left, Review, Run, RunRuntime, Standing},
         tables as t,
     },
 };
 
-use super::{Queries, Result, not_found, sees};
+use super::{
+    Queries, Result, not_found,
+    run_tasks::{StageDetail, stages_of},
+    sees,
+};
 
 /// A run with everything that its page shows.
 #[derive(Clone, Debug)]
@@ -21,10 +25,18 @@ pub struct RunDetail {
     pub run: Run,
     pub history: Vec<HistoryEntry>,
     pub comments: Vec<Comment>,
+    /// In the order in which they were given.
+    pub reviews: Vec<Review>,
+    /// Where the run stands with its approval policies, while it waits for them.
+    pub standing: Option<Standing>,
     /// Bytes of each phase's log, now.
     pub log_bytes: Vec<u64>,
     /// What its guests left, in the order of its phases.
     pub left: Vec<Left>,
+    /// What run tasks said, stage by stage.
+    pub stages: Vec<StageDetail>,
+    /// What it was configured with and used.
+    pub runtime: Option<RunRuntime>,
     /// The stack still exists.
     pub stack: Option<crate::store::record::Stack>,
 }
@@ -115,7 +127,11 @@ impl Queries {
             log_bytes: log_bytes.collect::<Result<_>>()?,
             history: view.all(t::RUN_N_TO_HISTORY, (run.seq, 0)..=(run.seq, u32::MAX))?,
             comments: view.all(t::RUN_N_TO_COMMENT, (run.seq, 0)..=(run.seq, u32::MAX))?,
+            reviews: view.all(t::RUN_N_TO_REVIEW, (run.seq, 0)..=(run.seq, u32::MAX))?,
+            standing: standing_of(&view, &run)?,
             left: view.all(t::RUN_N_TO_LEFT, (run.seq, 0)..=(run.seq, u32::MAX))?,
+            stages: stages_of(&view, &run)?,
+            runtime: view.get(t::RUN_TO_RUNTIME, run.seq)?,
             stack: view.stack(run.stack)?,
             run,
         })
@@ -268,6 +284,11 @@ impl Listing<'_> {
         }
         Flow::Continue(())
     }
+}
+
+/// What the approval policies said about the run as it is now.
+pub(super) fn standing_of(view: &Snapshot, run: &Run) -> std::result::Result<Option<Standing>, Fault> {
+    Ok(view.get(t::RUN_TO_STANDING, run.seq)?.filter(|standing: &Standing| standing.is_about(run)))
 }
 
 impl RunFilter {

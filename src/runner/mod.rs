@@ -5,6 +5,8 @@
 //! everything it has to say lies in the chain's directory. Must not know the store, the queue, or
 //! what the server makes of a verdict.
 //!
+//! It reads the source's configuration file, because nobody has it before the source was fetched.
+//!
 //! Two threads: the first carries out the chain ([`chain`]) and attends its jails ([`attend`]); the
 //! second talks ([`talk`]): `control.sock`, signals, the endpoint of the managed state, the way out.
 //!
@@ -41,7 +43,10 @@ use std::{
     sync::Arc,
 };
 
-use rustix::process::DumpableBehavior;
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags},
+    process::DumpableBehavior,
+};
 
 #[doc(hidden)]
 pub use fuzz::fuzz_patch;
@@ -50,7 +55,7 @@ use crate::{
     crypt::Key,
     domain::{Clock, Timestamp},
     mask::MaskSet,
-    protocol::{ChainSecrets, ChainSpec, GitCredential, JailSpec, Record, WorkspaceLeft, file},
+    protocol::{ChainSecrets, ChainSpec, GitCredential, JailSpec, Record, Root, WorkspaceLeft, file},
 };
 
 use self::{
@@ -86,13 +91,23 @@ fn run() -> Result<(), Fault> {
     handed.check_lock(&dir)?;
     let prepared = Jailer::with_engine(&jail, wasi::engine).map_err(Fault::of).and_then(|jailer| {
         hide_memory()?;
-        Ok((jailer, handed.chain_spec()?))
+        Ok((jailer, hold_image(&jail.root)?, handed.chain_spec()?))
     });
     match prepared {
-        Ok((jailer, spec)) => carry_out(jail, spec, jailer, dir, handed),
+        Ok((jailer, _image, spec)) => carry_out(jail, spec, jailer, dir, handed),
         Err(Fault::CutShort) => Err(Fault::CutShort),
         Err(fault) => refuse(&dir, fault),
     }
+}
+
+/// Keeps the server from removing an image as long as this process lives.
+fn hold_image(root: &Root) -> Result<Option<OwnedFd>, Fault> {
+    let Root::Image { path } = root else { return Ok(None) };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let doing = "open the image of the jail";
+    let image = rustix::fs::open(path, flags, Mode::empty()).map_err(Fault::io(doing))?;
+    rustix::fs::flock(&image, FlockOperation::LockShared).map_err(Fault::io(doing))?;
+    Ok(Some(image))
 }
 
 /// Nobody of the same user may look into this process from now on, and no dump is made of it.
@@ -153,7 +168,8 @@ fn take_key(spec: ChainSpec) -> Result<(ChainSpec, Key), Fault> {
 /// Everything that no log may show, whatever phase it is of.
 fn secrets(of: &ChainSecrets) -> Vec<&[u8]> {
     let mut values: Vec<&[u8]> = Vec::new();
-    values.extend(of.variables.iter().filter(|one| one.sensitive).map(|one| one.value.expose().as_bytes()));
+    let variables = of.variables.iter().chain(&of.build_variables);
+    values.extend(variables.filter(|one| one.sensitive).map(|one| one.value.expose().as_bytes()));
     values.extend(of.files.iter().filter(|file| file.sensitive).map(|file| file.content.expose().as_slice()));
     values.extend(of.masks.iter().map(|mask| mask.expose().as_bytes()));
     values.extend(of.state.iter().map(|state| state.password.expose().as_bytes()));

@@ -17,8 +17,8 @@ use rustix::{
 
 use crate::{
     domain::{RelativePath, limits, verdict::bytes},
-    protocol::file,
-    workspace::{Open, Workspace, remove_tree},
+    protocol::{file, guest_path},
+    workspace::{Open, SealReport, SealTerms, Workspace, remove_tree},
 };
 
 use super::{dir::ChainDir, fault::Fault, patching::Files};
@@ -71,6 +71,16 @@ impl Tree {
         self.open
     }
 
+    /// Bytes that it takes up on disk.
+    pub fn size(&self) -> Result<u64, Fault> {
+        self.open.size().map(|size| size.disk_bytes).map_err(Fault::of)
+    }
+
+    /// Seals a copy, and goes on.
+    pub fn save(&self, terms: &SealTerms) -> Result<SealReport, Fault> {
+        self.open.save(terms).map_err(Fault::of)
+    }
+
     /// Lets phases without a jail find their way to their directories by path, if the directories
     /// above let them come so far.
     pub fn let_through(&self) -> Result<(), Fault> {
@@ -100,6 +110,18 @@ impl Tree {
     /// Puts a file of ours into `tree/run`.
     pub fn write_run_file(&self, name: &str, content: &[u8]) -> Result<(), Fault> {
         self.replace(self.run.as_fd(), name, content, name)
+    }
+
+    /// Lays the plan that a guest is to judge where its room shows it.
+    pub fn place_plan(&self, plan: &[u8]) -> Result<(), Fault> {
+        let doing = "lay out the plan";
+        match rustix::fs::mkdirat(&self.root, file::JUDGED, Mode::from_raw_mode(0o700)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(Fault::io(doing)(error)),
+        }
+        let dir = directory(&self.root, file::JUDGED).map_err(Fault::io(doing))?;
+        give(&dir, self.owner).map_err(Fault::io(doing))?;
+        self.replace(dir.as_fd(), guest_path::PLAN_JSON, plan, guest_path::PLAN_JSON)
     }
 
     /// Removes a file from `tree/run`; it is fine when there is none.

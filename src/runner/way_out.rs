@@ -16,7 +16,7 @@ use crate::{
         Clock,
         network::{AllowList, Destination, Portless},
     },
-    egress::{BoundHeader, Gateway, Ledger, Policy, Proxy, Role, SystemResolver, Trust},
+    egress::{BoundHeader, Gateway, Ledger, Policy, Proxy, Role, SystemResolver, Trust, Within},
     protocol::{Environment, Produced},
 };
 
@@ -57,14 +57,15 @@ impl WayOut {
         Ok(Self::with_role(policy, Role::Forward, asked, clock))
     }
 
-    /// For guests, whose requests get these headers on their way.
+    /// For guests, whose requests get these headers on their way, or are answered within.
     pub fn for_guest(
         listed: &[String],
         headers: Vec<BoundHeader>,
+        within: Option<Within>,
         asked: Arc<Asked>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Fault> {
-        let gateway = Gateway { trust: Trust::of_host().map_err(Fault::of)?, headers };
+        let gateway = Gateway { trust: Trust::of_host().map_err(Fault::of)?, headers, within };
         Ok(Self::with_role(Policy::run(list(listed)?), Role::Gateway(gateway), asked, clock))
     }
 

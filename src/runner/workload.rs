@@ -1,4 +1,5 @@
-//! The door of a running declared task, on its jail's own loopback: tokens, and the compatible API.
+//! The door of a running declared task, on its jail's own loopback or, for a guest, behind its gateway:
+//! tokens, and the compatible API.
 //!
 //! What comes in goes to the server's socket and back, as a stream. To ask for a token the runner adds
 //! what proves whose runner it is; the task never holds that. While the server is away, the answer is
@@ -13,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt as _, Either, Full, Limited};
 use hyper::{
     Request, Response, StatusCode,
@@ -22,12 +24,18 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpStream, UnixStream},
+    io::{AsyncRead, AsyncWrite, DuplexStream},
+    net::UnixStream,
     sync::Semaphore,
     task::JoinSet,
 };
 
-use crate::{crypt::Secret, domain::limits, protocol::WORKLOAD_HEADER};
+use crate::{
+    crypt::Secret,
+    domain::{limits, network::Destination},
+    egress::{Answers, Within},
+    protocol::WORKLOAD_HEADER,
+};
 
 /// The door's port on the jail's loopback.
 pub const PORT: u16 = 8_200;
@@ -80,6 +88,12 @@ impl Door {
         Self { socket, secret, bucket: Mutex::new(Bucket { left: BURST, at: Instant::now() }) }
     }
 
+    /// The door of a guest, whose requests come by its gateway: it has no loopback of its own.
+    pub fn within(self) -> Within {
+        let at = ["localhost", "127.0.0.1"].map(|host| Destination::parse(&format!("{host}:{PORT}"), None));
+        Within { at: at.into_iter().flatten().collect(), answers: Arc::new(self) }
+    }
+
     /// Serves until it is aborted, and its connections with it.
     pub async fn serve(self, listener: TcpListener) {
         let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
@@ -110,7 +124,7 @@ impl Door {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream) {
+    async fn connection(self: Arc<Self>, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
         let service = service_fn(|request| {
             let door = Arc::clone(&self);
             async move { Ok::<_, Infallible>(door.answer(request).await) }
@@ -184,6 +198,12 @@ impl Door {
         let name = self.socket.file_name().unwrap_or_default();
         let path = std::path::Path::new("/proc/self/fd").join(std::os::fd::AsRawFd::as_raw_fd(&dir).to_string());
         UnixStream::connect(path.join(name)).await
+    }
+}
+
+impl Answers for Door {
+    fn connection(self: Arc<Self>, stream: DuplexStream) -> BoxFuture<'static, ()> {
+        Box::pin(self.connection(stream))
     }
 }
 

@@ -18,10 +18,12 @@ const SWEEP_EVERY: u64 = 240;
 /// Puts right what a crash may have left: every waiting run is looked at again.
 pub async fn recover(actions: &Actions) -> Result<(), crate::actions::Error> {
     resume_rotation(actions).await;
+    actions.make_entropy().await?;
     actions.look_again().await?;
     actions.sweep_sealed()?;
     actions.clear_incoming();
     actions.clear_drafts().await?;
+    actions.clear_images()?;
     Ok(())
 }
 
@@ -35,8 +37,31 @@ async fn resume_rotation(actions: &Actions) {
     }
 }
 
-/// Looks after time until the server stops.
+/// Looks after time, and after what follows from runs that ended, until the server stops.
 pub async fn run(actions: Actions, stop: CancellationToken) {
+    tokio::join!(time(actions.clone(), stop.clone()), followers(actions, stop));
+}
+
+/// Asks trigger policies about runs that have ended, and triggers what they say.
+async fn followers(actions: Actions, stop: CancellationToken) {
+    let mut bell = actions.bells().hear_work();
+    loop {
+        bell.mark_unchanged();
+        let done = tokio::select! {
+            () = stop.cancelled() => return,
+            done = actions.follow_up() => done,
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "what follows a run cannot be triggered");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = bell.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+async fn time(actions: Actions, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut count = 0_u64;
@@ -67,6 +92,7 @@ async fn tick(actions: &Actions, count: u64) {
     }
     if count % SWEEP_EVERY == 1 {
         told("remove old uploads", actions.sweep_uploads().map(drop));
+        told("remove old images", actions.sweep_images().map(drop));
         told("remove what guests left", actions.sweep_artifacts().await.map(drop));
         told("remove old logs", actions.sweep_logs().await.map(drop));
     }

@@ -7,7 +7,7 @@ use redb::{Database, Key, ReadableDatabase as _, TableDefinition, TableError, Va
 use super::{Backend, Fault, tables as t};
 
 /// The schema that this release writes.
-pub const SCHEMA: u64 = 2;
+pub const SCHEMA: u64 = 3;
 
 const SCHEMA_KEY: &str = "schema";
 
@@ -21,6 +21,8 @@ struct Step {
 const STEPS: &[Step] = &[
     // Tables of declared tasks and services; making them is all there is to do.
     Step { from: 1, run: make_tables },
+    // Tables of run tasks, policies, reviews and contexts.
+    Step { from: 2, run: make_tables },
 ];
 
 /// Makes every table of a new store, migrates an older one after copying it aside, refuses a newer.
@@ -85,15 +87,23 @@ pub(super) fn every_table(each: &mut impl Each) -> Result<(), Fault> {
     }
     every! {
         records:
-            NAME_TO_META STACK_ID_TO_STACK STACK_NAME_TO_VARIABLE STACK_PATH_TO_FILE STACK_SEQ_TO_UPLOAD
+            SEQ_TO_CALL NAME_TO_META STACK_ID_TO_STACK STACK_NAME_TO_VARIABLE STACK_PATH_TO_FILE STACK_SEQ_TO_UPLOAD
             STACK_SERIAL_TO_STATE STACK_TO_STATE_LOCK NAME_TO_CREDENTIAL SEQ_TO_RUN RUN_N_TO_HISTORY
             RUN_N_TO_COMMENT RUN_TO_CHANGES RUN_TO_SECRETS RUN_TO_CHAIN RUN_TO_CHORE USER_ID_TO_USER
             HASH_TO_SESSION HASH_TO_INVITATION KEY_ID_TO_API_KEY KEY_TO_IDEMPOTENT SEQ_TO_AUDIT
             STACK_TO_DECLARATION RUN_TO_DEMAND NAME_TO_SERVICE STACK_NAME_TO_SETTING
-            RUN_N_TO_LEFT RUN_TO_GUESTS NAME_TO_GUEST IMPORT_TO_DRAFT;
+            RUN_N_TO_LEFT RUN_TO_GUESTS NAME_TO_GUEST IMPORT_TO_DRAFT
+            NAME_TO_POLICY POLICY_SEQ_TO_SAMPLE RUN_TO_FOLLOW RUN_N_TO_REVIEW RUN_TO_STANDING
+            RUN_TASK_ID_TO_RUN_TASK STACK_ID_TO_ATTACHMENT RUN_N_TO_STAGE RESULT_ID_TO_RESULT RESULT_TO_OUTCOMES
+            RESULT_N_TO_DELIVERY
+            NAME_TO_CONTEXT CONTEXT_NAME_TO_VARIABLE CONTEXT_PATH_TO_FILE STACK_CONTEXT_TO_ATTACHMENT
+            RUN_TO_RUNTIME NAME_TO_KEY
+            STACK_TASK_TO_RESOURCES NAME_TO_IMAGE;
         plain:
+            CALLER_TO_CALL OPEN_CALL
             NAME_TO_COUNTER SLUG_TO_STACK_ID RUN_ID_TO_SEQ STACK_RUN LOOK_RUN KIND_RUN ACTOR_RUN
-            ACTIVE_STACK_RUN QUEUE_RUN SLOT_RUN UID_TO_RUN UNACKNOWLEDGED_RUN USER_NAME_TO_ID USER_SESSION ACTOR_AUDIT OBJECT_AUDIT VERB_AUDIT
+            ACTIVE_STACK_RUN QUEUE_RUN SLOT_RUN UID_TO_RUN UNACKNOWLEDGED_RUN STACK_POLICY USER_NAME_TO_ID USER_SESSION ACTOR_AUDIT OBJECT_AUDIT VERB_AUDIT
+            APPROVAL_DUE RUN_TASK_NAME_TO_ID STAGE_ID_TO_RUN OPEN_RESULT HASH_TO_RESULT
     }
     Ok(())
 }

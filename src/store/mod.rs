@@ -14,6 +14,7 @@
 //! across an await.
 
 mod fault;
+pub mod layers;
 pub mod migrate;
 mod open;
 mod read;

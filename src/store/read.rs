@@ -6,11 +6,11 @@ use redb::{Key, ReadOnlyTable, ReadTransaction, TableDefinition, Value};
 
 use super::{
     Fault, Rows, View,
-    record::{Chain, Run, Stack, User},
+    record::{Chain, Policy, Run, Stack, User},
     rows::{Flow, Order},
     tables as t,
 };
-use crate::domain::{RunId, Slug, StackId, UserId};
+use crate::domain::{PolicyKind, PolicyName, RunId, Slug, StackId, UserId};
 
 /// What was committed at one moment. Keep it for one request, never across an await.
 #[derive(Debug)]
@@ -93,6 +93,30 @@ pub trait Find: Rows {
         })?;
         seqs.sort_unstable();
         self.runs_of(&seqs)
+    }
+
+    /// The policies of a kind that are attached to a stack, by hand or by label, in the order of their
+    /// names.
+    fn attached_policies(&self, stack: &Stack, kind: PolicyKind) -> Result<Vec<Policy>, Fault> {
+        let mut found = self.all(t::NAME_TO_POLICY, ""..="\u{10ffff}")?;
+        found.retain(|policy: &Policy| policy.kind == kind);
+        if found.is_empty() {
+            return Ok(found);
+        }
+        let by_hand = self.policies_by_hand(stack.id)?;
+        found.retain(|policy| by_hand.contains(&policy.name) || policy.attaches_itself(&stack.settings.labels));
+        Ok(found)
+    }
+
+    /// The names of the policies that somebody attached to a stack.
+    fn policies_by_hand(&self, stack: StackId) -> Result<Vec<PolicyName>, Fault> {
+        let mut names = Vec::new();
+        let id = stack.number();
+        self.walk_index(t::STACK_POLICY, (id, "")..=(id, "\u{10ffff}"), Order::Up, |(_, name)| {
+            names.extend(PolicyName::new(name));
+            Ok(Flow::Continue(()))
+        })?;
+        Ok(names)
     }
 
     fn runs_of(&self, seqs: &[u64]) -> Result<Vec<Run>, Fault> {

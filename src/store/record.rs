@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::Fault;
 use crate::crypt::Sealed;
 use crate::domain::{
-    BlockedBy, CommitSha, Delta, Digest, EnvName, KeyId, Kind, Note, Phase, RelativePath, Role, RunId, ServiceName,
-    Slug, StackId, State, TaskName, Timestamp, UserId, UserName, Verdict,
+    BlockedBy, CommitSha, Delta, Digest, EnvName, KeyId, Kind, Note, Phase, PolicyReceipt, RelativePath, Role, RunId,
+    ServiceName, Slug, StackId, Stage, State, TaskName, Timestamp, UserId, UserName, Verdict,
     actor::ActorName,
     authorization::Authorization,
     change,
@@ -18,9 +18,28 @@ use crate::domain::{
     stack::{Lock, StackSettings},
 };
 
+mod call;
+mod context;
 mod guest;
+mod image;
+mod key;
+mod policy;
+mod resources;
+mod review;
+mod run_task;
 
+pub use call::{Call, Told};
+pub use context::{AUTOMATIC, Context, ContextAttachment, RunRuntime};
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
+pub use image::Image;
+pub use key::LastingKey;
+pub use policy::{Follow, Follower, Policy, Sample, SampleFacts};
+pub use resources::TaskResources;
+pub use review::{Basis, Lacks, Review, Standing, current_reviews};
+pub use run_task::{
+    Attachment, Delivery, DeliveryReason, GUEST, Outcomes, Override, RunTask, RunTaskKind, StageRow, TaskResult,
+    TaskToken,
+};
 
 /// The version of all present records.
 const VERSION: u8 = 1;
@@ -248,6 +267,12 @@ pub struct Run {
     pub phases: Vec<PhaseRow>,
     pub history: u32,
     pub comments: u32,
+    #[serde(default)]
+    pub reviews: u32,
+    /// How many times the run has come to wait for a person with a plan: 0 before its first plan. A
+    /// review counts for the round that it was given in.
+    #[serde(default)]
+    pub round: u32,
     /// The run ended with a question that nobody has answered yet.
     pub unacknowledged: bool,
     /// An error line out of the log of the phase that failed.
@@ -267,6 +292,18 @@ pub struct Run {
     /// The changes of another run that its source is patched with.
     #[serde(default)]
     pub patched: Option<Patched>,
+    /// What policies said about it, in the order in which they were asked.
+    #[serde(default)]
+    pub policies: Vec<PolicyReceipt>,
+    /// How many runs before it were triggered by policies, one after the other.
+    #[serde(default)]
+    pub followed: u32,
+    /// The stage whose run tasks are being called.
+    #[serde(default)]
+    pub checking: Option<Stage>,
+    /// How many stages were begun.
+    #[serde(default)]
+    pub stages: u32,
 }
 
 /// What a run has from its first moment on.
@@ -315,6 +352,8 @@ impl Run {
             phases: Vec::new(),
             history: 0,
             comments: 0,
+            reviews: 0,
+            round: 0,
             unacknowledged: false,
             error_line: None,
             chain: None,
@@ -325,6 +364,10 @@ impl Run {
             uid: None,
             guest: None,
             patched: None,
+            policies: Vec::new(),
+            followed: 0,
+            checking: None,
+            stages: 0,
         }
     }
 }
@@ -408,6 +451,18 @@ pub struct RunSecrets {
     /// What the runner of a declared task shows to get workload tokens.
     #[serde(default)]
     pub workload: Option<Sealed>,
+    /// Where the vendor's own plan lies, for outside checks.
+    #[serde(default)]
+    pub plan: Option<PlanResult>,
+}
+
+/// The result of a planning phase, in the directory of its chain for as long as the run lives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanResult {
+    pub chain: u32,
+    pub phase: u32,
+    /// The chain's key, wrapped as in its row; `vault::chain_key`.
+    pub key: Sealed,
 }
 
 /// What a run of a declared task was asked for, and what its source says about it.

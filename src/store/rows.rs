@@ -68,6 +68,12 @@ pub trait Rows: View + Sized {
         Ok(self.open(table)?.len()?)
     }
 
+    /// Whether a key is in an index.
+    fn marked<'k, K: Key + 'static>(&self, index: Index<K>, key: impl Borrow<K::SelfType<'k>>) -> Result<bool, Fault> {
+        let opened = self.open(index)?;
+        Ok(opened.get(key)?.is_some())
+    }
+
     /// Shows `see` each record of a range until it breaks off.
     fn walk<'k, K: Key + 'static, R: Record, KR: Borrow<K::SelfType<'k>> + 'k>(
         &self,

@@ -47,6 +47,8 @@ pub type TokenHash = [u8; 32];
 
 // The installation.
 pub const NAME_TO_META: Table<&str, r::Meta> = table("NAME_TO_META");
+/// Keys that outlive every master key.
+pub const NAME_TO_KEY: Table<&str, r::LastingKey> = table("NAME_TO_KEY");
 pub const NAME_TO_COUNTER: Numbers<&str, u64> = TableDefinition::new("NAME_TO_COUNTER");
 
 // Stacks.
@@ -62,19 +64,42 @@ pub const NAME_TO_CREDENTIAL: Table<&str, r::Credential> = table("NAME_TO_CREDEN
 pub const STACK_TO_DECLARATION: Table<Id, r::Declaration> = table("STACK_TO_DECLARATION");
 /// Variables of declared tasks that are no variables of the stack: (stack, level and name).
 pub const STACK_NAME_TO_SETTING: Table<(Id, &str), r::Setting> = table("STACK_NAME_TO_SETTING");
+/// Bounds of declared tasks that the operator set.
+pub const STACK_TASK_TO_RESOURCES: Table<(Id, &str), r::TaskResources> = table("STACK_TASK_TO_RESOURCES");
 pub const NAME_TO_SERVICE: Table<&str, r::Service> = table("NAME_TO_SERVICE");
+
+// Policies.
+pub const NAME_TO_POLICY: Table<&str, r::Policy> = table("NAME_TO_POLICY");
+/// Policies that somebody attached to a stack; those that attach themselves by label are not in here.
+pub const STACK_POLICY: Index<(Id, &str)> = TableDefinition::new("STACK_POLICY");
+/// What policies were asked about lately: (policy, number of the sample).
+pub const POLICY_SEQ_TO_SAMPLE: Table<(&str, Seq), r::Sample> = table("POLICY_SEQ_TO_SAMPLE");
+/// Ended runs after which trigger policies are to be asked, or stacks to be triggered.
+pub const RUN_TO_FOLLOW: Table<Seq, r::Follow> = table("RUN_TO_FOLLOW");
+// Contexts.
+pub const NAME_TO_CONTEXT: Table<&str, r::Context> = table("NAME_TO_CONTEXT");
+pub const CONTEXT_NAME_TO_VARIABLE: Table<(&str, &str), r::Variable> = table("CONTEXT_NAME_TO_VARIABLE");
+pub const CONTEXT_PATH_TO_FILE: Table<(&str, &str), r::File> = table("CONTEXT_PATH_TO_FILE");
+pub const STACK_CONTEXT_TO_ATTACHMENT: Table<(Id, &str), r::ContextAttachment> = table("STACK_CONTEXT_TO_ATTACHMENT");
 
 // Runs.
 pub const SEQ_TO_RUN: Table<Seq, r::Run> = table("SEQ_TO_RUN");
 pub const RUN_ID_TO_SEQ: Numbers<Id, Seq> = TableDefinition::new("RUN_ID_TO_SEQ");
 pub const RUN_N_TO_HISTORY: Table<(Seq, u32), r::HistoryEntry> = table("RUN_N_TO_HISTORY");
 pub const RUN_N_TO_COMMENT: Table<(Seq, u32), r::Comment> = table("RUN_N_TO_COMMENT");
+pub const RUN_N_TO_REVIEW: Table<(Seq, u32), r::Review> = table("RUN_N_TO_REVIEW");
+/// Where a run that waits stands with its approval policies.
+pub const RUN_TO_STANDING: Table<Seq, r::Standing> = table("RUN_TO_STANDING");
+/// Runs whose approval policies have to be asked.
+pub const APPROVAL_DUE: Index<Seq> = TableDefinition::new("APPROVAL_DUE");
 pub const RUN_TO_CHANGES: Table<Seq, r::Changes> = table("RUN_TO_CHANGES");
 pub const RUN_TO_SECRETS: Table<Seq, r::RunSecrets> = table("RUN_TO_SECRETS");
 pub const RUN_TO_CHAIN: Table<Seq, r::Chain> = table("RUN_TO_CHAIN");
 pub const RUN_TO_CHORE: Table<Seq, r::Chore> = table("RUN_TO_CHORE");
 /// What a run of a declared task was asked for.
 pub const RUN_TO_DEMAND: Table<Seq, r::Demand> = table("RUN_TO_DEMAND");
+/// What a run was configured with, and what it used.
+pub const RUN_TO_RUNTIME: Table<Seq, r::RunRuntime> = table("RUN_TO_RUNTIME");
 pub const STACK_RUN: Index<(Id, Seq)> = TableDefinition::new("STACK_RUN");
 pub const LOOK_RUN: Index<(u8, Seq)> = TableDefinition::new("LOOK_RUN");
 pub const KIND_RUN: Index<(u8, Seq)> = TableDefinition::new("KIND_RUN");
@@ -94,8 +119,25 @@ pub const RUN_TO_GUESTS: Table<Seq, r::RunGuests> = table("RUN_TO_GUESTS");
 
 // Guests.
 pub const NAME_TO_GUEST: Table<&str, r::Guest> = table("NAME_TO_GUEST");
+/// Roots that jails can have beside the host's.
+pub const NAME_TO_IMAGE: Table<&str, r::Image> = table("NAME_TO_IMAGE");
 /// Guests that are being compiled, and what became of them while somebody waits for the answer.
 pub const IMPORT_TO_DRAFT: Table<Id, r::GuestDraft> = table("IMPORT_TO_DRAFT");
+
+// Run tasks.
+pub const RUN_TASK_ID_TO_RUN_TASK: Table<Id, r::RunTask> = table("RUN_TASK_ID_TO_RUN_TASK");
+pub const RUN_TASK_NAME_TO_ID: Numbers<&str, Id> = TableDefinition::new("RUN_TASK_NAME_TO_ID");
+pub const STACK_ID_TO_ATTACHMENT: Table<(Id, Id), r::Attachment> = table("STACK_ID_TO_ATTACHMENT");
+/// The stages of a run in the order in which they were begun.
+pub const RUN_N_TO_STAGE: Table<(Seq, u32), r::StageRow> = table("RUN_N_TO_STAGE");
+pub const STAGE_ID_TO_RUN: Numbers<Id, Seq> = TableDefinition::new("STAGE_ID_TO_RUN");
+pub const RESULT_ID_TO_RESULT: Table<Id, r::TaskResult> = table("RESULT_ID_TO_RESULT");
+pub const RESULT_TO_OUTCOMES: Table<Id, r::Outcomes> = table("RESULT_TO_OUTCOMES");
+pub const RESULT_N_TO_DELIVERY: Table<(Id, u32), r::Delivery> = table("RESULT_N_TO_DELIVERY");
+/// Results that are not final.
+pub const OPEN_RESULT: Index<Id> = TableDefinition::new("OPEN_RESULT");
+/// The one-off tokens of results.
+pub const HASH_TO_RESULT: Numbers<TokenHash, Id> = TableDefinition::new("HASH_TO_RESULT");
 
 // People and machines.
 pub const USER_ID_TO_USER: Table<Id, r::User> = table("USER_ID_TO_USER");
@@ -111,3 +153,10 @@ pub const SEQ_TO_AUDIT: Table<Seq, r::AuditEntry> = table("SEQ_TO_AUDIT");
 pub const ACTOR_AUDIT: Index<(&str, Seq)> = TableDefinition::new("ACTOR_AUDIT");
 pub const OBJECT_AUDIT: Index<(&str, Seq)> = TableDefinition::new("OBJECT_AUDIT");
 pub const VERB_AUDIT: Index<(&str, Seq)> = TableDefinition::new("VERB_AUDIT");
+
+// Declared tasks that serve others as run tasks.
+pub const SEQ_TO_CALL: Table<Seq, r::Call> = table("SEQ_TO_CALL");
+/// `stack task result`, so that a call that is sent again starts nothing again.
+pub const CALLER_TO_CALL: Numbers<&str, Seq> = TableDefinition::new("CALLER_TO_CALL");
+/// Calls whose callers wait.
+pub const OPEN_CALL: Index<Seq> = TableDefinition::new("OPEN_CALL");

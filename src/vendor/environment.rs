@@ -136,7 +136,9 @@ fn facts(surroundings: &Surroundings<'_>) -> Environment {
         }
     }
     if let Some(state) = surroundings.final_state {
-        environment.insert("AIRLOCK_FINAL_RUN_STATE".to_owned(), state.word().to_owned());
+        for name in ["AIRLOCK_FINAL_RUN_STATE", "TF_VAR_spacelift_final_run_state"] {
+            environment.insert(name.to_owned(), state.word().to_owned());
+        }
     }
     environment
 }

@@ -158,6 +158,12 @@ impl Workspace<Open> {
         }
     }
 
+    /// Archives, compresses and encrypts a copy of the tree, which stays. What was sealed at the same
+    /// paths before is erased first.
+    pub fn save(&self, terms: &SealTerms) -> Result<SealReport, Fault> {
+        seal::seal(&self.state.tree, terms)
+    }
+
     /// Removes the tree, whatever is in it. A tree that is gone already is no fault.
     pub fn remove(self) -> Result<(), Fault> {
         tree::discard(&self.state.tree)

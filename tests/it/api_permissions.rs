@@ -67,6 +67,11 @@ fn table() -> Vec<(&'static str, Need, Value)> {
         ("POST /api/v1/runs/{run}/replan", WRITER, json!({"targets": []})),
         ("POST /api/v1/runs/{run}/stop", WRITER, json!({})),
         ("POST /api/v1/runs/{run}/cancel", WRITER, json!({})),
+        (
+            "POST /api/v1/runs/{run}/review",
+            WRITER,
+            json!({"decision": "approve", "plan_digest": "sha256:0000000000000000000000000000000000000000000000000000000000000000"}),
+        ),
         ("POST /api/v1/runs/{run}/prioritize", WRITER, json!({})),
         ("POST /api/v1/runs/{run}/comment", READER, json!({"text": "x"})),
         ("POST /api/v1/runs/{run}/acknowledge", WRITER, json!({})),
@@ -89,15 +94,54 @@ fn table() -> Vec<(&'static str, Need, Value)> {
         ("GET /api/v1/runs/{run}/receipt", READER, none.clone()),
         ("GET /api/v1/runs/{run}/patch", READER, none.clone()),
         ("POST /api/v1/runs/{run}/propose", WRITER, json!({})),
+        ("GET /api/v1/images", SignedIn, none.clone()),
+        ("POST /api/v1/images", Admin, none.clone()),
+        ("DELETE /api/v1/images/{name}", Admin, none.clone()),
         ("GET /api/v1/credentials", Admin, none.clone()),
         ("PUT /api/v1/credentials/{name}", Admin, json!({"kind": "ssh"})),
         ("DELETE /api/v1/credentials/{name}", Admin, none.clone()),
+        ("GET /api/v1/contexts", Admin, none.clone()),
+        ("POST /api/v1/contexts", Admin, json!({"name": "A"})),
+        ("GET /api/v1/contexts/{name}", Admin, none.clone()),
+        ("PATCH /api/v1/contexts/{name}", Admin, json!({})),
+        ("DELETE /api/v1/contexts/{name}", Admin, none.clone()),
+        ("PUT /api/v1/contexts/{name}/environment/{variable}", Admin, json!({"value": "x"})),
+        ("DELETE /api/v1/contexts/{name}/environment/{variable}", Admin, none.clone()),
+        ("PUT /api/v1/contexts/{name}/files/{path}", Admin, none.clone()),
+        ("DELETE /api/v1/contexts/{name}/files/{path}", Admin, none.clone()),
+        ("GET /api/v1/stacks/{stack}/contexts", READER, none.clone()),
+        ("PUT /api/v1/stacks/{stack}/contexts/{name}", STACK_ADMIN, json!({"priority": 1})),
+        ("DELETE /api/v1/stacks/{stack}/contexts/{name}", STACK_ADMIN, none.clone()),
         ("GET /api/v1/services", Admin, none.clone()),
         ("GET /api/v1/services/{name}", Admin, none.clone()),
         ("PUT /api/v1/services/{name}", Admin, json!({"scheme": "https", "host": "a b", "port": 1})),
         ("DELETE /api/v1/services/{name}", Admin, none.clone()),
+        ("GET /api/v1/run-tasks", Admin, none.clone()),
+        ("POST /api/v1/run-tasks", Admin, json!({"name": "x", "url": "ftp://nothing"})),
+        ("GET /api/v1/run-tasks/{name}", Admin, none.clone()),
+        ("PATCH /api/v1/run-tasks/{name}", Admin, json!({})),
+        ("DELETE /api/v1/run-tasks/{name}", Admin, none.clone()),
+        ("GET /api/v1/run-tasks/{name}/deliveries", Admin, none.clone()),
+        ("POST /api/v1/run-tasks/{name}/deliveries/{id}/redeliver", Admin, json!({})),
+        ("GET /api/v1/stacks/{stack}/run-tasks", READER, none.clone()),
+        ("POST /api/v1/stacks/{stack}/run-tasks", STACK_ADMIN, json!({"run_task": "nothing"})),
+        ("GET /api/v1/stacks/{stack}/run-tasks/{attached}", READER, none.clone()),
+        ("PATCH /api/v1/stacks/{stack}/run-tasks/{attached}", STACK_ADMIN, json!({})),
+        ("DELETE /api/v1/stacks/{stack}/run-tasks/{attached}", STACK_ADMIN, none.clone()),
+        ("GET /api/v1/policies", Admin, none.clone()),
+        ("POST /api/v1/policies", Admin, json!({"name": "A b", "kind": "task", "body": ""})),
+        ("GET /api/v1/policies/{name}", Admin, none.clone()),
+        ("PATCH /api/v1/policies/{name}", Admin, json!({})),
+        ("DELETE /api/v1/policies/{name}", Admin, none.clone()),
+        ("POST /api/v1/policies/{name}/evaluate", Admin, json!({"input": {}})),
+        ("GET /api/v1/policies/{name}/samples", Admin, none.clone()),
+        ("PUT /api/v1/stacks/{stack}/policies/{name}", STACK_ADMIN, none.clone()),
+        ("DELETE /api/v1/stacks/{stack}/policies/{name}", STACK_ADMIN, none.clone()),
         ("GET /api/v1/stacks/{stack}/declared-tasks", READER, none.clone()),
         ("POST /api/v1/stacks/{stack}/declared-tasks/{name}/runs", WRITER, json!({"variables": {"1": "x"}})),
+        ("GET /api/v1/stacks/{stack}/declared-tasks/{name}/resources", READER, none.clone()),
+        ("PUT /api/v1/stacks/{stack}/declared-tasks/{name}/resources", STACK_ADMIN, json!({"processes": 1})),
+        ("DELETE /api/v1/stacks/{stack}/declared-tasks/{name}/resources", STACK_ADMIN, none.clone()),
         ("POST /api/v1/master-key/rotate", Admin, none.clone()),
         ("GET /api/v1/audit", Admin, none.clone()),
         // Last, because it keeps the others out.
@@ -190,8 +234,11 @@ async fn everybody_gets_exactly_what_is_theirs() {
             .replace("{run}", run["id"].as_str().unwrap())
             .replace("{user}", "bob")
             .replace("{name}", "nothing")
+            .replace("{variable}", "NOTHING")
             .replace("{path}", "nothing")
             .replace("{session}", "session_01ARZ3NDEKTSV4RRFFQ69G5FAV")
+            .replace("{id}", "taskrs_01ARZ3NDEKTSV4RRFFQ69G5FAV")
+            .replace("{attached}", "wstask_01ARZ3NDEKTSV4RRFFQ69G5FAV")
             .replace("{key}", "key_01ARZ3NDEKTSV4RRFFQ69G5FAV");
         for actor in &actors {
             let (status, text) = ask(&actor.client, method, &format!("/{path}"), body).await;

@@ -2,6 +2,9 @@
 
 mod guests;
 mod pictures;
+mod reviews;
 mod rig;
+mod run_tasks;
 mod with_scripts;
 mod without_scripts;
+mod workbench;

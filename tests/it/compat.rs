@@ -1,5 +1,7 @@
 //! The API for clients of Upsun's tasks, as they use it: against a real server, by HTTP alone.
 
+mod guest;
+
 use serde_json::{Value, json};
 
 use crate::whole::server::Server;
@@ -259,4 +261,41 @@ async fn keys_are_exchanged_as_clients_do_it_and_the_workload_door_is_not_on_the
     let header = [("x-airlock-workload", "guess")];
     let (status, _) = compat.server.form("/oauth2/token", &header, "grant_type=client_credentials").await;
     assert_eq!(status, 400, "without a client there is no token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_sets_the_bounds_of_a_task_whatever_its_source_says() {
+    let compat = Compat::with(
+        "tasks: {greedy: {type: native, run: {command: 'ulimit -u; sleep 30', timeout: 3600}, airlock: {memory: 1GiB}}}",
+    )
+    .await;
+    let path = "/api/v1/stacks/shop/declared-tasks/greedy/resources";
+    assert_eq!(compat.ask("GET", path, None).await.0, 404);
+    let (status, wrong) = compat.ask("PUT", path, Some(json!({"memory_bytes": 1, "speed": 9}))).await;
+    assert!(status == 422 || status == 400, "{status}: {wrong}");
+    assert!(wrong.to_string().contains("speed"), "{wrong}");
+    let (status, wrong) = compat.ask("PUT", path, Some(json!({"memory_bytes": 1}))).await;
+    assert!(status == 422 && wrong.to_string().contains("must be 16777216"), "{wrong}");
+    let bounds = json!({"memory_bytes": 64 << 20, "timeout_seconds": 1, "processes": 77});
+    let (status, set) = compat.ask("PUT", path, Some(bounds)).await;
+    assert_eq!((status, &set["timeout_seconds"], &set["fuel"]), (200, &json!(1), &Value::Null), "{set}");
+    let listed = compat.get("/api/v1/stacks/shop/declared-tasks").await;
+    let task = &listed["items"][0];
+    assert_eq!((&task["caps"]["memory_bytes"], &task["timeout_seconds"]), (&json!(64 << 20), &json!(1)));
+    assert_eq!(task["resources"]["updated_by"]["name"], "admin");
+
+    let activity = compat.run("greedy", json!({})).await;
+    compat.log(&activity, "").await;
+    let run = compat.get(&format!("/api/v1/runs/{}", activity["id"].as_str().unwrap())).await;
+    assert_eq!(run["state"], "failed");
+    assert!(run["verdict"].to_string().contains("timed_out"), "{}", run["verdict"]);
+    assert_eq!(compat.ask("DELETE", path, None).await.0, 204);
+    let listed = compat.get("/api/v1/stacks/shop/declared-tasks").await;
+    assert_eq!(
+        (&listed["items"][0]["timeout_seconds"], &listed["items"][0]["resources"]),
+        (&json!(3600), &Value::Null)
+    );
+    let audit = compat.get("/api/v1/audit?verb=task.resources").await;
+    assert_eq!(audit["items"].as_array().unwrap().len(), 2, "{audit}");
+    assert!(audit.to_string().contains("greedy: memory_bytes = 67108864, processes = 77, timeout_seconds = 1"));
 }

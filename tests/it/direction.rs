@@ -22,11 +22,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("log", &["domain", "mask"]),
     ("vendor", &["domain", "protocol"]),
     ("source", &["domain", "workspace"]),
-    ("image", &["domain", "workspace"]),
+    ("image", &["domain", "crypt", "workspace"]),
     ("guest", &["domain", "crypt"]),
     (
         "runner",
-        &["domain", "protocol", "crypt", "mask", "log", "workspace", "source", "image", "vendor", "egress", "guest"],
+        &[
+            "domain",
+            "protocol",
+            "crypt",
+            "mask",
+            "log",
+            "workspace",
+            "source",
+            "image",
+            "vendor",
+            "egress",
+            "guest",
+            "manifest",
+        ],
     ),
     ("auth", &["domain", "store", "crypt", "policy"]),
     (
@@ -42,6 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "policy",
             "vendor",
             "source",
+            "image",
             "workspace",
             "manifest",
             "guest",
@@ -62,6 +76,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("askama", &["http"]),
     ("wasmtime", &["runner"]),
     ("wasmtime_wasi", &["runner"]),
+    ("regorus", &["policy"]),
 ];
 
 fn source_files(dir: &Path, found: &mut Vec<PathBuf>) {

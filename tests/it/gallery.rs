@@ -4,6 +4,7 @@
 pub mod checks;
 mod pages_admin;
 mod pages_run;
+mod pages_run_tasks;
 mod pages_stack;
 mod sample;
 mod sample_log;
@@ -27,6 +28,7 @@ fn page(name: &str, template: &impl Template) -> Page {
 fn all_pages(theme: Theme) -> Vec<Page> {
     let mut pages = pages_stack::all(theme);
     pages.extend(pages_run::all(theme));
+    pages.extend(pages_run_tasks::all(theme));
     pages.extend(pages_admin::all(theme));
     pages
 }

@@ -3,6 +3,7 @@
 
 use crate::gallery::checks;
 
+mod contexts;
 mod doors;
 mod forms;
 mod lists;

@@ -88,6 +88,7 @@ impl Server {
         config.public_url = Some(url.clone());
         let clock = TestClock::new();
         let app = App::open_at(config, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+        let app = app.evaluated_by(env!("CARGO_BIN_EXE_airlock"));
         let stop = CancellationToken::new();
         let web = Web::new(app.actions.clone(), app.queries.clone(), Arc::clone(&app.config), stop.child_token());
         tokio::spawn(http::serve(listening, web, stop.child_token()));

@@ -1,12 +1,15 @@
 //! The whole life of runs, from a trigger to the end: actions, dispatch, runner, jail. `crash` adds a
 //! real server process and its API.
 
+mod contexts;
 mod crash;
 mod declared;
 mod faults;
+mod filing;
 mod gate;
 mod guest_api;
 mod guests;
+mod images;
 mod jail;
 mod logs;
 mod masks;
@@ -17,5 +20,5 @@ mod runs;
 mod sealing;
 mod serial;
 pub mod server;
-mod terraform;
+pub mod terraform;
 mod transitions;

@@ -16,18 +16,19 @@ use crate::{
         DeclaredTask,
         declared::{MountSource, Stdin, TaskType},
     },
-    protocol::{Bind, Command, Demand, Relay, RunFacts, Shell, StateAccess, Step, Variable, Workload, inside},
+    protocol::{Bind, Build, Command, Demand, Relay, RunFacts, Shell, StateAccess, Step, Variable, Workload, inside},
     store::{
         Error, Rows,
-        record::{Service, VariableValue},
+        record::{Service, Setting, VariableValue},
         tables as t,
     },
 };
 
 use super::{Reading, make_shared};
 use crate::actions::{
+    call,
     declared::{self, Input},
-    service, setting, vault,
+    entropy, image, service, setting, vault,
 };
 
 mod guest;
@@ -42,6 +43,8 @@ const FIRST_PORT: u16 = 20_001;
 
 /// Everything about a declared task that its second chain is made of.
 pub(super) struct Told {
+    /// What the source says, without what the operator set.
+    pub declared: String,
     pub task: DeclaredTask,
     pub input: Input,
     /// The relationships, by their name in the task.
@@ -53,30 +56,34 @@ impl Reading<'_> {
     pub(super) fn told(&self) -> Result<Told, Error> {
         let demand = declared::demand_of(&self.view, &self.run)?;
         let json = demand.declared.as_deref().unwrap_or_default();
-        let task: DeclaredTask = serde_json::from_str(json).map_err(crate::actions::sealed_fault)?;
+        let mut task: DeclaredTask = serde_json::from_str(json).map_err(crate::actions::sealed_fault)?;
+        let key = (self.stack.id.number(), task.name.as_str());
+        if let Some(row) = self.view.get(t::STACK_TASK_TO_RESOURCES, key)? {
+            task.set(&row.resources);
+        }
         let input = declared::input_of(&self.keys, self.run.id, &demand)?;
-        self.check_type(&task)?;
         let connected = self.connected(&task)?;
-        Ok(Told { task, input, connected })
+        Ok(Told { declared: json.to_owned(), task, input, connected })
     }
 
-    fn check_type(&self, task: &DeclaredTask) -> Result<(), Refused> {
-        let image = |name: &str| match name {
-            "host" => Ok(()),
-            name => Err(Refused::conflict(format!("the image `{name}` is not imported; `host` is always there"))),
-        };
-        match &task.kind {
-            TaskType::Native | TaskType::Guest(_) | TaskType::GuestFile(_) => Ok(()),
-            TaskType::Image(name) => image(name.as_str()),
+    /// What the task's jail has as its root: what its type names, else what the stack's other phases
+    /// have.
+    pub(super) fn image_of(&self, told: &Told) -> Result<String, Error> {
+        match &told.task.kind {
+            TaskType::Native => Ok(self.stack.settings.executor.image.clone()),
+            // A guest sees nothing of it; its build hook is a stranger to every image.
+            TaskType::Guest(_) | TaskType::GuestFile(_) => Ok(image::HOST.to_owned()),
+            TaskType::Image(name) => Ok(name.to_string()),
             TaskType::Runtime { name, version } => {
                 let runtime = format!("{name}:{version}");
                 let images = &self.actions.setup.runtime_images;
-                match images.get(&runtime).or_else(|| images.get(name)) {
-                    Some(mapped) => image(mapped),
-                    None => Err(Refused::conflict(format!(
+                let mapped = images.get(&runtime).or_else(|| images.get(name));
+                mapped.cloned().ok_or_else(|| {
+                    Refused::conflict(format!(
                         "no image stands for `{runtime}`; the operator says which one does in `runtime_images`"
-                    ))),
-                }
+                    ))
+                    .into()
+                })
             }
         }
     }
@@ -112,6 +119,20 @@ impl Reading<'_> {
         })
     }
 
+    /// The token of a call that the run answers: it is in its standard input, and nobody's to print.
+    pub(super) fn masks_of_call(&self, told: &Told) -> Result<Vec<Secret<String>>, Error> {
+        let Some(seq) = told.input.call else { return Ok(Vec::new()) };
+        Ok(call::token_of(&self.view, &self.keys, seq)?.into_iter().collect())
+    }
+
+    /// The plan of a call that the run answers.
+    pub(super) fn plan_of_call(&self, told: &Told) -> Result<Option<Secret<Vec<u8>>>, Error> {
+        match told.input.call.filter(|_| told.task.kind.is_guest()) {
+            Some(seq) => call::plan_of(&self.view, &self.keys, seq),
+            None => Ok(None),
+        }
+    }
+
     /// The stack's limits, with what the task says itself.
     pub(super) fn limits_of(&self, told: &Told) -> Limits {
         let (own, airlock) = (self.stack.settings.executor.limits.clone(), &told.task.airlock);
@@ -129,27 +150,29 @@ impl Reading<'_> {
         }
     }
 
-    pub(super) fn steps_of(&self, told: &Told) -> Result<Vec<Step>, Error> {
+    pub(super) fn steps_of(&self, told: &Told, build_variables: &[Variable]) -> Result<Vec<Step>, Error> {
         let binds = self.mounts(&told.task)?;
-        let shell = |phase, command: String, wall_seconds| {
-            Step::Shell(Shell {
-                phase,
-                before: Vec::new(),
-                command: Command::Perform { command },
-                after: Vec::new(),
-                wall_seconds,
-                binds: binds.clone(),
-                state: StateAccess::None,
-                skip: false,
-            })
+        let shell = |phase, command: String, wall_seconds, binds: &[Bind]| Shell {
+            phase,
+            before: Vec::new(),
+            command: Command::Perform { command },
+            after: Vec::new(),
+            wall_seconds,
+            binds: binds.to_vec(),
+            state: StateAccess::None,
+            skip: false,
         };
-        let build = told.task.hooks.build.clone();
-        let build = build.map(|build| shell(Phase::Preparing, build, limits::PHASE_WALL.as_secs()));
+        // Its result is for many runs, so that nothing of a mount can be a part of it.
+        let build = told.task.hooks.build.clone().map(|build| {
+            let shell = shell(Phase::Preparing, build, limits::PHASE_WALL.as_secs(), &[]);
+            Step::Build(Build { shell, slug: self.slug_of(told, build_variables) })
+        });
         let perform = match self.guest_of(told, &binds)? {
             Some(guest) => Step::Guest(guest),
             None => {
                 let command = told.with_stdin(told.task.run.command.text());
-                shell(Phase::Performing, command, u64::from(told.task.run.timeout_seconds))
+                let wall_seconds = u64::from(told.task.run.timeout_seconds);
+                Step::Shell(shell(Phase::Performing, command, wall_seconds, &binds))
             }
         };
         Ok(build.into_iter().chain([perform]).collect())
@@ -190,9 +213,26 @@ impl Reading<'_> {
 
     /// All variables of the task, by precedence.
     pub(super) fn variables_of(&self, told: &Told) -> Result<Vec<Variable>, Error> {
+        self.layered(told, &told.input.variables, |row| row.visible_runtime)
+    }
+
+    /// The variables of the task's build hook, which knows nothing of any trigger.
+    pub(super) fn build_variables_of(&self, told: &Told) -> Result<Vec<Variable>, Error> {
+        match &told.task.hooks.build {
+            Some(_) => self.layered(told, &[], |row| row.visible_build),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn layered(
+        &self,
+        told: &Told,
+        asked: &[(String, serde_json::Value)],
+        visible: fn(&Setting) -> bool,
+    ) -> Result<Vec<Variable>, Error> {
         let settings = setting::all(&self.view, self.stack.id)?;
         let mut open = Vec::new();
-        for row in settings.into_iter().filter(|row| row.is_enabled && row.visible_runtime) {
+        for row in settings.into_iter().filter(|row| row.is_enabled && visible(row)) {
             let (value, sensitive) = match &row.value {
                 VariableValue::Plain(value) => (Secret::new(value.clone()), false),
                 VariableValue::Sensitive { .. } if !told.lets_in(row.name.trim_start_matches("env:")) => continue,
@@ -207,9 +247,10 @@ impl Reading<'_> {
         own.retain(|variable| told.lets_in(variable.name.as_str()));
         Ok(variables::all(&variables::Sources {
             told,
+            asked,
             run: &self.run,
             stack: &self.stack,
-            entropy: variables::entropy(&self.keys, self.stack.id),
+            entropy: entropy::of(&self.view, &self.keys, self.stack.id)?,
             settings: &open,
             own: &own,
         })?)

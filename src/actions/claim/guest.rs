@@ -65,7 +65,7 @@ impl Reading<'_> {
         };
         let phase = self.guest_phase(phase, call, workspace, false)?;
         let changes = matches!(phase.phase, Phase::Applying | Phase::Destroying);
-        Ok(Some(Step::Guest(GuestPhase { skip: changes && self.skips_applying(), ..phase })))
+        Ok(Some(Step::Guest(GuestPhase { skip: changes && self.skips_applying()?, ..phase })))
     }
 
     fn guest_phase(
@@ -93,6 +93,7 @@ impl Reading<'_> {
             caps: call.may.caps(usual),
             grants: Grants {
                 workspace,
+                as_root: false,
                 network: call.may.network.clone(),
                 clock: call.may.clock.unwrap_or_default(),
                 random: call.may.random.unwrap_or_default(),
@@ -100,6 +101,7 @@ impl Reading<'_> {
                 mounts: Vec::new(),
             },
             cache: Some(code::cache(data)),
+            artifacts: true,
             skip: false,
         })
     }
@@ -116,8 +118,9 @@ impl Reading<'_> {
 
     /// The variables that are asked for; refuses those that the stack does not have.
     fn known(&self, names: &[EnvName]) -> Result<Vec<EnvName>, Error> {
+        let known = self.variables_known()?;
         for name in names {
-            if self.view.get(t::STACK_NAME_TO_VARIABLE, (self.stack.id.number(), name.as_str()))?.is_none() {
+            if !known.contains(name) {
                 return Err(missing(format_args!("the variable {name}, which the guest is to get,")));
             }
         }
@@ -196,7 +199,10 @@ pub(in crate::actions) fn compiling(actions: &Actions, guest: &ToCompile) -> (Ja
         git: None,
         state: None,
         guest_key: Some(code::key(&actions.keys.get())),
+        slug_key: None,
+        build_variables: Vec::new(),
         workload: None,
+        plan: None,
     };
     let spec = ChainSpec {
         version: VERSION,
@@ -208,6 +214,7 @@ pub(in crate::actions) fn compiling(actions: &Actions, guest: &ToCompile) -> (Ja
         ending: None,
         stop_grace_seconds: setup.stop_grace.as_secs(),
         demand: None,
+        runtime: None,
         secrets,
     };
     (jail, spec)

@@ -9,28 +9,32 @@ use std::{
 use crate::{
     crypt::{self, Key, Keyring, Sealed, Secret},
     domain::{
-        EnvName, Phase, Refused, RelativePath, RunId, StackId, limits,
+        EnvName, Phase, Refused, RelativePath, RunId, StackId, Stage, limits,
         run::{Kind, SourceVersion},
+        runtime::Origin,
         stack::{ExecutorKind, Limits, Source, Vendor},
     },
     machine::{Chain as ChainKind, Shape},
     protocol::{
         AtEnd, Bind, ChainSecrets, ChainSpec, Command, Demand, Fetch, GitCredential, JailSpec, ManagedState,
-        MountedFile, Open, PatchFile, Prepare, Root, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION,
-        Variable, inside,
+        MountedFile, Open, PatchFile, Prepare, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION, Variable,
+        inside,
     },
     source::git::{self, Address},
     store::{
         Error, Fault, Find, Order, Rows, Snapshot,
+        layers::{self, Attached, Layered},
         record::{Chain, Credential, CredentialKind, GuestTask, Run, Stack, StateVersion, VariableValue},
         tables as t,
     },
 };
 
-use super::{Actions, declaration, guest::code, life, missing, vault};
+use super::{Actions, declaration, gate, guest::code, image, life, missing, vault};
 
 mod declared;
 mod guest;
+mod runtime;
+mod slug;
 
 pub(super) use guest::compiling;
 
@@ -60,6 +64,8 @@ struct Reading<'a> {
     stack: Stack,
     chain: Chain,
     kind: ChainKind,
+    /// Of the stack, the highest first.
+    contexts: Vec<Attached>,
 }
 
 /// What a chain consists of, beside what all have in common.
@@ -71,14 +77,21 @@ struct Content {
     ending: Option<Shell>,
     demand: Option<Demand>,
     given: Given,
+    /// What its jails have as their root.
+    image: String,
 }
 
 /// What phases are given that may be secret.
 #[derive(Default)]
 struct Given {
     variables: Vec<Variable>,
+    build_variables: Vec<Variable>,
     files: Vec<MountedFile>,
     workload: Option<Secret<String>>,
+    /// What must not be printed, beside what phases added.
+    masks: Vec<Secret<String>>,
+    /// What a guest is to judge.
+    plan: Option<Secret<Vec<u8>>>,
 }
 
 impl Actions {
@@ -89,7 +102,8 @@ impl Actions {
         let Some(chain) = view.chain(&run)? else { return Ok(None) };
         let stack = view.stack(run.stack)?.ok_or_else(|| missing("the stack of the run"))?;
         let kind = life::chain_of(&chain.kind)?;
-        Reading { actions: self, keys: self.keys.get(), view, run, stack, chain, kind }.finish().map(Some)
+        let contexts = layers::contexts_of(&view, &stack)?;
+        Reading { actions: self, keys: self.keys.get(), view, run, stack, chain, kind, contexts }.finish().map(Some)
     }
 }
 
@@ -98,8 +112,10 @@ impl Reading<'_> {
         let setup = &self.actions.setup;
         let dir = chain_dir(&setup.data, self.run.id, self.chain.number);
         let goes_on = matches!(self.kind, ChainKind::GoOn | ChainKind::Seal);
-        let shape = self.kind.shape(self.run.kind, self.run.skip_initialization, self.stack.settings.autodeploy);
-        let Content { facts, steps, limits, state, ending, demand, given } = self.content(&shape)?;
+        let shape = self.kind.shape(self.run.kind, self.run.skip_initialization, self.may_keep()?);
+        let Content { facts, steps, limits, state, ending, demand, given, image } = self.content(&shape)?;
+        let root = image::root_of(&self.view, &setup.data, &image)?;
+        let slug_key = steps.iter().any(|step| matches!(step, Step::Build(_))).then(|| slug::key(&self.keys));
         let guest_key = steps.iter().any(|step| matches!(step, Step::Guest(_))).then(|| code::key(&self.keys));
         let spec = ChainSpec {
             version: VERSION,
@@ -111,14 +127,15 @@ impl Reading<'_> {
             ending,
             stop_grace_seconds: setup.stop_grace.as_secs(),
             demand,
-            secrets: ChainSecrets { guest_key, ..self.secrets(shape.at_end, state, given)? },
+            runtime: self.runtime()?,
+            secrets: ChainSecrets { guest_key, slug_key, ..self.secrets(shape.at_end, state, given)? },
         };
         let jail = JailSpec {
             version: VERSION,
             kind: self.executor_kind(),
             user: self.run.uid,
             limits,
-            root: Root::Host,
+            root,
             dir: dir.clone(),
             hostname: self.stack.slug.to_string(),
             cgroup: setup.cgroup.clone(),
@@ -131,6 +148,13 @@ impl Reading<'_> {
             jail,
             spec,
         })
+    }
+
+    /// Whether nothing stands between a plan and its application.
+    fn may_keep(&self) -> Result<bool, Fault> {
+        let attached = gate::attached(&self.view, self.stack.id)?;
+        let checked = attached.has(Stage::PostPlan) || attached.has(Stage::PreApply);
+        Ok(self.stack.settings.autodeploy && !checked)
     }
 
     /// Declared tasks are untrusted: they run in a jail, whatever the stack's own phases run in.
@@ -153,9 +177,10 @@ impl Reading<'_> {
             steps: self.steps(shape)?,
             limits: self.stack.settings.executor.limits.clone(),
             state,
-            ending: self.ending(),
+            ending: self.ending()?,
             demand: None,
-            given: Given { variables: self.variables()?, files: self.files()?, workload: None },
+            given: Given { variables: self.variables()?, files: self.files()?, ..Given::default() },
+            image: self.stack.settings.executor.image.clone(),
         })
     }
 
@@ -166,20 +191,31 @@ impl Reading<'_> {
             let facts = self.facts(self.stack.settings.vendor.clone());
             let (state, steps) = (StateAccess::None, self.steps(shape)?);
             let given = guest.map(|task| self.given_to_guest(&task)).transpose()?.unwrap_or_default();
-            return Ok(Content { facts, steps, limits, state, ending: None, demand: None, given });
+            // Nothing of this chain runs a command of the task's.
+            let image = image::HOST.to_owned();
+            return Ok(Content { facts, steps, limits, state, ending: None, demand: None, given, image });
         }
         let told = self.told()?;
         let secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
         let workload =
             secrets.workload.as_ref().map(|sealed| vault::workload(self.run.id).open_text(&self.keys, sealed));
+        let build_variables = self.build_variables_of(&told)?;
         Ok(Content {
             facts: self.facts_of(&told)?,
-            steps: self.steps_of(&told)?,
+            steps: self.steps_of(&told, &build_variables)?,
             limits: self.limits_of(&told),
             state: StateAccess::None,
             ending: None,
             demand: Some(self.demand_of(&told)?),
-            given: Given { variables: self.variables_of(&told)?, files: Vec::new(), workload: workload.transpose()? },
+            given: Given {
+                variables: self.variables_of(&told)?,
+                build_variables,
+                files: Vec::new(),
+                workload: workload.transpose()?,
+                masks: self.masks_of_call(&told)?,
+                plan: self.plan_of_call(&told)?,
+            },
+            image: self.image_of(&told)?,
         })
     }
 
@@ -187,7 +223,7 @@ impl Reading<'_> {
     fn given_to_guest(&self, task: &GuestTask) -> Result<Given, Error> {
         let mut files = self.files()?;
         files.extend(Self::script(task));
-        Ok(Given { variables: self.variables()?, files, workload: None })
+        Ok(Given { variables: self.variables()?, files, ..Given::default() })
     }
 
     fn steps(&self, shape: &Shape) -> Result<Vec<Step>, Error> {
@@ -241,7 +277,7 @@ impl Reading<'_> {
         };
         let name = binary.as_deref()?;
         let path = self.actions.setup.binaries.get(name)?;
-        Some((path.clone(), Path::new(BINARIES).join(name)))
+        Some((path.clone(), Path::new(inside::BINARIES).join(name)))
     }
 
     fn step(&self, phase: Phase) -> Result<Step, Error> {
@@ -256,30 +292,30 @@ impl Reading<'_> {
             }
             Phase::PreparingApply => Step::Open(Open { plan_digest: self.run.plan_digest.clone() }),
             Phase::Sealing => Step::Seal(Seal { plan_digest: self.run.plan_digest.clone() }),
-            Phase::Initializing => Step::Shell(self.shell(phase, Command::Init)),
+            Phase::Initializing => Step::Shell(self.shell(phase, Command::Init)?),
             Phase::Planning => {
                 let targets = self.run.targets.clone();
                 let destroy = self.run.kind == Kind::Destroy;
-                Step::Shell(self.shell(phase, Command::Plan { targets, destroy }))
+                Step::Shell(self.shell(phase, Command::Plan { targets, destroy })?)
             }
-            Phase::Applying => Step::Shell(self.shell(phase, Command::Apply)),
-            Phase::Destroying => Step::Shell(self.shell(phase, Command::Destroy)),
+            Phase::Applying => Step::Shell(self.shell(phase, Command::Apply)?),
+            Phase::Destroying => Step::Shell(self.shell(phase, Command::Destroy)?),
             Phase::Performing => {
                 if let Some(task) = self.guest_task()? {
                     return self.perform_guest(&task);
                 }
                 let command = self.run.command.clone().unwrap_or_default();
-                Step::Shell(self.shell(phase, Command::Perform { command }))
+                Step::Shell(self.shell(phase, Command::Perform { command })?)
             }
-            Phase::Ending => Step::Shell(self.shell(phase, Command::Nothing)),
+            Phase::Ending => Step::Shell(self.shell(phase, Command::Nothing)?),
         })
     }
 
-    fn shell(&self, phase: Phase, command: Command) -> Shell {
+    fn shell(&self, phase: Phase, command: Command) -> Result<Shell, Error> {
         let settings = &self.stack.settings;
         let (before, after) = settings.hooks.around(phase);
         let changes = matches!(phase, Phase::Applying | Phase::Destroying);
-        Shell {
+        Ok(Shell {
             phase,
             before: before.to_vec(),
             command,
@@ -287,16 +323,17 @@ impl Reading<'_> {
             wall_seconds: settings.executor.limits.wall_seconds,
             binds: self.binds(),
             state: self.state_access(settings.vendor.has_state()),
-            skip: changes && self.skips_applying(),
-        }
+            skip: changes && self.skips_applying()?,
+        })
     }
 
-    fn ending(&self) -> Option<Shell> {
-        let any = !self.stack.settings.hooks.after_run.is_empty();
-        any.then(|| Shell {
-            wall_seconds: limits::ENDING_WALL.as_secs(),
-            ..self.shell(Phase::Ending, Command::Nothing)
-        })
+    /// Whether there are any hooks, the runner knows once it has read the source.
+    fn ending(&self) -> Result<Option<Shell>, Error> {
+        if matches!(self.stack.settings.vendor, Vendor::Wasi { .. }) {
+            return Ok(None);
+        }
+        let shell = self.shell(Phase::Ending, Command::Nothing)?;
+        Ok(Some(Shell { wall_seconds: limits::ENDING_WALL.as_secs(), ..shell }))
     }
 
     fn binds(&self) -> Vec<Bind> {
@@ -335,13 +372,6 @@ impl Reading<'_> {
             (true, Kind::Proposed | Kind::Drift) => StateAccess::Read,
             (true, Kind::Tracked | Kind::Task | Kind::Destroy | Kind::OnDemand) => StateAccess::Write,
         }
-    }
-
-    fn skips_applying(&self) -> bool {
-        ["AIRLOCK_SKIP_APPLYING", "SPACELIFT_SKIP_APPLYING"].iter().any(|name| {
-            let row = self.view.get(t::STACK_NAME_TO_VARIABLE, (self.stack.id.number(), *name));
-            matches!(row, Ok(Some(row)) if row.value == VariableValue::Plain("true".to_owned()))
-        })
     }
 
     /// The changes that a proposal is about.
@@ -384,18 +414,19 @@ impl Reading<'_> {
         let keys = &*self.keys;
         let run_secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
         let chain_key = vault::chain_key(self.run.id, self.chain.number).open(keys, &self.chain.key)?;
-        let open = matches!(self.kind, ChainKind::Apply | ChainKind::Replan);
-        let open = open.then(|| self.seal_keys(run_secrets.seal_key.as_ref())).transpose()?;
-        let own = if self.kind == ChainKind::Replan { &run_secrets.next_seal_key } else { &run_secrets.seal_key };
+        let open = self.kind.opens().then(|| self.seal_keys(run_secrets.seal_key.as_ref())).transpose()?;
+        let renewed = self.kind.opens() && self.kind.plans();
+        let own = if renewed { &run_secrets.next_seal_key } else { &run_secrets.seal_key };
         let seals = at_end != AtEnd::Remove && self.kind != ChainKind::Prepare;
         let seal = seals.then(|| self.seal_keys(own.as_ref())).transpose()?;
-        let masks: Vec<Secret<String>> = match &run_secrets.masks {
+        let mut masks: Vec<Secret<String>> = match &run_secrets.masks {
             Some(sealed) => {
                 let json = vault::masks(self.run.id).open(keys, sealed)?;
                 serde_json::from_slice(json.expose()).map_err(super::sealed_fault)?
             }
             None => Vec::new(),
         };
+        masks.extend(given.masks);
         Ok(ChainSecrets {
             chain_key,
             redaction_key: self.redaction_key(run_secrets.redaction_key.as_ref())?.to_secret(),
@@ -404,10 +435,13 @@ impl Reading<'_> {
             variables: given.variables,
             files: given.files,
             workload: given.workload,
+            plan: given.plan,
             masks,
             git: self.git_credential()?,
             state: (state != StateAccess::None).then(|| self.managed_state()).transpose()?,
             guest_key: None,
+            slug_key: None,
+            build_variables: given.build_variables,
         })
     }
 
@@ -429,30 +463,37 @@ impl Reading<'_> {
         })
     }
 
+    /// Those of the stack and its contexts.
     fn variables(&self) -> Result<Vec<Variable>, Error> {
-        let id = self.stack.id.number();
-        let rows = self.view.all(t::STACK_NAME_TO_VARIABLE, (id, "")..(id + 1, ""))?;
+        let rows = layers::variables_of(&self.view, &self.stack, &self.contexts)?;
         rows.into_iter()
-            .map(|row| {
+            .map(|Layered { row, origin, .. }| {
                 let (value, sensitive) = match row.value {
                     VariableValue::Plain(value) => (Secret::new(value), false),
-                    VariableValue::Sensitive { sealed, .. } => (self.open_variable(&row.name, &sealed)?, true),
+                    VariableValue::Sensitive { sealed, .. } => (self.open_variable(&origin, &row.name, &sealed)?, true),
                 };
                 Ok(Variable { name: row.name, value, sensitive })
             })
             .collect()
     }
 
-    fn open_variable(&self, name: &EnvName, sealed: &Sealed) -> Result<Secret<String>, Error> {
-        vault::variable(self.stack.id, name).open_text(&self.keys, sealed)
+    fn open_variable(&self, of: &Origin, name: &EnvName, sealed: &Sealed) -> Result<Secret<String>, Error> {
+        let place = match of.context() {
+            Some(context) => vault::context_variable(context, name),
+            None => vault::variable(self.stack.id, name),
+        };
+        place.open_text(&self.keys, sealed)
     }
 
     fn files(&self) -> Result<Vec<MountedFile>, Error> {
-        let id = self.stack.id.number();
-        let rows = self.view.all(t::STACK_PATH_TO_FILE, (id, "")..(id + 1, ""))?;
+        let rows = layers::files_of(&self.view, &self.stack, &self.contexts)?;
         rows.into_iter()
-            .map(|row| {
-                let content = vault::file(self.stack.id, &row.path).open(&self.keys, &row.sealed)?;
+            .map(|Layered { row, origin, .. }| {
+                let place = match origin.context() {
+                    Some(context) => vault::context_file(context, &row.path),
+                    None => vault::file(self.stack.id, &row.path),
+                };
+                let content = place.open(&self.keys, &row.sealed)?;
                 Ok(MountedFile { path: row.path, content, sensitive: row.sensitive })
             })
             .collect()
@@ -491,9 +532,6 @@ fn make_shared(dir: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o777))
 }
-
-/// Where operator-listed binaries are seen.
-const BINARIES: &str = "/run/airlock-bin";
 
 /// The newest version of a stack's managed state.
 pub(crate) fn newest_state(view: &impl Rows, stack: StackId) -> Result<Option<StateVersion>, Fault> {

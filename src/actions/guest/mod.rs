@@ -285,7 +285,7 @@ fn refuse_used(tx: &Tx<'_>, name: &GuestName) -> Result<(), Error> {
         }
     }
     if users.is_empty() {
-        return Ok(());
+        return super::run_task::refuse_used_guest(tx, name);
     }
     Err(Refused::conflict(format!("still used by {}", users.join(", "))).into())
 }

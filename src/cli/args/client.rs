@@ -191,6 +191,7 @@ Examples
   airlock run trigger shop --wait               ends with 2 when changes wait for confirmation
   airlock run show run_01K9…
   airlock run confirm run_01K9… --wait
+  airlock run review run_01K9… --approve
   airlock run logs run_01K9… -f
   airlock run stop run_01K9… --offline --data /srv/airlock")]
 pub struct Run {
@@ -223,6 +224,7 @@ pub enum RunVerb {
         how: How,
     },
     Confirm(Confirm),
+    Review(Review),
     /// Drop an unconfirmed run; its sealed workspace is destroyed
     Discard(Decide),
     Stop(Stop),
@@ -292,6 +294,36 @@ pub struct Confirm {
     pub plan_digest: Option<Digest>,
     #[command(flatten)]
     pub waiting: Waiting,
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// Say yes or no to a run that waits
+///
+/// Where the stack has approval policies, they decide what the reviews come to.
+#[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("decision").required(true),
+    after_help = "\
+Examples
+  airlock run review run_01K9… --approve
+  airlock run review run_01K9… --reject --note \"the database would be replaced\""
+)]
+pub struct Review {
+    /// The run's id, such as run_01K9…
+    pub run: RunId,
+    /// Let it go on, as far as you are concerned
+    #[arg(long, group = "decision")]
+    pub approve: bool,
+    /// Do not let it go on
+    #[arg(long, group = "decision")]
+    pub reject: bool,
+    /// Why, for the others
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Review only if this is still what was planned
+    #[arg(long, value_name = "DIGEST")]
+    pub plan_digest: Option<Digest>,
     #[command(flatten)]
     pub how: How,
 }

@@ -6,11 +6,15 @@
 //! | `people` | user, api-key |
 //! | `client` | login, stack, run, task |
 //! | `guest` | guest |
+//! | `policy` | policy |
+//! | `guest`, `image` | guest, image |
 //! | `tools` | audit, completions, man |
 
 mod client;
 mod guest;
+mod image;
 mod people;
+mod policy;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -21,14 +25,16 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use client::{
-    Confirm, Decide, How, Login, Logs, NewStack, Perform, Reach, Run, RunDeclared, RunVerb, Stack, StackVerb, Task,
-    TaskVerb, Trigger, VendorKind, Waiting,
+    Confirm, Decide, How, Login, Logs, NewStack, Perform, Reach, Review, Run, RunDeclared, RunVerb, Stack, StackVerb,
+    Task, TaskVerb, Trigger, VendorKind, Waiting,
 };
 pub use guest::{
     Clock, Guest, GuestCaps, GuestGrants, GuestImport, GuestInspect, GuestList, GuestRemove, GuestRun, GuestVerb,
     Header, Random,
 };
+pub use image::{Image, ImageImport, ImageList, ImageRemove, ImageVerb};
 pub use people::{ApiKey, ApiKeyVerb, MasterKey, MasterKeyVerb, NewSecret, Place, Rights, RoleOn, User, UserVerb};
+pub use policy::{Policy, PolicyTest, PolicyVerb};
 pub use server::{Check, Demo, Serve};
 pub use tools::{Audit, AuditVerb, Completions, Man};
 
@@ -77,6 +83,8 @@ pub enum Verb {
     Run(Run),
     Task(Task),
     Guest(Guest),
+    Policy(Policy),
+    Image(Image),
     Completions(Completions),
     Man(Man),
 }

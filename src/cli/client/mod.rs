@@ -7,7 +7,7 @@
 //! | `events` | server-sent events, followed through lost connections |
 //! | `wait` | waiting for a run, with a progress line |
 //! | `show` | runs and stacks for people |
-//! | `login`, `stack`, `run`, `logs`, `task`, `guest` | the verbs |
+//! | `login`, `stack`, `run`, `logs`, `task`, `guest`, `image` | the verbs |
 //!
 //! Everything that comes from a server is data: it is cleaned before a terminal sees it.
 
@@ -15,6 +15,7 @@ mod address;
 mod answer;
 mod events;
 mod guest;
+mod image;
 mod login;
 mod logs;
 mod pack;
@@ -36,6 +37,7 @@ use answer::{lost, refused};
 
 pub(super) use address::is_known;
 pub(super) use guest::{import as guest_import, list as guest_list, remove as guest_remove};
+pub(super) use image::verb as image;
 pub(super) use login::run as login;
 pub(super) use pack::{Archive, archive as pack, files as pack_files};
 pub(super) use run::run;

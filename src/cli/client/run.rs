@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 use crate::{
     cli::{
         Outcome,
-        args::{self, Confirm, Decide, How, RunVerb, Trigger, Waiting},
+        args::{self, Confirm, Decide, How, Review, RunVerb, Trigger, Waiting},
         failure::{Done, Failure},
         offline, output, stop,
     },
-    domain::{Kind, RunId, Slug, State},
+    domain::{Kind, ReviewDecision, RunId, Slug, State},
 };
 
 use super::{
@@ -34,6 +34,7 @@ pub fn run(args: &args::Run) -> Done {
             }
             RunVerb::Show { run, how } => show_one(*run, how).await,
             RunVerb::Confirm(confirm) => self::confirm(confirm).await,
+            RunVerb::Review(review) => self::review(review).await,
             RunVerb::Discard(decide) => self::decide(decide, "discard").await,
             RunVerb::Cancel(decide) => self::decide(decide, "cancel").await,
             RunVerb::Stop(stop) => {
@@ -152,6 +153,14 @@ async fn confirm(args: &Confirm) -> Done {
     let body = json!({"plan_digest": args.plan_digest, "note": args.note});
     let run = client.post(&format!("/runs/{}/confirm", args.run), &body).await?;
     made(&client, run, args.waiting, &args.how).await
+}
+
+async fn review(args: &Review) -> Done {
+    let client = Client::new(&args.how.reach)?;
+    let decision = if args.approve { ReviewDecision::Approve } else { ReviewDecision::Reject };
+    let body = json!({"decision": decision, "note": args.note, "plan_digest": args.plan_digest});
+    let run = client.post(&format!("/runs/{}/review", args.run), &body).await?;
+    told(&client, &run, &args.how)
 }
 
 async fn decide(args: &Decide, verb: &str) -> Done {

@@ -47,12 +47,26 @@ fn why(run: &Value) -> Option<String> {
     match blocked["kind"].as_str() {
         Some("run") => Some(format!("behind {}", text(blocked, "run"))),
         Some("lock") => Some(format!("the stack is locked by {}", clean::line(&by()))),
-        Some("approval") => Some("waits for an approval".to_owned()),
+        Some("approval") => {
+            let missing = run["approval"]["missing"].as_str().map(clean::line);
+            Some(missing.unwrap_or_else(|| "waits for an approval".to_owned()))
+        }
         Some("slot") => Some("waits for a free slot".to_owned()),
         Some("upstream") => Some("waits for an upstream stack".to_owned()),
         Some("disk") => Some("the server's disk is nearly full".to_owned()),
-        Some(_) | None => run["reason"].as_str().map(clean::line),
+        Some(_) | None => {
+            let missing = run["approval"]["missing"].as_str().or_else(|| run["reason"].as_str());
+            missing.map(clean::line)
+        }
     }
+}
+
+/// `approved by ada: looks right`, with a mark where it does not count any more.
+fn said(review: &Value) -> String {
+    let verb = if review["decision"] == "approve" { "approved" } else { "rejected" };
+    let note = review["note"].as_str().map(|note| format!(": {}", clean::line(note))).unwrap_or_default();
+    let older = if review["current"] == true { "" } else { " (does not count any more)" };
+    format!("{verb} by {}{note}{older}", clean::line(&actor(&review["actor"])))
 }
 
 /// What a run came to, with the next step.
@@ -62,7 +76,10 @@ pub fn result(run: &Value) -> String {
     if !planned.is_empty() {
         line.push_str(&format!(" ({planned})"));
     }
-    if run["state"] == "unconfirmed" {
+    if run["approval"]["decision"] == "open" {
+        let id = text(run, "id");
+        line.push_str(&format!("\n  airlock run show {id}\n  airlock run review {id} --approve"));
+    } else if run["state"] == "unconfirmed" {
         let id = text(run, "id");
         line.push_str(&format!("\n  airlock run show {id}\n  airlock run confirm {id} --wait"));
     }
@@ -114,6 +131,9 @@ pub fn run(client: &Client, run: &Value, changes: Option<&Value>) -> String {
     fact("retry of", text(run, "retry_of"));
     fact("plan", delta(&run["delta"]));
     fact("phases", phases(run));
+    for review in run["reviews"].as_array().into_iter().flatten() {
+        fact("review", said(review));
+    }
     for warning in run["warnings"].as_array().into_iter().flatten() {
         fact("warning", clean::line(warning.as_str().unwrap_or_default()));
     }

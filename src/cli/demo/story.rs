@@ -145,7 +145,7 @@ impl Teller<'_> {
         actions.upload(&upload, stack.id, incoming.finish().await?).await?;
         let permit = self.permit(Permission::Trigger, On::Stack(stack.id))?;
         let message = Some(note(version.message));
-        let new = NewRun { kind: Kind::Tracked, commit: None, message };
+        let new = NewRun { kind: Kind::Tracked, commit: None, message, runtime_config: None };
         actions.trigger(&permit, stack.id, new, None).await.map(drop)
     }
 

@@ -55,6 +55,7 @@ pub fn run(args: &GuestRun) -> Done {
         caps: caps(&args.caps),
         grants: grants(&args.grants),
         cache: None,
+        artifacts: true,
         skip: false,
     };
     let asked = Asked { phase, variables: secrets(args)? };
@@ -90,6 +91,7 @@ fn grants(args: &GuestGrants) -> Grants {
         plain: false,
     };
     Grants {
+        as_root: false,
         workspace: match (&args.workspace, args.write) {
             (None, _) => WorkspaceGrant::None,
             (Some(_), false) => WorkspaceGrant::Read,

@@ -175,6 +175,7 @@ impl Trial {
             at_end: AtEnd::Remove,
             ending: None,
             demand: None,
+            runtime: None,
             stop_grace_seconds: self.grace_seconds,
             secrets: ChainSecrets {
                 chain_key: Secret::new(key.to_vec()),
@@ -187,7 +188,10 @@ impl Trial {
                 git: None,
                 state: None,
                 workload: None,
+                plan: None,
                 guest_key: Some(Secret::new(random_bytes::<32>().to_vec())),
+                slug_key: None,
+                build_variables: Vec::new(),
             },
         };
         Ok(ToStart { run, chain: 1, dir, goes_on_from: None, jail, spec })

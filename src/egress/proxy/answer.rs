@@ -1,6 +1,6 @@
 //! One request, answered: passed on, turned into a tunnel, or refused with a reason.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    Gateway, Proxy, Role,
+    Gateway, Proxy, Role, Within,
     head::{self, Unclear, Wish},
 };
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
     },
     egress::{
         dial::DialError,
-        exchange::{Answered, exchange},
+        exchange::{Answered, BUFFER, exchange},
         meter::Metered,
         policy::Refusal,
         trust::TlsFault,
@@ -139,6 +139,9 @@ impl Proxy {
         destination: Destination,
         request: Request<Incoming>,
     ) -> Result<Answer, No> {
+        if !secure && let Some(within) = gateway.within.as_ref().filter(|within| within.at.contains(&destination)) {
+            return self.within(within, destination, request).await;
+        }
         if !secure && let Some(header) = gateway.headers.iter().find(|header| header.forbids_plain(&destination)) {
             return Err(No::Plain { name: header.name().clone(), destination });
         }
@@ -154,6 +157,20 @@ impl Proxy {
             Ok(stream) => pass(stream?, request, destination).await,
             Err(_) => Err(No::TlsSlow(destination)),
         }
+    }
+
+    /// A request that the proxy's owner answers itself.
+    async fn within(
+        &self,
+        within: &Within,
+        destination: Destination,
+        request: Request<Incoming>,
+    ) -> Result<Answer, No> {
+        let (stream, theirs) = tokio::io::duplex(BUFFER);
+        // It ends with the answer, or with whoever reads it.
+        tokio::spawn(Arc::clone(&within.answers).connection(theirs));
+        let stream = Metered { stream, counts: self.ledger.begin(&destination), traffic: self.ledger.traffic() };
+        pass(stream, addressed(request, false, &destination), destination).await
     }
 
     async fn tunnel(&self, request: Request<Incoming>, destination: &Destination, slot: &Slot) -> Result<Answer, No> {

@@ -10,12 +10,13 @@ pub(super) mod head;
 mod relay;
 mod secret;
 
-use std::{convert::Infallible, future::Future, io, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, future::Future, io, sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes},
+    io::{AsyncRead, AsyncWrite, DuplexStream, copy_bidirectional_with_sizes},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     sync::Semaphore,
     task::JoinSet,
@@ -29,7 +30,10 @@ use super::{
     policy::Policy,
     trust::Trust,
 };
-use crate::domain::limits::{PROXY_CONNECTIONS, PROXY_HEAD_BYTES, PROXY_HEAD_WAIT, PROXY_IDLE};
+use crate::domain::{
+    limits::{PROXY_CONNECTIONS, PROXY_HEAD_BYTES, PROXY_HEAD_WAIT, PROXY_IDLE},
+    network::Destination,
+};
 
 use self::answer::Tunnel;
 pub use self::secret::{BindError, BoundHeader};
@@ -54,6 +58,22 @@ pub struct Gateway {
     pub trust: Trust,
     /// Secrets that the guest may use and not read.
     pub headers: Vec<BoundHeader>,
+    /// What is answered here, and not by any host.
+    pub within: Option<Within>,
+}
+
+/// Addresses of a guest's own loopback behind which the proxy's owner itself is. They need no listing,
+/// are never resolved, and no bound secret goes there.
+#[derive(Debug)]
+pub struct Within {
+    pub at: Vec<Destination>,
+    pub answers: Arc<dyn Answers>,
+}
+
+/// Whoever answers over connections that do not leave the process.
+pub trait Answers: fmt::Debug + Send + Sync {
+    /// Serves one connection until its other end is gone.
+    fn connection(self: Arc<Self>, stream: DuplexStream) -> BoxFuture<'static, ()>;
 }
 
 /// The proxy of one phase.

@@ -194,7 +194,7 @@ impl Rig {
     }
 
     pub fn gateway(entries: &[String], names: Names, trust: Trust, headers: Vec<BoundHeader>) -> Self {
-        Self::new(entries, names, Role::Gateway(Gateway { trust, headers }), |proxy| proxy, u64::MAX)
+        Self::new(entries, names, Role::Gateway(Gateway { trust, headers, within: None }), |proxy| proxy, u64::MAX)
     }
 
     pub fn new(

@@ -11,6 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Answer,
     list::{List, Paging},
+    resources::ResourcesShape,
     runs::{Made, made},
     shape::RunShape,
 };
@@ -22,7 +23,7 @@ use crate::{
         Web,
         extract::{Asker, At, Body, Params},
     },
-    queries::DeclaredTask,
+    queries::{Declared, DeclaredTask},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
@@ -41,16 +42,20 @@ struct DeclaredShape {
     timeout_seconds: u32,
     /// The services that it is related to, by the name that it gives them.
     relationships: BTreeMap<String, String>,
-    /// The bounds that it sets itself; null: the stack's.
+    /// Its bounds; null: the usual ones.
     #[schema(value_type = Object)]
     caps: Value,
+    /// Those of them that the operator set in place of its own.
+    resources: Option<ResourcesShape>,
     /// What it is given.
     #[schema(value_type = Object)]
     grants: Value,
 }
 
-impl From<&DeclaredTask> for DeclaredShape {
-    fn from(task: &DeclaredTask) -> Self {
+impl DeclaredShape {
+    fn of(declared: &Declared, task: &DeclaredTask) -> Self {
+        let resources = declared.resources.get(&task.name).map(ResourcesShape::from);
+        let task = &declared.bounded(task);
         let airlock = &task.airlock;
         let relationships = task.relationships.iter().map(|(name, to)| (name.clone(), to.service.to_string()));
         Self {
@@ -67,6 +72,7 @@ impl From<&DeclaredTask> for DeclaredShape {
                 "processes": airlock.processes,
                 "cpu_percent": airlock.cpu_percent,
             }),
+            resources,
             grants: json!({
                 "network": airlock.network.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "workspace": airlock.workspace,
@@ -102,7 +108,7 @@ async fn list(
         return Err(Refused::conflict(error.to_string()).into());
     }
     let tasks: Vec<&DeclaredTask> = declared.tasks().collect();
-    Ok(Json(List::by_key(tasks, &paging, |task| task.name.clone(), |task| Ok(task.into()))?))
+    Ok(Json(List::by_key(tasks, &paging, |task| task.name.clone(), |task| Ok(DeclaredShape::of(&declared, task)))?))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -129,6 +135,6 @@ async fn run(
     let whole = |name: String| if name.contains(':') { name } else { format!("env:{name}") };
     let variables = input.variables.into_iter().map(|(name, value)| (whole(name), value)).collect();
     let once = asker.once(&headers, &format!("/stacks/{slug}/declared-tasks/{name}/runs"), &bytes)?;
-    let new = NewDemand { task: name, variables, stdin: input.stdin };
+    let new = NewDemand { task: name, variables, stdin: input.stdin, call: None };
     made(&asker, asker.web.actions.run_declared(&permit, stack.id, new, once).await?)
 }

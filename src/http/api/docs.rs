@@ -120,6 +120,7 @@ fn meaning(name: &str) -> &'static str {
         "user" => "The user's id, `user_…`, or name",
         "key" => "The key's id, `key_…`",
         "session" => "The session's id, `session_…`",
+        "attached" => "The attachment's id, `wstask_…`",
         "path" => "The file's path below the workspace",
         _ => "Its name",
     }

@@ -11,7 +11,7 @@ use utoipa_axum::{
 use super::{
     Answer,
     list::{List, Paging},
-    shape::ActorShape,
+    shape::{ActorShape, OriginShape},
     words,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         Problem, Web,
         extract::{Asker, At, Body, Params, whole},
     },
-    queries::{File, Variable, VariableValue},
+    queries::{Effective, File, Layered, Variable, VariableValue},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
@@ -45,7 +45,7 @@ struct ListParams {
 /// A variable. The value of a sensitive one never comes back; its `hash` lets people compare.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Variable)]
-struct VariableShape {
+pub(super) struct VariableShape {
     #[schema(value_type = String)]
     name: EnvName,
     value: Option<String>,
@@ -75,27 +75,74 @@ impl From<Variable> for VariableShape {
     }
 }
 
-/// The variables of a stack, by name.
-#[utoipa::path(get, path = "/stacks/{stack}/environment", params(ListParams), responses((status = 200, body = List<VariableShape>)))]
+/// A variable that the stack's runs get, and where it comes from.
+#[derive(Serialize, ToSchema)]
+#[schema(as = EffectiveVariable)]
+struct EffectiveShape {
+    #[schema(value_type = String)]
+    name: EnvName,
+    value: Option<String>,
+    sensitive: bool,
+    hash: Option<String>,
+    description: String,
+    /// Null where it comes out of the configuration file.
+    #[schema(schema_with = words::maybe_time)]
+    updated_at: Option<Timestamp>,
+    updated_by: Option<ActorShape>,
+    source: OriginShape,
+    /// Those of the same name that it wins over, the highest first.
+    overrides: Vec<OriginShape>,
+}
+
+impl From<Effective> for EffectiveShape {
+    fn from(row: Effective) -> Self {
+        let (value, hash) = match row.value {
+            VariableValue::Plain(value) => (Some(value), None),
+            VariableValue::Sensitive { hash, .. } => (None, Some(hash)),
+        };
+        let (at, by) = row.updated.unzip();
+        Self {
+            name: row.name,
+            sensitive: hash.is_some(),
+            value,
+            hash,
+            description: row.description,
+            updated_at: at,
+            updated_by: by.as_ref().map(Into::into),
+            source: (&row.origin).into(),
+            overrides: row.overrides.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+/// Every variable that the stack's next run gets, by name: its own, those of its contexts, and those
+/// of the configuration file as it was read last.
+#[utoipa::path(get, path = "/stacks/{stack}/environment", params(ListParams), responses((status = 200, body = List<EffectiveShape>)))]
 async fn variables(
     asker: Asker,
     At(slug): At<Slug>,
     Params(params): Params<ListParams>,
-) -> Answer<Json<List<VariableShape>>> {
+) -> Answer<Json<List<EffectiveShape>>> {
     let paging = Paging::new(params.limit, params.cursor)?;
-    let rows = asker.web.queries.variables(&asker.who, &slug)?;
+    let rows = asker.web.queries.environment(&asker.who, &slug)?.variables;
     Ok(Json(List::by_key(rows, &paging, |row| row.name.clone(), |row| Ok(row.into()))?))
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct VariableInput {
+pub(super) struct VariableInput {
     #[schema(value_type = String)]
     value: Secret<String>,
     #[serde(default)]
     sensitive: bool,
     #[serde(default)]
     description: String,
+}
+
+impl VariableInput {
+    pub(super) fn named(self, name: EnvName) -> NewVariable {
+        NewVariable { name, value: self.value, sensitive: self.sensitive, description: self.description }
+    }
 }
 
 /// Set a variable, new or in place of the one of that name.
@@ -107,20 +154,18 @@ async fn set_variable(
 ) -> Answer<(StatusCode, Json<VariableShape>)> {
     let (stack, permit) = asker.may_on(Permission::EditEnvironment, &slug).await?;
     let name = EnvName::new(name).map_err(|error| Refused::field("name", error.to_string()))?;
-    let VariableInput { value, sensitive, description } = input;
-    let new = NewVariable { name: name.clone(), value, sensitive, description };
-    let is_new = asker.web.actions.set_variable(&permit, stack.id, new).await?;
+    let is_new = asker.web.actions.set_variable(&permit, stack.id, input.named(name.clone())).await?;
     let rows = asker.web.queries.variables(&asker.who, &slug)?;
     let row = rows.into_iter().find(|row| row.name == name).ok_or_else(gone)?;
     Ok((created_if(is_new), Json(row.into())))
 }
 
-const fn created_if(new: bool) -> StatusCode {
+pub(super) const fn created_if(new: bool) -> StatusCode {
     if new { StatusCode::CREATED } else { StatusCode::OK }
 }
 
 /// Somebody else deleted it at once.
-fn gone() -> Problem {
+pub(super) fn gone() -> Problem {
     Problem::not_found("it is gone already")
 }
 
@@ -136,7 +181,7 @@ async fn delete_variable(asker: Asker, At((slug, name)): At<(Slug, EnvName)>) ->
 /// people compare.
 #[derive(Serialize, ToSchema)]
 #[schema(as = File)]
-struct FileShape {
+pub(super) struct FileShape {
     #[schema(value_type = String)]
     path: RelativePath,
     sensitive: bool,
@@ -160,12 +205,32 @@ impl From<File> for FileShape {
     }
 }
 
-/// The mounted files of a stack, by path.
-#[utoipa::path(get, path = "/stacks/{stack}/files", params(ListParams), responses((status = 200, body = List<FileShape>)))]
-async fn files(asker: Asker, At(slug): At<Slug>, Params(params): Params<ListParams>) -> Answer<Json<List<FileShape>>> {
+/// A mounted file, and where it comes from.
+#[derive(Serialize, ToSchema)]
+#[schema(as = EffectiveFile)]
+struct EffectiveFileShape {
+    #[serde(flatten)]
+    file: FileShape,
+    source: OriginShape,
+    /// Those at the same path that it wins over, the highest first.
+    overrides: Vec<OriginShape>,
+}
+
+/// Every file that is mounted for the stack's runs, by path: its own, and those of its contexts.
+#[utoipa::path(get, path = "/stacks/{stack}/files", params(ListParams), responses((status = 200, body = List<EffectiveFileShape>)))]
+async fn files(
+    asker: Asker,
+    At(slug): At<Slug>,
+    Params(params): Params<ListParams>,
+) -> Answer<Json<List<EffectiveFileShape>>> {
     let paging = Paging::new(params.limit, params.cursor)?;
-    let rows = asker.web.queries.files(&asker.who, &slug)?;
-    Ok(Json(List::by_key(rows, &paging, |row| row.path.clone(), |row| Ok(row.into()))?))
+    let rows = asker.web.queries.environment(&asker.who, &slug)?.files;
+    let shown = |layered: Layered<File>| EffectiveFileShape {
+        file: layered.row.into(),
+        source: (&layered.origin).into(),
+        overrides: layered.overrides.iter().map(Into::into).collect(),
+    };
+    Ok(Json(List::by_key(rows, &paging, |layered| layered.row.path.clone(), |layered| Ok(shown(layered)))?))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -111,7 +111,7 @@ impl Watching {
             }
             if !self.reading {
                 self.reading = true;
-                if let Some(event) = self.state()? {
+                if let Some(event) = self.state().await? {
                     return Ok(Some(event));
                 }
             }
@@ -129,9 +129,10 @@ impl Watching {
     }
 
     /// The run, if it is another than before and the reader still may see it.
-    fn state(&mut self) -> Answer<Option<Event>> {
+    async fn state(&mut self) -> Answer<Option<Event>> {
         let web = &self.asker.web;
         let who = web.queries.again(&self.asker.who)?.ok_or_else(|| Problem::not_found("access is over"))?;
+        let who = web.actions.narrowed(who).await?;
         let run = web.queries.run(&who, self.run)?;
         permit(&who, Permission::See, On::Stack(run.stack), web.actions.now())?;
         if self.told.as_ref() == Some(&run) {

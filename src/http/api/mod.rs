@@ -10,22 +10,27 @@
 //! | `login` | `/login`, `/sessions` |
 //! | `stacks`, `lock` | `/stacks`, their locks |
 //! | `source`, `environment`, `state` | what belongs to a stack |
+//! | `contexts` | contexts, and which stacks have them |
 //! | `runs`, `verbs` | runs, and what people decide about them |
 //! | `guests` | registered guests; what guests left of a run |
 //! | `log`, `events` | what a run prints, at once or as it comes |
-//! | `declared`, `services` | declared tasks, and what they are connected to |
+//! | `run_tasks` | outside checks, on stacks and by themselves |
+//! | `policies` | policies, their attachments, what they would say |
+//! | `declared`, `resources`, `services` | declared tasks, their bounds, and what they are connected to |
 //! | `users`, `keys`, `credentials`, `audit`, `master_key` | the installation |
 //! | `oauth` | `/oauth2/token` |
 //!
 //! `shape` holds what several of them show, `words` the schemas of the domain's own types.
 
 mod audit;
+mod contexts;
 mod credentials;
 mod declared;
 mod docs;
 mod environment;
 mod events;
 mod guests;
+mod images;
 mod keys;
 mod list;
 mod lock;
@@ -34,7 +39,11 @@ mod login;
 mod master_key;
 mod merge;
 mod oauth;
+mod policies;
+mod resources;
+mod run_tasks;
 mod runs;
+mod runtime;
 mod services;
 mod shape;
 mod source;
@@ -70,6 +79,7 @@ fn described() -> OpenApiRouter<Web> {
         .merge(lock::routes())
         .merge(source::routes())
         .merge(environment::routes())
+        .merge(contexts::routes())
         .merge(state::routes())
         .merge(runs::routes())
         .merge(guests::routes())
@@ -79,8 +89,12 @@ fn described() -> OpenApiRouter<Web> {
         .merge(users::routes())
         .merge(keys::routes())
         .merge(credentials::routes())
+        .merge(images::routes())
+        .merge(resources::routes())
         .merge(services::routes())
+        .merge(policies::routes())
         .merge(declared::routes())
+        .merge(run_tasks::routes())
         .merge(audit::routes())
         .merge(master_key::routes())
         .merge(docs::routes());

@@ -15,6 +15,7 @@ use super::{
     Answer,
     list::{List, Paging},
     lock::note,
+    runtime::RuntimeInput,
     shape::{RunShape, run_path},
     words,
 };
@@ -66,6 +67,10 @@ struct RunInput {
     commit: Option<CommitSha>,
     #[serde(default)]
     message: Option<String>,
+    /// The run's own configuration: YAML in a text, or its keys. It wins over everything else.
+    #[serde(default)]
+    #[schema(schema_with = words::anything)]
+    runtime_config: Option<RuntimeInput>,
 }
 
 /// Trigger a run.
@@ -79,7 +84,8 @@ async fn trigger(
     let (stack, permit) = asker.may_on(Permission::Trigger, &slug).await?;
     let once = asker.once(&headers, &format!("/stacks/{slug}/runs"), &bytes)?;
     let message = note("message", input.message.as_deref())?;
-    let new = NewRun { kind: input.kind, commit: input.commit, message };
+    let runtime_config = input.runtime_config.map(RuntimeInput::text);
+    let new = NewRun { kind: input.kind, commit: input.commit, message, runtime_config };
     made(&asker, asker.web.actions.trigger(&permit, stack.id, new, once).await?)
 }
 

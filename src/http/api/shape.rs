@@ -6,15 +6,17 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
-use super::{guests::ReceiptShape, words};
+use super::{guests::ReceiptShape, run_tasks::StageShape, runtime::RuntimeShape, words};
 use crate::{
     domain::{
-        BlockedBy, Delta, Digest, Kind, Note, Phase, Role, RunId, Slug, State, Timestamp, Verdict,
+        Approval, BlockedBy, Delta, Digest, Kind, Note, Phase, PolicyKind, PolicyName, PolicyReceipt, ReviewDecision,
+        Role, RunId, Slug, State, Timestamp, Verdict,
         actor::ActorName,
+        runtime::Origin,
         stack::{Lock, StackSettings},
     },
     http::{Problem, Web, extract::stack_id},
-    queries::{self, PhaseRow, RoleOnStack, RunDetail, StackRow},
+    queries::{self, PhaseRow, Review, RoleOnStack, RunDetail, StackRow, Standing},
 };
 
 /// Who did something, or what set it off.
@@ -29,6 +31,33 @@ pub(super) struct ActorShape {
 impl From<&ActorName> for ActorShape {
     fn from(actor: &ActorName) -> Self {
         Self { kind: actor.kind.word(), name: actor.name.clone() }
+    }
+}
+
+/// Where a value comes from: `trigger`, `config_entry` (the stack's entry in the configuration file),
+/// `stack`, `context`, `automatic_context`, `stack_defaults`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Source)]
+pub(super) struct OriginShape {
+    pub kind: &'static str,
+    /// Of the context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+}
+
+impl From<&Origin> for OriginShape {
+    fn from(origin: &Origin) -> Self {
+        let priority = match origin {
+            Origin::Context { priority, .. } => Some(*priority),
+            Origin::Trigger
+            | Origin::ConfigEntry
+            | Origin::Stack
+            | Origin::AutomaticContext { .. }
+            | Origin::StackDefaults => None,
+        };
+        Self { kind: origin.word(), name: origin.context().map(ToString::to_string), priority }
     }
 }
 
@@ -167,18 +196,19 @@ pub(super) struct RunShape {
     #[schema(value_type = Option<String>)]
     retry_of: Option<RunId>,
     declared_task: Option<String>,
-    #[schema(schema_with = words::anything)]
-    runtime_config: Option<serde_json::Value>,
+    /// What it was configured with and used; null before its source was fetched, if it was given none.
+    runtime_config: Option<RuntimeShape>,
     warnings: Vec<String>,
-    #[schema(value_type = Vec<Object>)]
-    policies: [(); 0],
-    #[schema(value_type = Vec<Object>)]
-    reviews: [(); 0],
+    /// What policies said about it.
+    policies: Vec<ReceiptOfPolicy>,
+    reviews: Vec<ReviewShape>,
+    /// Where it stands with its approval policies; null while nobody is to be asked.
+    approval: Option<ApprovalShape>,
     comments: Vec<CommentShape>,
     phases: Vec<PhaseShape>,
     history: Vec<HistoryShape>,
-    #[schema(value_type = Vec<Object>)]
-    run_tasks: [(); 0],
+    /// The stages at which run tasks were called, in order.
+    run_tasks: Vec<StageShape>,
     /// The guest that it runs, as it would be typed.
     guest: Option<String>,
     /// The run whose guest made the changes that this one is about.
@@ -188,6 +218,26 @@ pub(super) struct RunShape {
     #[schema(schema_with = words::maybe_receipt)]
     receipt: Option<ReceiptShape>,
     links: Links,
+}
+
+/// What one policy said.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PolicyReceipt)]
+struct ReceiptOfPolicy {
+    #[schema(value_type = String)]
+    name: PolicyName,
+    #[schema(schema_with = words::policy_kind)]
+    kind: PolicyKind,
+    /// `allow`, `warn`, `deny`, `approve`, `reject`, `undecided`, `trigger`, `error`.
+    decision: &'static str,
+    messages: Vec<String>,
+}
+
+impl From<PolicyReceipt> for ReceiptOfPolicy {
+    fn from(receipt: PolicyReceipt) -> Self {
+        let PolicyReceipt { name, kind, decision, messages } = receipt;
+        Self { name, kind, decision: decision.word(), messages }
+    }
 }
 
 /// What a run waits for: `run` (with its id), `lock` (with who holds it), `approval`, `slot`,
@@ -226,6 +276,61 @@ struct CommentShape {
     at: Timestamp,
     actor: ActorShape,
     text: String,
+}
+
+/// What one person said about a run.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Review)]
+struct ReviewShape {
+    #[schema(schema_with = words::time)]
+    at: Timestamp,
+    actor: ActorShape,
+    #[schema(schema_with = words::review_decision)]
+    decision: ReviewDecision,
+    note: Option<String>,
+    /// The state that the run was in.
+    #[schema(schema_with = words::state)]
+    state: State,
+    /// The plan that was looked at.
+    #[schema(value_type = Option<String>)]
+    plan_digest: Option<Digest>,
+    /// Whether it counts for what the run waits with now; one before a replan does not, and neither does
+    /// one that the same person has replaced.
+    current: bool,
+}
+
+impl ReviewShape {
+    fn new(review: &Review, current: bool) -> Self {
+        Self {
+            at: review.at,
+            actor: (&review.by.public()).into(),
+            decision: review.decision,
+            note: review.note.as_ref().map(ToString::to_string),
+            state: review.state,
+            plan_digest: review.plan_digest.clone(),
+            current,
+        }
+    }
+}
+
+/// What the approval policies said: `given`, `open` or `refused`.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Approval)]
+struct ApprovalShape {
+    decision: &'static str,
+    /// What is needed, as a sentence.
+    missing: Option<String>,
+}
+
+impl From<&Standing> for ApprovalShape {
+    fn from(standing: &Standing) -> Self {
+        let (decision, missing) = match standing.approval {
+            Approval::Given => ("given", None),
+            Approval::Open => ("open", Some(standing.missing(None))),
+            Approval::Refused => ("refused", None),
+        };
+        Self { decision, missing }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -299,6 +404,9 @@ impl RunShape {
         let links = Links::of(web, &detail.run);
         let phases = detail.run.phases.iter().zip(&detail.log_bytes);
         let phases = phases.map(|(row, bytes)| PhaseShape::new(row, *bytes)).collect();
+        let counts = queries::current_reviews(&detail.reviews, &detail.run);
+        let counts = |review: &Review| counts.iter().any(|one| std::ptr::eq(*one, review));
+        let reviews = detail.reviews.iter().map(|review| ReviewShape::new(review, counts(review))).collect();
         let run = detail.run;
         Self {
             id: run.id,
@@ -323,14 +431,15 @@ impl RunShape {
             targets: run.targets,
             retry_of: run.retry_of,
             declared_task: run.declared_task.as_ref().map(ToString::to_string),
-            runtime_config: None,
+            runtime_config: detail.runtime.map(Into::into),
             warnings: run.warnings,
-            policies: [],
-            reviews: [],
+            policies: run.policies.into_iter().map(Into::into).collect(),
+            reviews,
+            approval: detail.standing.as_ref().map(ApprovalShape::from),
             comments: detail.comments.iter().map(CommentShape::from).collect(),
             phases,
             history: detail.history.into_iter().map(HistoryShape::from).collect(),
-            run_tasks: [],
+            run_tasks: detail.stages.into_iter().map(StageShape::from).collect(),
             guest: run.guest,
             patched_by: run.patched.map(|patched| patched.run),
             receipt: ReceiptShape::last(detail.left),

@@ -10,11 +10,12 @@ use super::{
     lock::{NoteInput, note},
     runs::{Made, made, shown},
     shape::RunShape,
+    words,
 };
 use crate::{
-    actions::{Decision, Once},
+    actions::{Decision, NewReview, Once},
     auth::Permission,
-    domain::{Digest, Note, Refused, RunId},
+    domain::{Digest, Note, Refused, ReviewDecision, RunId},
     http::{
         Web,
         extract::{Asker, At, Body},
@@ -28,6 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(replan))
         .routes(routes!(stop))
         .routes(routes!(cancel))
+        .routes(routes!(review))
         .routes(routes!(prioritize))
         .routes(routes!(comment))
         .routes(routes!(acknowledge))
@@ -101,6 +103,35 @@ async fn stop(asker: Asker, At(run): At<RunId>, Body { input, .. }: Body<NoteInp
 async fn cancel(asker: Asker, At(run): At<RunId>, Body { input, .. }: Body<NoteInput>) -> Answer<Json<RunShape>> {
     let decision = Decision::Cancel { note: input.read()? };
     decide(asker, run, Permission::Cancel, decision, None).await
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewReview)]
+struct ReviewInput {
+    #[schema(schema_with = words::review_decision)]
+    decision: ReviewDecision,
+    #[serde(default)]
+    note: Option<String>,
+    /// The plan that was looked at; none means the present one.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    plan_digest: Option<Digest>,
+}
+
+/// Approve or reject what a run waits with; the newest review of a person counts.
+#[utoipa::path(post, path = "/runs/{run}/review", request_body = ReviewInput, responses((status = 200, body = RunShape)))]
+async fn review(
+    asker: Asker,
+    At(run): At<RunId>,
+    headers: HeaderMap,
+    Body { input, bytes }: Body<ReviewInput>,
+) -> Answer<Json<RunShape>> {
+    let (run, permit) = asker.may_on_run(Permission::Review, run).await?;
+    let once = asker.once(&headers, &format!("/runs/{}/review", run.id), &bytes)?;
+    let note = note("note", input.note.as_deref())?;
+    let new = NewReview { decision: input.decision, note, plan_digest: input.plan_digest };
+    shown(&asker, asker.web.actions.review(&permit, run.id, new, once).await?)
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -5,7 +5,10 @@ use utoipa::openapi::{
     schema::{AdditionalProperties, KnownFormat, SchemaFormat, SchemaType, Type},
 };
 
-use crate::domain::{Action, ActorKind, Kind, Phase, Role, State};
+use crate::domain::{
+    Action, ActorKind, Enforcement, Kind, Phase, PolicyKind, ResultStatus, ReviewDecision, Role, Stage, StageStatus,
+    State,
+};
 
 /// A schema, as fields name it.
 pub(super) type Schemed = RefOr<Schema>;
@@ -93,8 +96,47 @@ pub(super) fn kind() -> Schemed {
     one_of(Kind::ALL.map(Kind::word))
 }
 
+pub(super) fn policy_kind() -> Schemed {
+    one_of(PolicyKind::ALL.map(PolicyKind::word))
+}
+
 pub(super) fn phase() -> Schemed {
     one_of(Phase::ALL.map(Phase::word))
+}
+
+pub(super) fn stage() -> Schemed {
+    one_of(Stage::ALL.map(Stage::word))
+}
+
+pub(super) fn stages() -> Schemed {
+    list(stage())
+}
+
+pub(super) fn enforcement() -> Schemed {
+    one_of(Enforcement::ALL.map(Enforcement::word))
+}
+
+pub(super) fn result_status() -> Schemed {
+    one_of(ResultStatus::ALL.map(ResultStatus::word))
+}
+
+pub(super) fn stage_status() -> Schemed {
+    one_of(StageStatus::ALL.map(StageStatus::word))
+}
+
+/// The members of a run task that a merge patch may change.
+pub(super) fn run_task_patch() -> Schemed {
+    let members = vec![
+        ("name", text()),
+        ("kind", one_of(["http", "wasi"])),
+        ("url", text()),
+        ("hmac_key", optional(Type::String)),
+        ("guest", text()),
+        ("description", optional(Type::String)),
+        ("enabled", flag()),
+        ("trusted", flag()),
+    ];
+    object(0, members)
 }
 
 pub(super) fn role() -> Schemed {
@@ -109,6 +151,10 @@ pub(super) fn actor_kind() -> Schemed {
 
 pub(super) fn actor() -> Schemed {
     object(2, vec![("kind", actor_kind()), ("name", text())])
+}
+
+pub(super) fn review_decision() -> Schemed {
+    one_of([ReviewDecision::Approve, ReviewDecision::Reject].map(ReviewDecision::word))
 }
 
 /// How a phase ended: `kind`, with what belongs to it.
@@ -350,7 +396,7 @@ fn executor() -> Schemed {
     object(0, members)
 }
 
-fn hooks() -> Schemed {
+pub(super) fn hooks() -> Schemed {
     let names = crate::domain::stack::Hooks::default().lists().map(|(name, _)| name);
     object(0, names.into_iter().map(|name| (name, list(text()))).collect())
 }

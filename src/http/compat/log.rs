@@ -125,6 +125,7 @@ impl Reading {
     async fn look(&mut self) -> Answer<Vec<u8>> {
         let web = &self.caller.web;
         let who = web.queries.again(&self.caller.who)?.ok_or_else(|| Problem::not_found("access is over"))?;
+        let who = web.actions.narrowed(who).await?;
         // Whether it had ended is known before its log is read to the end.
         let ended = web.queries.run(&who, self.run)?.state.is_terminal();
         let text = web.queries.log_text(&who, self.run, None)?;

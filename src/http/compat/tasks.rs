@@ -124,7 +124,7 @@ async fn run(
         serde_json::from_slice(&body)
             .map_err(|error| Problem::of_status(StatusCode::BAD_REQUEST, format!("the body does not fit: {error}")))?
     };
-    let new = NewDemand { task, variables: variables(input.variables.unwrap_or_default()), stdin: None };
+    let new = NewDemand { task, variables: variables(input.variables.unwrap_or_default()), stdin: None, call: None };
     let once = caller.once(&headers, &format!("{}/{name}", stack.slug), &body)?;
     let run = caller.web.actions.run_declared(&permit, stack.id, new, once).await?;
     let activity = activities::shape(&caller.web, &run)?;

@@ -46,7 +46,7 @@ pub fn of_stack(web: &Web, who: &Who, slug: &Slug) -> Result<DeclaredList, Probl
         name: task.name.to_string(),
         kind: task.kind.to_string(),
         command: task.run.command.text().to_owned(),
-        caps: caps(task),
+        caps: caps(&declared.bounded(task), declared.resources.contains_key(&task.name), slug),
         may_run,
     };
     let mistakes = declared.manifest.as_ref().err().map(|error| format!("{}: {error}", stack.1));
@@ -58,15 +58,20 @@ pub fn of_stack(web: &Web, who: &Who, slug: &Slug) -> Result<DeclaredList, Probl
 }
 
 /// The bounds of a task and what it may reach, in words.
-fn caps(task: &DeclaredTask) -> Vec<String> {
+fn caps(task: &DeclaredTask, set: bool, slug: &Slug) -> Vec<String> {
     let airlock = &task.airlock;
     let timeout = Duration::from_secs(task.run.timeout_seconds.into());
     let mut caps = vec![format!("at most {}", words::span(timeout))];
     caps.extend(airlock.fuel.map(|fuel| format!("{} fuel", words::number(fuel))));
     caps.extend(airlock.memory_bytes.map(|memory| format!("{} of memory", verdict::bytes(memory))));
     caps.extend(airlock.output_bytes.map(|output| format!("{} of output", verdict::bytes(output))));
+    caps.extend(airlock.processes.map(|processes| format!("{processes} processes")));
+    caps.extend(airlock.cpu_percent.map(|percent| format!("{percent} % of a core")));
+    caps.extend(set.then(|| "bounds set by the operator".to_owned()));
     caps.extend(task.relationships.iter().map(|(name, to)| format!("{name} → {}", to.service)));
     caps.extend(airlock.network.iter().map(ToString::to_string));
+    let serves = |key| format!("run task of others at /run-tasks/{slug}/{}, signed with {key}", task.name);
+    caps.extend(airlock.run_task.as_ref().map(|entry| serves(&entry.hmac_secret)));
     caps
 }
 
@@ -78,7 +83,7 @@ pub async fn run(web: &Web, visitor: &Visitor, slug: &Slug, sent: &Sent) -> Resu
         Ok(variables) => variables,
         Err(refused) => return Ok(Err(refused.into())),
     };
-    let new = NewDemand { task, variables, stdin: None };
+    let new = NewDemand { task, variables, stdin: None, call: None };
     match web.actions.run_declared(&permit, stack.id, new, visitor.once(sent)?).await {
         Ok(run) => Ok(Ok(run)),
         Err(error) => Ok(Err(Wrong::of(error)?)),

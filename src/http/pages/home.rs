@@ -16,9 +16,10 @@ use crate::{
             HomePage,
             frame::{Crumb, Place},
             live::LiveState,
+            rows::{RunRow, Why},
         },
     },
-    queries::Home,
+    queries::{Home, Run},
 };
 
 /// Stacks that the first page shows.
@@ -29,11 +30,11 @@ pub async fn get(State(web): State<Web>, visitor: Visitor, Asked(asked): Asked) 
     let home = web.queries.home(&visitor.who)?;
     let all = home.needs.iter().chain(&home.working).chain(&home.failed);
     let rows = Rows { now: web.queries.now(), names: names_of(&web, all)? };
-    let row = |runs: &[crate::queries::Run]| runs.iter().map(|run| rows.run(run)).collect();
+    let row = |runs: &[Run]| runs.iter().map(|run| rows.run(run)).collect();
     let page = HomePage {
         frame: visitor.live_frame(Place::Home, SUBJECT, vec![Crumb::here("Home")], "/live/home".to_owned())?,
         rev: rev(&home),
-        needs_you: row(&home.needs),
+        needs_you: home.needs.iter().map(|run| needed(&rows, &visitor.who, run, &home)).collect(),
         working: row(&home.working),
         slots_taken: home.slots_used,
         slots: web.queries.slots(),
@@ -45,6 +46,15 @@ pub async fn get(State(web): State<Web>, visitor: Visitor, Asked(asked): Asked) 
     match asked.text("block") {
         "lists" => block(&page.as_lists()),
         _ => visitor.page(&page),
+    }
+}
+
+/// What somebody can do something about, with what is missing.
+fn needed(rows: &Rows, who: &Who, run: &Run, home: &Home) -> RunRow {
+    let row = rows.run(run);
+    match home.open.get(&run.id) {
+        Some(standing) => RunRow { why: Some(Why::new(standing.missing(Some(&who.actor.public())))), ..row },
+        None => row,
     }
 }
 

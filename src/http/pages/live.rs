@@ -86,8 +86,13 @@ impl Listener {
     }
 
     /// Who listens, if they are still signed in.
-    pub fn who(&self) -> Result<Who, EndReason> {
-        match self.web.queries.authenticate(&self.token, self.address) {
+    pub async fn who(&self) -> Result<Who, EndReason> {
+        let narrowed = match self.web.queries.authenticate(&self.token, self.address) {
+            Ok(Some(who)) => self.web.actions.narrowed(who).await.map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match narrowed {
             Ok(Some(who)) => Ok(who),
             Ok(None) => Err(EndReason::SignedOut),
             Err(error) => {
@@ -103,7 +108,7 @@ pub fn ended(problem: &Problem) -> EndReason {
     if problem.status >= 500 { EndReason::Restart } else { EndReason::Forbidden }
 }
 
-type Look = Box<dyn Fn(&Web, &Who) -> Result<LiveState, Problem> + Send>;
+type Look = Box<dyn Fn(&Web, &Who) -> Result<LiveState, Problem> + Send + Sync>;
 
 /// A page of lists, and how it is looked at.
 struct Page {
@@ -135,7 +140,7 @@ impl Page {
                 return Some(self.end(EndReason::Restart));
             }
             self.bell.mark_unchanged();
-            match self.state() {
+            match self.state().await {
                 Err(why) => return Some(self.end(why)),
                 Ok(state) if self.last.as_ref() != Some(&state) => {
                     self.last = Some(state.clone());
@@ -151,9 +156,9 @@ impl Page {
         end(why)
     }
 
-    fn state(&self) -> Result<LiveState, EndReason> {
+    async fn state(&self) -> Result<LiveState, EndReason> {
         let web = &self.listener.web;
-        let who = self.listener.who()?;
+        let who = self.listener.who().await?;
         let mut state = (self.look)(web, &who).map_err(|problem| ended(&problem))?;
         state.needs_you = web.queries.needs(&who).map_err(|_| EndReason::Restart)? as u64;
         Ok(state)

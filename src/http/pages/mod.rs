@@ -63,8 +63,13 @@ pub fn routes(_: &Web) -> Router<Web> {
     // An upload is bounded while it is written to its file.
     let settings = get(stack::settings::get).post(stack::settings::post).layer(DefaultBodyLimit::disable());
     let guests = get(admin::guests::get).post(admin::guests::post).layer(DefaultBodyLimit::disable());
+    let workbench = get(admin::policies::get_one).post(admin::policies::post_one);
+    // Browsers write up to three bytes for one.
+    let workbench = workbench.layer(DefaultBodyLimit::max(3 * limits::POLICY_TRIED_BYTES));
+    let images = get(admin::images::get).post(admin::images::post).layer(DefaultBodyLimit::disable());
     let environment =
         get(stack::environment::get).post(stack::environment::post).layer(DefaultBodyLimit::max(with_file));
+    let context = get(admin::contexts::get_one).post(admin::contexts::post_one).layer(DefaultBodyLimit::max(with_file));
     Router::new()
         .route("/", get(home::get))
         .route("/setup", get(doors::setup).post(doors::post_setup))
@@ -74,13 +79,16 @@ pub fn routes(_: &Web) -> Router<Web> {
         .route("/sign-out", post(doors::sign_out))
         .route("/stacks", get(stacks::get).post(stacks::post))
         .route("/stacks/new", get(stack::new::get).post(stack::new::post).layer(long))
-        .route("/stacks/{slug}", get(stack::get).post(stack::post))
+        .route("/stacks/{slug}", get(stack::get).post(stack::post).layer(long))
         .route("/stacks/{slug}/tasks", get(stack::get_tasks).post(stack::post_tasks).layer(long))
         .route("/stacks/{slug}/environment", environment)
+        .route("/stacks/{slug}/run-tasks", get(stack::run_tasks::get).post(stack::run_tasks::post))
+        .route("/stacks/{slug}/policies", get(stack::policies::get).post(stack::policies::post))
         .route("/stacks/{slug}/settings", settings)
         .route("/runs", get(runs::get))
         .route("/runs/{id}", get(run::get).post(run::decide::post).layer(long))
         .route("/runs/{id}/log", get(run::get_log))
+        .route("/runs/{id}/outcomes/{result}/{n}", get(run::run_tasks::get_outcome))
         .route("/runs/{id}/patch", get(run::guest::get_patch))
         .route("/runs/{id}/artifacts/{*path}", get(run::guest::get_artifact))
         .route("/runs/{id}/changes", get(run::get_changes).post(run::decide::post).layer(long))
@@ -89,9 +97,17 @@ pub fn routes(_: &Web) -> Router<Web> {
         .route("/audit", get(audit::get))
         .route("/admin/users", get(admin::users::get).post(admin::users::post))
         .route("/admin/keys", get(admin::keys::get).post(admin::keys::post))
+        .route("/admin/contexts", get(admin::contexts::get).post(admin::contexts::post))
+        .route("/admin/contexts/{name}", context)
         .route("/admin/credentials", get(admin::credentials::get).post(admin::credentials::post))
         .route("/admin/guests", guests)
+        .route("/admin/run-tasks", get(admin::run_tasks::get).post(admin::run_tasks::post))
+        .route("/admin/run-tasks/{name}", get(admin::run_tasks::get_one).post(admin::run_tasks::post_one))
+        .route("/admin/images", images)
         .route("/admin/services", get(admin::services::get).post(admin::services::post))
+        .route("/admin/policies", get(admin::policies::get).post(admin::policies::post))
+        .route("/admin/policies/new", get(admin::policies::get_new).post(admin::policies::post_new).layer(long))
+        .route("/admin/policies/{name}", workbench)
         .route("/account", get(account::get).post(account::post))
         .route("/docs/api", get(docs::get))
         .merge(live_routes())

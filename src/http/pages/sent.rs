@@ -123,7 +123,9 @@ impl Wrong {
     pub fn of(error: Error) -> Result<Self, Problem> {
         match error {
             Error::Refused(refused)
-                if matches!(refused.kind, RefusedKind::Invalid | RefusedKind::Conflict | RefusedKind::TooLarge) =>
+                if matches!(refused.kind, RefusedKind::Invalid | RefusedKind::Conflict | RefusedKind::TooLarge)
+                    // A policy says no to the input, and names it.
+                    || refused.kind == RefusedKind::Forbidden && !refused.fields.is_empty() =>
             {
                 Ok(refused.into())
             }

@@ -99,6 +99,7 @@ impl Visitor {
         let who = web.queries.authenticate(token, address)?.filter(|who| who.workload().is_none());
         let Some(who) = who else { return Ok(None) };
         web.actions.note_use(&who).await?;
+        let who = web.actions.narrowed(who).await?;
         let request_id = parts.extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
         let cookie = |name: &str| extract::cookie(&parts.headers, name).unwrap_or_default();
         let flash = cookie(cookies::FLASH);

@@ -96,9 +96,13 @@ pub fn admin_tabs(here: &str) -> Vec<Tab> {
     [
         ("Users", "/admin/users"),
         ("API keys", "/admin/keys"),
+        ("Contexts", "/admin/contexts"),
         ("Credentials", "/admin/credentials"),
         ("Guests", "/admin/guests"),
+        ("Images", "/admin/images"),
         ("Services", "/admin/services"),
+        ("Run tasks", "/admin/run-tasks"),
+        ("Policies", "/admin/policies"),
     ]
     .into_iter()
     .map(|(word, href)| Tab::new(word, href, word == here))

@@ -206,7 +206,14 @@ pub trait Fields {
         }
         for error in errors {
             match fields.iter_mut().find(|field| field.name == error.field) {
-                Some(field) => field.error = Some(error.error.clone()),
+                // One field may hold several mistakes: a text of many lines does.
+                Some(field) => match &mut field.error {
+                    Some(before) => {
+                        before.push_str("; ");
+                        before.push_str(&error.error);
+                    }
+                    None => field.error = Some(error.error.clone()),
+                },
                 None => homeless.push(format!("{}: {}", error.field, error.error)),
             }
         }

@@ -16,28 +16,36 @@
 //! | --- | --- |
 //! | `/` | [`HomePage`] |
 //! | `/stacks`, `/stacks/new` | [`StacksPage`], [`NewStackPage`] |
-//! | `/stacks/{slug}`, `/tasks`, `/environment`, `/settings` | [`StackRunsPage`], [`StackTasksPage`], [`StackEnvironmentPage`], [`StackSettingsPage`] |
+//! | `/stacks/{slug}`, `/tasks`, `/environment`, `/run-tasks`, `/settings` | [`StackRunsPage`], [`StackTasksPage`], [`StackEnvironmentPage`], [`StackRunTasksPage`], [`StackSettingsPage`] |
 //! | `/runs`, `/tasks`, `/queue`, `/audit` | [`RunsPage`], [`TasksPage`], [`QueuePage`], [`AuditPage`] |
 //! | `/runs/{id}`, `/log`, `/changes` | [`RunPage`], [`RunLogPage`], [`RunChangesPage`] |
-//! | `/admin/users`, `/keys`, `/credentials`, `/services`, `/guests` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`ServicesPage`], [`GuestsPage`] |
+//! | `/admin/contexts`, `/admin/contexts/{name}` | [`ContextsPage`], [`ContextPage`] |
+//! | `/admin/run-tasks`, `/{name}` below it, `/runs/{id}/outcomes/…` | [`RunTasksPage`], [`RunTaskPage`], [`OutcomePage`] |
+//! | `/admin/policies`, `/new`, `/{name}`, `/stacks/{slug}/policies` | [`PoliciesPage`], [`NewPolicyPage`], [`PolicyPage`], [`StackPoliciesPage`] |
+//! | `/admin/users`, `/keys`, `/credentials`, `/services`, `/guests`, `/images` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`ServicesPage`], [`GuestsPage`], [`ImagesPage`] |
 //! | `/setup`, `/sign-in`, `/sign-in/again`, `/invitation`, `/account` | [`SetupPage`], [`SignInPage`], [`ReauthenticatePage`], [`InvitationPage`], [`AccountPage`] |
 //! | errors, `/docs/api` | [`ErrorPage`], [`ApiDocsPage`] |
 
 pub mod account;
 pub mod admin;
 pub mod changes;
+pub mod context;
 pub mod declared;
 pub mod docs;
 pub mod error;
 pub mod form;
 pub mod frame;
 pub mod guest;
+pub mod image;
 pub mod lists;
 pub mod live;
 pub mod log;
+pub mod markdown;
 pub mod offers;
+pub mod policy;
 pub mod rows;
 pub mod run;
+pub mod run_task;
 pub mod stack;
 pub mod stack_form;
 pub mod status;
@@ -45,12 +53,16 @@ pub mod words;
 
 pub use account::{AccountPage, InvitationPage, ReauthenticatePage, SetupPage, SignInPage};
 pub use admin::{AuditPage, CredentialsPage, KeysPage, UsersPage};
+pub use context::{ContextPage, ContextsPage};
 pub use declared::ServicesPage;
 pub use docs::ApiDocsPage;
 pub use error::ErrorPage;
 pub use frame::Frame;
 pub use guest::GuestsPage;
+pub use image::ImagesPage;
 pub use lists::{HomePage, QueuePage, RunsPage, StacksPage, TasksPage};
+pub use policy::{NewPolicyPage, PoliciesPage, PolicyPage, StackPoliciesPage};
 pub use run::{RunChangesPage, RunLogPage, RunPage};
+pub use run_task::{OutcomePage, RunTaskPage, RunTasksPage, StackRunTasksPage};
 pub use stack::{StackEnvironmentPage, StackRunsPage, StackSettingsPage, StackTasksPage};
 pub use stack_form::NewStackPage;

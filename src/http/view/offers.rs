@@ -116,9 +116,11 @@ impl Situation {
         acts
     }
 
-    /// Whether the decision box belongs on the page.
-    pub fn decides(self) -> bool {
-        self.role >= Role::Writer && matches!(self.state, State::Unconfirmed)
+    /// Whether the decision box belongs on the page: where somebody confirms, and where an approval is
+    /// `open`.
+    pub fn decides(self, open: bool) -> bool {
+        let waits = matches!(self.state, State::Unconfirmed | State::PendingReview);
+        self.role >= Role::Writer && (waits || (open && self.state == State::Queued))
     }
 
     const fn waits(self) -> bool {

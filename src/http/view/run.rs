@@ -4,11 +4,14 @@ use askama::Template;
 
 use super::{
     changes::ChangesView,
+    context::RuntimeView,
     frame::{Frame, Tab},
     guest::GuestView,
     log::LogView,
     offers::Act,
+    policy::ReceiptRow,
     rows::{StackRef, Why},
+    run_task::RunTasksView,
     status::{Badge, Mark, Moment, Took},
 };
 
@@ -66,8 +69,16 @@ pub struct Decision {
     /// What confirming does and to what, without the digest.
     pub detail: String,
     pub digest: Option<PlanDigest>,
-    /// Why it cannot be confirmed now: an approval, a lock. Then there is no such button.
+    /// Why it cannot be confirmed now: a lock. Then there is no such button.
     pub missing: Option<Why>,
+    /// `1 more approval is needed, not by you.`: then there is no button to confirm either.
+    pub open: Option<String>,
+    /// Who said what about exactly this.
+    pub reviews: Vec<ReviewLine>,
+    /// `Approve run #42`, for those whose approval counts.
+    pub approve: Option<String>,
+    /// `Reject run #42`
+    pub reject: Option<String>,
     /// `Confirm run #42`
     pub confirm: Option<String>,
     /// `Discard run #42`
@@ -77,6 +88,15 @@ pub struct Decision {
     pub warnings: Vec<String>,
     /// The run destroys: the box is red and the words are plain.
     pub destroys: bool,
+}
+
+/// What one person said, in the box in which others decide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReviewLine {
+    pub badge: Badge,
+    pub by: Mark,
+    pub note: Option<String>,
+    pub at: Moment,
 }
 
 /// The plan that is confirmed: sent along, so that nobody confirms another.
@@ -155,7 +175,7 @@ pub struct Timeline {
     pub may_comment: bool,
 }
 
-/// The opened tab. Further tabs (run tasks, policies) become further variants.
+/// The opened tab. Further tabs (policies) become further variants.
 #[derive(Clone, Debug)]
 pub enum Panel {
     /// A plan with changes, without changes, or none yet and why.
@@ -163,10 +183,23 @@ pub enum Panel {
     Log(Box<LogView>),
     /// What guests may do, did and left.
     Guest(Box<GuestView>),
+    /// What outside checks said.
+    RunTasks(Box<RunTasksView>),
+    /// What it was configured with, and what it used.
+    Runtime(Box<RuntimeView>),
     Timeline(Timeline),
+    /// What policies said.
+    Policies(Receipts),
 }
 
-/// `/runs/{id}?tab=changes|guest|log|timeline`.
+/// What policies said about a run.
+#[derive(Clone, Debug)]
+pub struct Receipts {
+    pub rev: u64,
+    pub rows: Vec<ReceiptRow>,
+}
+
+/// `/runs/{id}?tab=changes|run_tasks|guest|policies|log|timeline`.
 ///
 /// Blocks: `head` (state, title, buttons, decision, failure), `aside` (phases, facts), `tabs`, and
 /// `panel`. The log is not fetched as a block while it is open: its lines come by the stream.
@@ -194,6 +227,9 @@ impl RunPage {
             Panel::Changes(Err(_)) => self.rev,
             Panel::Log(log) => log.rev,
             Panel::Guest(guest) => guest.rev,
+            Panel::RunTasks(view) => view.rev,
+            Panel::Policies(receipts) => receipts.rev,
+            Panel::Runtime(runtime) => runtime.rev,
         }
     }
 }

@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::{
+    context::{AttachForm, AttachedRow, HookRow, Provenance},
     declared::DeclaredList,
     form::{Choice, Control, Field, Fields, form},
     frame::{Empty, Frame, Pager, Tab},
@@ -30,6 +31,7 @@ form!(
         kind,
         message,
         commit,
+        runtime_config,
     }
 );
 
@@ -49,6 +51,12 @@ impl TriggerForm {
             kind: Field::new("kind", "Kind", Control::Radio(kinds)).value("tracked"),
             message: Field::text("message", "Message").hint("Why, for those who confirm it").placeholder("Optional"),
             commit: Field::code("commit", "Commit").hint(hint),
+            runtime_config: Field::code_area("runtime_config", "Runtime configuration", 4)
+                .hint(
+                    "YAML, for this run only: environment, project_root, terraform_version, hooks such as before_plan. \
+                     It wins over everything else. Values are shown with the run: no place for secrets.",
+                )
+                .placeholder("environment:\n  TF_VAR_replicas: 6"),
         }
     }
 }
@@ -86,7 +94,14 @@ impl StackHead {
     /// The tabs of a stack. `settings` only for its admins.
     pub fn tabs(slug: &str, here: &str, settings: bool) -> Vec<Tab> {
         let base = format!("/stacks/{slug}");
-        let all = [("Runs", ""), ("Tasks", "/tasks"), ("Environment", "/environment"), ("Settings", "/settings")];
+        let all = [
+            ("Runs", ""),
+            ("Tasks", "/tasks"),
+            ("Environment", "/environment"),
+            ("Run tasks", "/run-tasks"),
+            ("Policies", "/policies"),
+            ("Settings", "/settings"),
+        ];
         all.into_iter()
             .filter(|(word, _)| settings || *word != "Settings")
             .map(|(word, below)| Tab::new(word, format!("{base}{below}"), word == here))
@@ -163,8 +178,12 @@ pub struct VariableRow {
     pub name: String,
     pub value: Shown,
     pub description: String,
-    pub changed: Moment,
-    pub by: Mark,
+    /// None: it comes out of the configuration file.
+    pub changed: Option<(Moment, Mark)>,
+    /// Where it comes from; none on a page where that is plain.
+    pub from: Option<Provenance>,
+    /// It can be changed here.
+    pub own: bool,
 }
 
 /// A mounted file.
@@ -178,6 +197,10 @@ pub struct FileRow {
     pub digest: String,
     pub changed: Moment,
     pub by: Mark,
+    /// Where it comes from; none on a page where that is plain.
+    pub from: Option<Provenance>,
+    /// It can be changed here.
+    pub own: bool,
 }
 
 form!(
@@ -240,7 +263,7 @@ impl Default for FileForm {
 }
 
 /// `/stacks/{slug}/environment?edit=NAME`. Posts `do=set_variable|delete_variable` (`name`),
-/// `set_file|delete_file` (`path`).
+/// `set_file|delete_file` (`path`), `attach|detach` (`context`).
 #[derive(Clone, Debug, Template)]
 #[template(path = "stack_environment.html")]
 pub struct StackEnvironmentPage {
@@ -255,6 +278,15 @@ pub struct StackEnvironmentPage {
     /// What is wrong with a variable, with a file, and has no field.
     pub problems: (Vec<String>, Vec<String>),
     pub empty: Empty,
+    /// The highest first.
+    pub contexts: Vec<AttachedRow>,
+    /// For those who may attach contexts, where there are any that are not attached.
+    pub attach: Option<AttachForm>,
+    /// May take contexts away.
+    pub may_attach: bool,
+    /// What is wrong with attaching and has no field.
+    pub attach_problems: Vec<String>,
+    pub hooks: Vec<HookRow>,
 }
 
 /// An uploaded source.

@@ -94,6 +94,10 @@ impl Chain {
         let attended = self.run_program(compiler(module, &draft, &self.jail.limits)?, desk)?;
         match outcome(&attended) {
             Outcome::Done => {
+                let (now, bytes, files) =
+                    (self.tools.clock.now(), limits::GUEST_CACHE_BYTES, limits::GUEST_CACHE_FILES);
+                // What was compiled for a moment ago is the newest, and stays if anything does.
+                cache.evict(now, bytes.saturating_sub(size(&draft)?), files).map_err(Fault::io(doing))?;
                 cache.keep(name, draft).map_err(Fault::io(doing))?;
                 let seconds = began.elapsed().as_secs_f32();
                 desk.log.note(&format!("compiled `{}` in {seconds:.1} s", module.name));
@@ -110,13 +114,17 @@ impl Chain {
     }
 }
 
+fn size(draft: &Draft) -> Result<u64, Fault> {
+    Ok(draft.file.metadata().map_err(Fault::io("keep compiled code"))?.len())
+}
+
 fn compiler(module: &Module, draft: &Draft, limits: &Limits) -> Result<Program, Fault> {
     let doing = "hand the guest to the compiler";
     let copy = |file: &File| file.try_clone().map(OwnedFd::from).map_err(Fault::io(doing));
     Ok(Program {
         what: native::Program::Engine {
             instructions: serde_json::to_string(&Job::Compile { form: module.form }).map_err(Fault::of)?,
-            room: Room { workspace: RoomWorkspace::None, writable: None },
+            room: Room { workspace: RoomWorkspace::None, writable: None, judged: false },
         },
         limits: Limits {
             memory_bytes: limits::COMPILE_MEMORY_BYTES,
@@ -128,6 +136,7 @@ fn compiler(module: &Module, draft: &Draft, limits: &Limits) -> Result<Program, 
         inherited: vec![copy(&module.file)?, copy(&draft.file)?],
         environment: Environment::new(),
         network: NetworkMode::None,
+        host_root: true,
         binds: Vec::new(),
         serves: Vec::new(),
         signal: StopSignal::Terminate,

@@ -105,6 +105,7 @@ impl Chain {
             && result.masks.is_empty()
             && result.files.is_empty()
             && result.patch.is_none()
+            && result.runtime.is_none()
         {
             return Ok(false);
         }

@@ -42,6 +42,7 @@ use crate::{
         },
         watch::Why,
         way_out::WayOut,
+        workload,
     },
 };
 
@@ -110,7 +111,7 @@ impl Chain {
         let workspace = directories(phase).into_iter().find(|directory| directory.path == inside::WORKSPACE)?;
         let root = self.spec.run.project_root.as_str();
         let path = if root.is_empty() { workspace.path } else { format!("{}/{root}", workspace.path) };
-        Some(Directory { path, writable: workspace.writable })
+        Some(Directory { path, at: None, writable: workspace.writable })
     }
 
     pub(super) fn module(&self, name: &str, code: &GuestCode) -> Result<Module, Fault> {
@@ -168,7 +169,7 @@ impl Chain {
     ) -> Result<Program, Fault> {
         let caps = phase.caps;
         let (gateway, line) = self.gateway(phase)?.unzip();
-        let run = Run {
+        let mut run = Run {
             form: module.form,
             args: std::iter::once(&phase.name).chain(&phase.args).cloned().collect(),
             environment: self.guest_environment(phase),
@@ -180,6 +181,12 @@ impl Chain {
             stdin: stdin.is_some(),
             http: line.is_some(),
         };
+        let judges = self.spec.secrets.plan.as_ref().filter(|_| phase.phase == Phase::Performing);
+        if let Some(plan) = judges {
+            self.tree()?.place_plan(plan.expose())?;
+            let at = Some(guest_path::JUDGED.to_owned());
+            run.directories.push(Directory { path: "/".to_owned(), at, writable: false });
+        }
         let instructions = serde_json::to_string(&Job::Run(Box::new(run))).map_err(Fault::of)?;
         let room = Room {
             workspace: match phase.grants.workspace {
@@ -188,6 +195,7 @@ impl Chain {
                 WorkspaceGrant::Write | WorkspaceGrant::Keep => RoomWorkspace::Copy,
             },
             writable: Some(Writable { bytes: caps.files_bytes, files: caps.files }),
+            judged: judges.is_some(),
         };
         let memory_bytes = caps.memory_bytes.saturating_add(caps.files_bytes).saturating_add(ENGINE_BYTES);
         Ok(Program {
@@ -202,6 +210,7 @@ impl Chain {
             inherited: [code, stdin, line].into_iter().flatten().collect(),
             environment: Environment::new(),
             network: NetworkMode::None,
+            host_root: true,
             binds: phase.grants.mounts.clone(),
             serves: gateway.into_iter().collect(),
             signal: StopSignal::Terminate,
@@ -213,12 +222,13 @@ impl Chain {
     /// The guest's way to the hosts that it was granted, and the engine's end of its line.
     fn gateway(&self, phase: &GuestPhase) -> Result<Option<(Service, OwnedFd)>, Fault> {
         let Grants { network, headers, .. } = &phase.grants;
-        if network.is_empty() {
+        let within = self.workload_door().map(workload::Door::within);
+        if network.is_empty() && within.is_none() {
             return Ok(None);
         }
         let headers = headers.iter().map(|header| self.bound(header)).collect::<Result<_, _>>()?;
         let (asked, clock) = (Arc::clone(&self.tools.asked), Arc::clone(&self.tools.clock));
-        let way_out = WayOut::for_guest(network, headers, asked, clock)?;
+        let way_out = WayOut::for_guest(network, headers, within, asked, clock)?;
         let (engines, ours) = line::pair().map_err(Fault::io("make the guest's line to its hosts"))?;
         Ok(Some((Service::Gateway(way_out, ours), engines)))
     }
@@ -247,14 +257,16 @@ impl Chain {
         verdict: Verdict,
         desk: &mut Desk,
     ) -> Result<Verdict, Fault> {
-        let mut place = |n: usize| {
-            let flags = OFlags::WRONLY | OFlags::TRUNC;
-            self.tools.dir.file(&file::artifact(desk.number, n), flags).map_err(io::Error::other)
-        };
-        let collected = leave::collect(room.output.as_fd(), &phase.caps, &mut place);
-        let (artifacts, warnings) = collected.map_err(Fault::io("collect the guest's artifacts"))?;
-        desk.produced.artifacts = artifacts;
-        desk.produced.warnings.extend(warnings);
+        if phase.artifacts {
+            let mut place = |n: usize| {
+                let flags = OFlags::WRONLY | OFlags::TRUNC;
+                self.tools.dir.file(&file::artifact(desk.number, n), flags).map_err(io::Error::other)
+            };
+            let collected = leave::collect(room.output.as_fd(), &phase.caps, &mut place);
+            let (artifacts, warnings) = collected.map_err(Fault::io("collect the guest's artifacts"))?;
+            desk.produced.artifacts = artifacts;
+            desk.produced.warnings.extend(warnings);
+        }
         if let Some((touched, after)) = &room.changes {
             let tree = self.tree()?;
             let before = tree.workspace();
@@ -366,11 +378,15 @@ fn file_limit(phase: &GuestPhase) -> Verdict {
 }
 
 pub(super) fn directories(phase: &GuestPhase) -> Vec<Directory> {
-    let own = |path: &str, writable| Directory { path: path.to_owned(), writable };
+    let own = |path: &str, writable| Directory { path: path.to_owned(), at: None, writable };
+    let workspace = |writable| match phase.grants.as_root {
+        true => Directory { path: "/".to_owned(), at: Some(inside::WORKSPACE.to_owned()), writable },
+        false => own(inside::WORKSPACE, writable),
+    };
     let workspace = match phase.grants.workspace {
         WorkspaceGrant::None => None,
-        WorkspaceGrant::Read => Some(own(inside::WORKSPACE, false)),
-        WorkspaceGrant::Write | WorkspaceGrant::Keep => Some(own(inside::WORKSPACE, true)),
+        WorkspaceGrant::Read => Some(workspace(false)),
+        WorkspaceGrant::Write | WorkspaceGrant::Keep => Some(workspace(true)),
     };
     let mounts = phase.grants.mounts.iter().map(|bind| own(&bind.inside.display().to_string(), bind.writable));
     let fresh = [own(guest_path::TMP, true), own(guest_path::OUTPUT, true)];

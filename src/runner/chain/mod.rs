@@ -5,12 +5,14 @@
 //! what goes wrong outside breaks the chain off. As long as records can be written there is a last
 //! one, and it tells the truth about the workspace.
 
+mod build;
 mod compile;
 mod desk;
 mod guest;
 mod plan;
 mod prepare;
 mod receipt;
+mod runtime;
 mod seal;
 mod shell;
 
@@ -67,6 +69,8 @@ pub struct Chain {
     /// Whether the run got as far as initializing.
     initialized: bool,
     sealed: Option<WorkspaceLeft>,
+    /// What is laid over the spec, once the source says it.
+    settled: Option<runtime::Settled>,
 }
 
 impl Chain {
@@ -88,6 +92,7 @@ impl Chain {
             stopped: false,
             initialized: !matches!(spec.steps.first(), Some(Step::Prepare(_))),
             sealed: None,
+            settled: None,
             jail,
             spec,
             tools,
@@ -98,6 +103,7 @@ impl Chain {
     pub fn run(&mut self) -> Result<(), Fault> {
         self.tools.journal.add(Record::Started { version: VERSION, at: self.tools.clock.now() });
         self.find_kept_workspace()?;
+        self.take_runtime()?;
         let end = self.steps()?;
         let workspace = self.settle(end)?;
         self.finish(workspace, None)
@@ -134,7 +140,7 @@ impl Chain {
 
     /// A chain that neither prepares nor opens goes on with what an earlier one kept.
     fn find_kept_workspace(&mut self) -> Result<(), Fault> {
-        if matches!(self.spec.steps.first(), Some(Step::Shell(_) | Step::Guest(_) | Step::Seal(_))) {
+        if matches!(self.spec.steps.first(), Some(Step::Shell(_) | Step::Build(_) | Step::Guest(_) | Step::Seal(_))) {
             self.use_tree(Tree::find(&self.tools.dir, self.jail.user)?)?;
             self.read_carried()?;
         }
@@ -170,11 +176,12 @@ impl Chain {
             Step::Open(open) => self.unseal(open, desk),
             Step::Shell(shell) => {
                 self.initialized = true;
-                self.shell(shell, None, desk)
+                self.shell(&self.settled(shell), None, desk)
             }
+            Step::Build(build) => self.build(build, desk),
             Step::Guest(guest) => {
                 self.initialized = true;
-                self.guest(guest, desk)
+                self.guest(&self.settled_guest(guest), desk)
             }
             Step::Compile(wanted) => self.compile_only(wanted, desk),
             Step::Seal(kept) => {
@@ -232,6 +239,10 @@ impl Chain {
         let Some(shell) = self.spec.ending.take().filter(|_| self.initialized && !lost && !canceled) else {
             return Ok(());
         };
+        let shell = self.settled(&shell);
+        if shell.before.is_empty() {
+            return Ok(());
+        }
         self.stops_before = self.tools.asked.stops();
         self.phase(Phase::Ending, |chain, desk| {
             if chain.tree.is_none() {

@@ -81,6 +81,7 @@ impl Chain {
                 self.apply_patch(patch, desk)?;
             }
             self.show_files(&prepare.shows, desk)?;
+            self.read_runtime(desk)?;
             self.place_files(desk)?;
         }
         Ok(verdict)
@@ -175,6 +176,7 @@ impl Chain {
             inherited: Vec::new(),
             environment: base_environment().into_iter().chain(environment).collect(),
             network: if local.is_some() { NetworkMode::None } else { NetworkMode::Host },
+            host_root: true,
             binds: bind_local(wanted.local.as_ref().filter(|_| confined)),
             serves: Vec::new(),
             signal: StopSignal::Terminate,

@@ -8,7 +8,7 @@ use crate::{
         network::{self, Reached},
     },
     protocol::{Denial, DenialKind, GuestClock, GuestPhase, GuestRandom, HostUse, Input, Produced, Receipt},
-    runner::wasi::job::Told,
+    runner::{wasi::job::Told, workload},
 };
 
 impl Chain {
@@ -38,10 +38,13 @@ impl Chain {
         let rest =
             [("clock", clock), ("random", random)].map(|(kind, name)| input(kind, name.to_owned(), String::new()));
         let hosts = phase.grants.network.iter().map(|host| input("host", host.clone(), "http".to_owned()));
+        let door = self.workload_door().map(|_| {
+            input("host", format!("localhost:{}", workload::PORT), "tokens and tasks, as authorized".to_owned())
+        });
         let headers = phase.grants.headers.iter();
         let headers =
             headers.map(|grant| input("header", grant.host.clone(), format!("{}: {}", grant.header, grant.secret)));
-        arguments.chain(plain).chain(named).chain(shown).chain(rest).chain(hosts).chain(headers).collect()
+        arguments.chain(plain).chain(named).chain(shown).chain(rest).chain(hosts).chain(door).chain(headers).collect()
     }
 
     /// What the engine told, and what the gateway saw.

@@ -8,7 +8,7 @@ use crate::{
         Phase, State, Verdict, limits,
         stack::{Limits, NetworkMode},
     },
-    protocol::{Bind, Command, Environment, Relay, Shell, StateAccess, Workload, inside},
+    protocol::{Bind, Command, Environment, Relay, Shell, StateAccess, Variable, inside},
     vendor::{self, Carried, Outcome, Places, StateEndpoint, Surroundings},
 };
 
@@ -36,6 +36,8 @@ pub(super) struct Program {
     pub inherited: Vec<OwnedFd>,
     pub environment: Environment,
     pub network: NetworkMode,
+    /// Whether it is a program of our own, which the chain's image may lack.
+    pub host_root: bool,
     pub binds: Vec<Bind>,
     /// What the runner serves on the jail's own loopback.
     pub serves: Vec<Service>,
@@ -53,7 +55,7 @@ pub(super) enum Service {
     /// A service behind a port of the jail.
     Relay(Relay),
     /// Tokens and the compatible API.
-    Workload(Workload),
+    Workload,
 }
 
 impl Service {
@@ -63,7 +65,7 @@ impl Service {
             Self::State => Some(STATE_PORT),
             Self::WayOut(_) => Some(way_out::PORT),
             Self::Relay(relay) => Some(relay.port),
-            Self::Workload(_) => Some(workload::PORT),
+            Self::Workload => Some(workload::PORT),
             Self::Gateway(..) => None,
         }
     }
@@ -71,7 +73,7 @@ impl Service {
     const fn way_out(&self) -> Option<&WayOut> {
         match self {
             Self::WayOut(way_out) | Self::Gateway(way_out, _) => Some(way_out),
-            Self::State | Self::Relay(_) | Self::Workload(_) => None,
+            Self::State | Self::Relay(_) | Self::Workload => None,
         }
     }
 }
@@ -139,6 +141,7 @@ impl Chain {
                 cwd: PathBuf::from(&self.places.workspace),
                 // Without a jail there is no other network; the stack's page says so in red.
                 network: if self.confined() { program.network } else { NetworkMode::Host },
+                host_root: program.host_root,
                 binds: program.binds,
                 limits: program.limits,
                 listen: program.serves.iter().filter_map(Service::port).collect(),
@@ -195,18 +198,25 @@ impl Chain {
                         talk.serve_relay(listener, Arc::clone(proxy), relay.to.clone());
                     }
                 }
-                (Service::Workload(workload), Some(listener)) => {
-                    if let Some(secret) = &self.spec.secrets.workload {
-                        talk.serve_workload(listener, workload::Door::new(workload.socket.clone(), secret.clone()));
+                (Service::Workload, Some(listener)) => {
+                    if let Some(door) = self.workload_door() {
+                        talk.serve_workload(listener, door);
                     }
                 }
-                (Service::State | Service::WayOut(_) | Service::Relay(_) | Service::Workload(_), None)
+                (Service::State | Service::WayOut(_) | Service::Relay(_) | Service::Workload, None)
                 | (Service::Gateway(..), Some(_)) => {
                     return Err(Fault::Missing("listener that the jail was asked for"));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Where the task gets its tokens, if the server has one for it.
+    pub(super) fn workload_door(&self) -> Option<workload::Door> {
+        let workload = self.spec.demand.as_ref()?.workload.as_ref()?;
+        let secret = self.spec.secrets.workload.as_ref()?;
+        Some(workload::Door::new(workload.socket.clone(), secret.clone()))
     }
 
     fn measured_tree(&self) -> Result<OwnedFd, Fault> {
@@ -234,7 +244,7 @@ impl Chain {
             facts: &facts,
             phase: shell.phase,
             places: &places,
-            variables: &self.spec.secrets.variables,
+            variables: self.variables_of(shell),
             carried: &self.carried,
             targets,
             state,
@@ -246,7 +256,7 @@ impl Chain {
             environment.extend(way_out::environment());
         }
         let demand = self.spec.demand.clone().filter(|_| self.has_own_network()).unwrap_or_default();
-        let inside = demand.relays.into_iter().map(Service::Relay).chain(demand.workload.map(Service::Workload));
+        let inside = demand.relays.into_iter().map(Service::Relay).chain(demand.workload.map(|_| Service::Workload));
         let silence = self.jail.limits.silence_seconds;
         Program {
             what: native::Program::Exec(argv(script.argv())),
@@ -254,6 +264,7 @@ impl Chain {
             inherited: Vec::new(),
             environment,
             network: facts.network.clone(),
+            host_root: false,
             binds: if self.confined() { shell.binds.clone() } else { Vec::new() },
             serves: state_inside.into_iter().chain(way_out.map(Service::WayOut)).chain(inside).collect(),
             signal: stop_signal(&facts.vendor),
@@ -297,6 +308,12 @@ impl Chain {
             }
             NetworkMode::Allow(_) | NetworkMode::Host | NetworkMode::None => Ok(None),
         }
+    }
+
+    /// A build hook has variables of its own.
+    fn variables_of(&self, shell: &Shell) -> &[Variable] {
+        let secrets = &self.spec.secrets;
+        if shell.phase == Phase::Preparing { &secrets.build_variables } else { &secrets.variables }
     }
 
     fn has_own_network(&self) -> bool {

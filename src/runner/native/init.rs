@@ -28,7 +28,7 @@ use super::{
     wire::{self, Doing, Failure, InitReply, InitRequest},
     zygote::Maker,
 };
-use crate::domain::stack::ExecutorKind;
+use crate::{domain::stack::ExecutorKind, protocol::Root};
 
 /// The whole life of init.
 pub(super) fn run(maker: &Maker, socket: UnixStream) -> ! {
@@ -100,7 +100,7 @@ fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<
 
     // The root. From here on no path leads to the host's files but those that were granted.
     let plan = root::Plan {
-        root: &spec.root,
+        root: if request.host_root { &Root::Host } else { &spec.root },
         dir: &spec.dir,
         binds: &request.binds,
         private_network: request.private_network,

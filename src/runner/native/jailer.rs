@@ -59,6 +59,8 @@ pub struct PhaseJail {
     pub cwd: PathBuf,
     /// [`NetworkMode::Host`] shares the host's network; the others have only a loopback of their own.
     pub network: NetworkMode,
+    /// Whether its root is the host's, whatever the chain's is: for programs of our own.
+    pub host_root: bool,
     /// What it sees beside its root, `/workspace` and `/run/airlock`.
     pub binds: Vec<Bind>,
     pub limits: Limits,
@@ -124,6 +126,7 @@ impl Jailer {
             environment: phase.environment.into_iter().collect(),
             cwd: phase.cwd,
             private_network,
+            host_root: phase.host_root,
             binds: phase.binds,
             limits: phase.limits.clone(),
             listen: phase.listen,

@@ -44,6 +44,8 @@ pub struct Room {
     pub workspace: RoomWorkspace,
     /// None: there is nothing to write to.
     pub writable: Option<Writable>,
+    /// It shows the plan that a guest is to judge.
+    pub judged: bool,
 }
 
 /// Caps of what is written in a room.
@@ -119,6 +121,11 @@ pub(super) fn enter(plan: &Plan<'_>, room: &Room) -> Result<Shown, Failure> {
     if room.workspace == RoomWorkspace::Read {
         tree.bind(&workspace, Path::new(inside::WORKSPACE), READ_ONLY, Links::Refuse)
             .doing(&format!("show {}", workspace.display()))?;
+    }
+    if room.judged {
+        let plan = plan.dir.join(file::TREE).join(file::JUDGED);
+        tree.bind(&plan, Path::new(guest_path::JUDGED), READ_ONLY, Links::Refuse)
+            .doing(&format!("show {}", plan.display()))?;
     }
     if let Some(caps) = room.writable {
         let copied = (room.workspace == RoomWorkspace::Copy).then_some(workspace.as_path());

@@ -49,6 +49,8 @@ pub(super) struct InitRequest {
     pub environment: Vec<(String, String)>,
     pub cwd: PathBuf,
     pub private_network: bool,
+    /// Whether the root is the host's, whatever the chain's is.
+    pub host_root: bool,
     pub binds: Vec<Bind>,
     pub limits: Limits,
     pub listen: Vec<u16>,

@@ -4,15 +4,19 @@
 //! content. Loading machine code that somebody else wrote is running it, so that a file without the
 //! right tag counts as none. It is checked on the descriptor that is then loaded, and a file is never
 //! written to again once it has its name.
+//!
+//! The directory is bounded. What was not looked up for the longest time goes first; code that an
+//! engine has open is locked, and stays.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -23,6 +27,8 @@ use crate::{
 const LABEL: &[u8] = b"airlock compiled guest 1";
 const TAG_BYTES: u64 = 32;
 const PIECE: usize = 256 << 10;
+/// A draft this old belongs to nobody: compiling takes a minute at most.
+const DRAFT_AGE: Duration = Duration::from_hours(1);
 
 /// The directory of compiled guests, and the key that authenticates them.
 #[derive(Debug)]
@@ -76,7 +82,7 @@ impl Cache {
 
     pub fn look(&self, name: &Name, now: Timestamp) -> io::Result<Found> {
         match self.authentic(&self.code_path(name))? {
-            Authentic::Yes(file, _) => return Ok(Found::Code(file)),
+            Authentic::Yes(file, _) => return in_use(file, now).map(Found::Code),
             Authentic::No => return Ok(Found::Tampered),
             Authentic::Missing => {}
         }
@@ -112,6 +118,34 @@ impl Cache {
         draft.file.write_all(&serde_json::to_vec(&Refusal { reason: reason.to_owned(), until })?)?;
         self.finish(&mut draft.file, &to)?;
         fs::rename(&draft.path, to)
+    }
+
+    /// Removes what was not used for the longest time, until so many bytes and files are left.
+    pub fn evict(&self, now: Timestamp, most_bytes: u64, most_files: usize) -> io::Result<()> {
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            // Somebody else may be removing it.
+            let Ok(meta) = entry.metadata() else { continue };
+            let (used, path) = (meta.modified()?, entry.path());
+            if !entry.file_name().as_encoded_bytes().starts_with(b".draft-") {
+                kept.push((used, meta.len(), path));
+            } else if used + DRAFT_AGE < time(now) {
+                remove(&path)?;
+            }
+        }
+        kept.sort_unstable();
+        let (mut bytes, mut files) = (kept.iter().map(|(_, bytes, _)| bytes).sum::<u64>(), kept.len());
+        for (_, size, path) in kept {
+            if bytes <= most_bytes && files <= most_files {
+                break;
+            }
+            if is_free(&path)? {
+                remove(&path)?;
+                (bytes, files) = (bytes - size, files - 1);
+            }
+        }
+        Ok(())
     }
 
     fn finish(&self, file: &mut File, named: &Path) -> io::Result<()> {
@@ -162,6 +196,38 @@ impl Cache {
     fn refusal_path(&self, name: &Name) -> PathBuf {
         self.dir.join(format!("{}.refused", name.0))
     }
+}
+
+/// Code that was looked up now, and that is not evicted as long as any copy of this descriptor is open.
+fn in_use(file: File, now: Timestamp) -> io::Result<File> {
+    rustix::fs::flock(&file, FlockOperation::LockShared)?;
+    file.set_modified(time(now))?;
+    Ok(file)
+}
+
+/// Whether nobody has a file open to run it.
+fn is_free(path: &Path) -> io::Result<bool> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn time(of: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(of.millis().unsigned_abs())
 }
 
 enum Authentic {

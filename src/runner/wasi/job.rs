@@ -44,7 +44,10 @@ pub struct Run {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Directory {
+    /// What the guest calls it.
     pub path: String,
+    /// Where it is in the room, where that is not the same.
+    pub at: Option<String>,
     pub writable: bool,
 }
 

@@ -42,7 +42,7 @@ impl Watched {
     }
 
     fn in_time(&self) -> Result<(), Error> {
-        if Instant::now() < self.deadline { Ok(()) } else { Err(Error::trap(Cut::Time)) }
+        if Instant::now() < self.deadline { Ok(()) } else { Err(Error::trap(Cut::Time.into())) }
     }
 
     pub fn ctx(&mut self) -> WasiCtxView<'_> {

@@ -181,7 +181,7 @@ fn surroundings(run: &Run, stdin: Option<OwnedFd>, out: (&Sink, &Sink)) -> Resul
     for (directory, name) in shown.chain(home) {
         let access = if directory.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
         builder
-            .preopened_dir(&directory.path, name, access)
+            .preopened_dir(directory.at.as_ref().unwrap_or(&directory.path), name, access)
             .map_err(|error| format!("cannot open the granted `{}`: {error:#}", directory.path))?;
     }
     clock::grant(&mut builder, run.clock, run.random);

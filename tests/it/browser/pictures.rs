@@ -93,6 +93,8 @@ async fn furnish(window: &Window) -> Vec<(String, String)> {
         page("stack-tasks", "/stacks/shop/tasks"),
         page("stack-environment", "/stacks/shop/environment"),
         page("stack-settings", "/stacks/shop/settings"),
+        page("stack-run-tasks", "/stacks/shop/run-tasks"),
+        page("admin-run-tasks", "/admin/run-tasks"),
         page("run-waiting", &waiting),
         page("run-waiting-log", &format!("{waiting}?tab=log")),
         page("run-waiting-timeline", &format!("{waiting}?tab=timeline")),

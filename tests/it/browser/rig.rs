@@ -49,10 +49,15 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::on(tempfile::tempdir().unwrap())
+    }
+
+    /// A server on a directory in which something may have been prepared.
+    pub fn on(dir: tempfile::TempDir) -> Self {
         let data = dir.path().join("data");
         let mut command = Command::new(env!("CARGO_BIN_EXE_airlock"));
         command.arg("serve").arg("--data").arg(&data).args(["--listen", "127.0.0.1:0"]).stderr(Stdio::null());
+        command.env("AIRLOCK_OUTBOUND_ALLOW", "127.0.0.1");
         let (process, line) = Process::start(command, "airlock ready at ");
         let base = line.split("airlock ready at ").nth(1).unwrap().trim().to_owned();
         Self { base, data, _process: process, _dir: dir }
@@ -255,6 +260,29 @@ impl Window {
         self.fill("#repeat", PASSWORD).await;
         self.click("main form .button").await;
         self.find_text(".flash", "Welcome, ada.").await;
+    }
+
+    /// Invites another administrator; gives the path of the link.
+    pub async fn invite(&self, name: &str) -> String {
+        self.go("/admin/users").await;
+        self.fill("#name", name).await;
+        self.click("label[for=admin]").await;
+        self.click("button[value=invite]").await;
+        self.text(".once-value code")
+            .await
+            .trim()
+            .split_once("/invitation")
+            .map(|(_, rest)| format!("/invitation{rest}"))
+            .unwrap()
+    }
+
+    /// Comes in by an invitation's link.
+    pub async fn come_in(&self, link: &str) {
+        self.go(link).await;
+        self.fill("#password", PASSWORD).await;
+        self.fill("#repeat", PASSWORD).await;
+        self.click("main form .button").await;
+        self.find_text(".flash", "Welcome").await;
     }
 
     pub async fn sign_in(&self) {

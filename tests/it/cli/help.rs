@@ -33,6 +33,7 @@ const VERBS: &[&[&str]] = &[
     &["run", "list"],
     &["run", "show"],
     &["run", "confirm"],
+    &["run", "review"],
     &["run", "discard"],
     &["run", "stop"],
     &["run", "cancel"],
@@ -45,6 +46,10 @@ const VERBS: &[&[&str]] = &[
     &["guest"],
     &["guest", "run"],
     &["guest", "inspect"],
+    &["policy"],
+    &["policy", "test"],
+    &["image"],
+    &["image", "import"],
     &["completions"],
     &["man"],
 ];

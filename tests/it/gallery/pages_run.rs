@@ -9,7 +9,7 @@ use airlock::{
         log::{LogView, Nothing},
         offers::Situation,
         rows::Why,
-        run::{Decision, Event, Fact, Failure, Panel, PhaseRow, PlanDigest, RunHead, SourceRef, Timeline},
+        run::{Decision, Event, Fact, Failure, Panel, PhaseRow, PlanDigest, ReviewLine, RunHead, SourceRef, Timeline},
         status::{Badge, DeltaView},
     },
 };
@@ -168,7 +168,7 @@ fn planned() -> Vec<PhaseRow> {
     ]
 }
 
-fn tabs(here: &str) -> Vec<Tab> {
+pub fn tabs(here: &str) -> Vec<Tab> {
     let tab = |word: &str| Tab::new(word, format!("{PATH}?tab={}", word.to_lowercase()), word == here);
     vec![tab("Changes").counted(4), tab("Log").counted(1_204), tab("Timeline").counted(9)]
 }
@@ -194,7 +194,16 @@ pub fn waiting(theme: Theme) -> RunPage {
                 short: "sha256:9c41…9c41".into(),
             }),
             missing: None,
-            confirm: Some("Confirm run #42".into()),
+            open: Some("1 more approval is needed, not by ops-lead.".into()),
+            reviews: vec![ReviewLine {
+                badge: Badge::new(Look::Succeeded, "Approved"),
+                by: person("reviewer"),
+                note: Some("the window is open until four".into()),
+                at: ago(3),
+            }],
+            approve: Some("Approve run #42".into()),
+            reject: Some("Reject run #42".into()),
+            confirm: None,
             discard: Some("Discard run #42".into()),
             expires: None,
             warnings: vec!["plan policy “cost”: the database grows by 40 %".into()],
@@ -316,6 +325,8 @@ fn destroy(theme: Theme) -> RunPage {
         decision.discard = Some("Discard destroy run #42".into());
         decision.expires = Some(ago(-300_000));
         decision.warnings.clear();
+        decision.reviews.clear();
+        (decision.open, decision.approve, decision.reject) = (None, None, None);
     }
     page
 }

@@ -1,10 +1,11 @@
 //! Home, lists, stacks.
 
 use airlock::{
-    domain::{FieldError, State},
+    domain::{FieldError, State, runtime::Origin},
     http::view::{
         HomePage, NewStackPage, QueuePage, RunsPage, StackEnvironmentPage, StackRunsPage, StackSettingsPage,
         StackTasksPage, StacksPage, TasksPage,
+        context::{AttachForm, AttachedRow, HookRow, Provenance},
         declared::{DeclaredList, DeclaredRow},
         form::Fields,
         frame::{Crumb, Pager, Place, Theme},
@@ -167,7 +168,7 @@ fn stacks_page(theme: Theme) -> StacksPage {
     }
 }
 
-fn head(here: &str) -> StackHead {
+pub fn head(here: &str) -> StackHead {
     StackHead {
         stack: shop(),
         description: "The web shop and its data stores.\nAsk #platform before destroying anything.".into(),
@@ -188,7 +189,7 @@ fn head(here: &str) -> StackHead {
     }
 }
 
-fn stack_frame(theme: Theme, below: &str) -> airlock::http::view::Frame {
+pub fn stack_frame(theme: Theme, below: &str) -> airlock::http::view::Frame {
     let mut crumbs = vec![Crumb::link("Stacks", "/stacks")];
     if below.is_empty() {
         crumbs.push(Crumb::here("Shop"));
@@ -249,8 +250,16 @@ fn environment(theme: Theme) -> StackEnvironmentPage {
         name: name.into(),
         value,
         description: description.into(),
-        changed: ago(400_000),
-        by: person("ops-lead"),
+        changed: Some((ago(400_000), person("ops-lead"))),
+        from: Some(Provenance::new(&Origin::Stack, &[Origin::StackDefaults], true)),
+        own: true,
+    };
+    let context = |name: &str| Origin::Context { name: name.parse().unwrap(), priority: 5 };
+    let shared = VariableRow {
+        changed: None,
+        from: Some(Provenance::new(&context("aws-production"), &[context("base")], true)),
+        own: false,
+        ..variable("AWS_ACCOUNT_ID", Shown::Plain("123456789012".into()), "")
     };
     let mut forms = (VariableForm::new(), FileForm::new());
     forms.0.set_prefix("variable-");
@@ -258,7 +267,24 @@ fn environment(theme: Theme) -> StackEnvironmentPage {
     StackEnvironmentPage {
         frame: stack_frame(theme, "Environment"),
         head: head("Environment"),
+        contexts: vec![
+            AttachedRow {
+                name: "aws-production".into(),
+                href: Some("/admin/contexts/aws-production".into()),
+                description: "Account and role of production".into(),
+                priority: Some(5),
+            },
+            AttachedRow { name: "base".into(), href: None, description: String::new(), priority: None },
+        ],
+        attach: Some(AttachForm::new(&["tools".into()])),
+        may_attach: true,
+        attach_problems: vec![],
+        hooks: vec![HookRow {
+            point: "before_plan",
+            hooks: vec![("tflint".into(), Provenance::new(&context("base"), &[], true))],
+        }],
         variables: vec![
+            shared,
             variable("AWS_REGION", Shown::Plain("eu-central-1".into()), ""),
             variable("TF_VAR_replicas", Shown::Plain("6".into()), "How many web pods"),
             variable(
@@ -277,6 +303,8 @@ fn environment(theme: Theme) -> StackEnvironmentPage {
                 digest: "sha256:9c41…e07b".into(),
                 changed: ago(900_000),
                 by: person("dana"),
+                from: Some(Provenance::new(&Origin::Stack, &[], true)),
+                own: true,
             },
             FileRow {
                 path: "keys/deploy.pem".into(),
@@ -285,6 +313,8 @@ fn environment(theme: Theme) -> StackEnvironmentPage {
                 digest: "h:51d0".into(),
                 changed: ago(900_000),
                 by: person("dana"),
+                from: Some(Provenance::new(&context("base"), &[], true)),
+                own: false,
             },
         ],
         forms: Some(forms),
@@ -298,7 +328,14 @@ fn environment(theme: Theme) -> StackEnvironmentPage {
 }
 
 fn stack_forms(theme: Theme) -> Vec<Page> {
-    let bare = StackEnvironmentPage { variables: vec![], files: vec![], ..environment(theme) };
+    let bare = StackEnvironmentPage {
+        variables: vec![],
+        files: vec![],
+        contexts: vec![],
+        hooks: vec![],
+        attach: None,
+        ..environment(theme)
+    };
     let mut new = NewStackPage {
         frame: frame(
             theme,

@@ -76,6 +76,7 @@ impl Site {
         set(&mut config);
         let clock = Arc::new(TestClock::default());
         let app = App::open_at(config, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+        let app = app.evaluated_by(env!("CARGO_BIN_EXE_airlock"));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         scheduler::recover(&app.actions).await.unwrap();
         let dispatch =
@@ -152,7 +153,7 @@ impl Site {
 
     pub async fn trigger(&self, stack: &Stack, kind: Kind) -> Run {
         let permit = self.permit(Permission::Trigger, On::Stack(stack.id));
-        let new = NewRun { kind, commit: None, message: None };
+        let new = NewRun { kind, commit: None, message: None, runtime_config: None };
         self.app.actions.trigger(&permit, stack.id, new, None).await.unwrap()
     }
 

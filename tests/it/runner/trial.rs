@@ -191,8 +191,10 @@ impl Trial {
             ending: self.ending.clone(),
             stop_grace_seconds: self.grace,
             demand: None,
+            runtime: None,
             secrets: ChainSecrets {
                 workload: None,
+                plan: None,
                 chain_key: Secret::new(CHAIN_KEY.to_vec()),
                 redaction_key: Secret::new(vec![8; 32]),
                 open: self.chains.checked_sub(1).map(|before| self.seal_keys(before)),
@@ -218,6 +220,8 @@ impl Trial {
                     password: Secret::new("state-password".to_owned()),
                 }),
                 guest_key: Some(Secret::new(vec![9; 32])),
+                slug_key: None,
+                build_variables: Vec::new(),
             },
         }
     }

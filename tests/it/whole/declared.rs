@@ -72,7 +72,7 @@ async fn a_task_that_is_not_declared_or_not_right_is_refused_with_what_and_where
     let rig = Rig::new().await;
     let stack = stack(&rig, "tasks: {report: {type: native, run: {command: 'true'}}}").await;
     let permit = rig.permit(Permission::RunDeclared, &stack);
-    let new = |task: &str| NewDemand { task: task.parse().unwrap(), variables: Vec::new(), stdin: None };
+    let new = |task: &str| NewDemand { task: task.parse().unwrap(), variables: Vec::new(), stdin: None, call: None };
     let refused = rig.app.actions.run_declared(&permit, stack.id, new("reprot"), None).await.unwrap_err().to_string();
     assert!(refused.contains("no task `reprot`; it declares report"), "{refused}");
     rig.upload(&stack, &[(CONFIG, "tasks:\n  report: {type: native, run: {command: 'true', timeout: 90000}}\n")]).await;
@@ -156,6 +156,26 @@ async fn a_task_whose_time_is_up_is_asked_and_has_the_grace_to_save_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_ignores_that_its_time_is_up_is_killed_after_the_grace() {
+    let grace = std::time::Duration::from_secs(1);
+    let rig = Rig::on(std::sync::Arc::new(tempfile::tempdir().unwrap()), |config| config.stop_grace = grace).await;
+    let tasks = "tasks:
+  deaf: {type: native, run: {command: 'trap \"\" TERM; echo up; while :; do sleep 60; done', timeout: 1}}
+";
+    let stack = stack(&rig, tasks).await;
+    let run = rig.declared(&stack, "deaf", &[]).await;
+    let run = rig.until_state(&run, State::Failed).await;
+    assert_eq!(run.verdict, Some(Verdict::TimedOut { seconds: 1 }));
+    let log = rig.log(&run, Phase::Performing);
+    let (term, kill) = (log.find("SIGTERM now, SIGKILL in 1 s"), log.find(": SIGKILL\n"));
+    assert!(term.is_some() && kill > term, "{log}");
+    let phase = run.phases.last().unwrap();
+    let took = phase.finished_at.unwrap() - phase.started_at;
+    assert!(took >= grace * 2, "{took:?}: the time, and the grace");
+    rig.until_tidy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_relationship_leads_to_its_service_and_nowhere_else() {
     let rig = Rig::new().await;
     let database = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -214,7 +234,12 @@ async fn a_retry_asks_for_the_same_again() {
     let stack = stack(&rig, "tasks: {say: {type: native, run: {command: 'echo $WORD; cat'}}}").await;
     let permit = rig.permit(Permission::RunDeclared, &stack);
     let variables = vec![("env:WORD".to_owned(), json!("hello"))];
-    let new = NewDemand { task: "say".parse().unwrap(), variables, stdin: Some("a $HOME `x` \\ line".to_owned()) };
+    let new = NewDemand {
+        task: "say".parse().unwrap(),
+        variables,
+        stdin: Some("a $HOME `x` \\ line".to_owned()),
+        call: None,
+    };
     let run = rig.app.actions.run_declared(&permit, stack.id, new, None).await.unwrap();
     rig.until_state(&run, State::Finished).await;
     let again = rig.app.actions.retry(&permit, run.id, None).await.unwrap();
@@ -237,6 +262,73 @@ async fn the_build_hook_comes_first_and_its_failure_is_the_runs() {
     let bad = rig.declared(&stack, "bad", &[]).await;
     let bad = rig.until_state(&bad, State::Failed).await;
     assert!(bad.phases.iter().all(|phase| phase.phase == Phase::Preparing), "{bad:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_is_built_once_and_later_runs_begin_with_the_result() {
+    let rig = Rig::new().await;
+    let tasks = "tasks:
+  app:
+    type: native
+    run: {command: 'cat stamp word; echo $WORD; cat data.txt'}
+    hooks: {build: 'cat /proc/sys/kernel/random/uuid > stamp; echo \"<$WORD>\" > word; rm data.txt; echo 43 > data.txt'}
+    variables: {env: {WORD: declared}}
+  odd:
+    type: native
+    run: {command: 'cat stamp'}
+    hooks: {build: 'cat /proc/sys/kernel/random/uuid > stamp; test -e allowed'}
+";
+    let stack = stack(&rig, tasks).await;
+    let stamp = async |task: &str, variables: &[(&str, &str)]| {
+        let run = rig.declared(&stack, task, variables).await;
+        let run = rig.until_state(&run, State::Finished).await;
+        let log = rig.log(&run, Phase::Performing);
+        let (stamp, rest) = log.split_once('\n').unwrap();
+        (stamp.to_owned(), rest.to_owned())
+    };
+    let first = stamp("app", &[("env:WORD", "triggered")]).await;
+    // What a trigger brings is the run's alone: the build serves others, too.
+    assert_eq!(first.1, "<declared>\ntriggered\n43\n");
+    let again = stamp("app", &[]).await;
+    assert_eq!(again, (first.0.clone(), "<declared>\ndeclared\n43\n".to_owned()));
+    rig.until_tidy().await;
+
+    // A result that somebody changed is not used, and is built anew.
+    let kept = super::rig::files_below(&rig.data().join("cache").join("slugs"));
+    let kept = kept.iter().find(|path| path.extension().is_some_and(|end| end == "sealed")).unwrap();
+    let mut bytes = std::fs::read(kept).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(kept, bytes).unwrap();
+    let anew = stamp("app", &[]).await;
+    assert_ne!(anew.0, first.0);
+    assert_eq!(stamp("app", &[]).await.0, anew.0);
+
+    // A build that fails is its run's failure, and is tried again.
+    let failed = rig.declared(&stack, "odd", &[]).await;
+    rig.until_state(&failed, State::Failed).await;
+    rig.upload(&stack, &[(CONFIG, tasks), ("data.txt", "42"), ("allowed", "")]).await;
+    stamp("odd", &[]).await;
+    // Another source is another build.
+    assert_ne!(stamp("app", &[]).await.0, anew.0);
+    rig.until_tidy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_task_does_not_want_kept_is_not_kept() {
+    let rig = Rig::new().await;
+    let tasks = "tasks:
+  kept: {type: 'wasi:surveyor', run: {command: ''}}
+  gone: {type: 'wasi:surveyor', run: {command: ''}, airlock: {artifacts: false}}
+";
+    let stack = stack(&rig, tasks).await;
+    for (task, artifacts) in [("kept", 2), ("gone", 0)] {
+        let run = rig.declared(&stack, task, &[]).await;
+        let run = rig.until_state(&run, State::Finished).await;
+        let left = rig.app.queries.left(&run).unwrap();
+        assert_eq!(left[0].artifacts.len(), artifacts, "{task}");
+        assert!(left[0].receipt.as_ref().unwrap().files_written >= 2, "{task}: it was written all the same");
+    }
 }
 
 /// Prints every variable that a guest gets, each ended by NUL.

@@ -56,7 +56,7 @@ async fn on_a_small_disk() {
     let mut file = fs::File::create(&filler).unwrap();
     let block = vec![7_u8; 64 << 10];
     while file.write_all(&block).is_ok() {}
-    let new = NewRun { kind: Kind::Proposed, commit: None, message: None };
+    let new = NewRun { kind: Kind::Proposed, commit: None, message: None, runtime_config: None };
     let permit = rig.permit(Permission::Trigger, &stack);
     let refused = rig.app.actions.trigger(&permit, stack.id, new, None).await.unwrap_err();
     assert!(matches!(&refused, Error::Fault(airlock::actions::Fault::Full(_))), "{refused}");

@@ -16,6 +16,7 @@ use airlock::{
     crypt::Secret,
     dispatch::Dispatch,
     domain::{EnvName, Kind, Phase, RelativePath, Role, RunId, State, UserName},
+    http, outbound,
     queries::{RoleOnStack, Run, Stack},
     scheduler,
     store::{Backend, Rows as _, Store, tables},
@@ -40,13 +41,44 @@ impl Rig {
 
     /// An installation on a data directory that may have been used before.
     pub async fn on(dir: Arc<tempfile::TempDir>, set: impl FnOnce(&mut Config)) -> Self {
-        let app = App::open(config(dir.path(), set)).unwrap();
+        let app = App::open(config(dir.path(), set)).unwrap().evaluated_by(env!("CARGO_BIN_EXE_airlock"));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         scheduler::recover(&app.actions).await.unwrap();
         let dispatch =
             Dispatch::new(app.actions.clone(), env!("CARGO_BIN_EXE_airlock"), tasks.clone(), stop.child_token());
         tasks.spawn(dispatch.run());
         Self { app, dir, tasks, stop }
+    }
+
+    /// As [`Rig::on`], with everything that a server does: it listens, and calls run tasks on this
+    /// machine.
+    pub async fn serving(dir: Arc<tempfile::TempDir>, set: impl FnOnce(&mut Config)) -> Self {
+        let config = config(dir.path(), |config| {
+            config.listen = ([127, 0, 0, 1], 0).into();
+            config.outbound_allow = vec!["127.0.0.1".to_owned()];
+            set(config);
+        });
+        let app = App::open(config).unwrap();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        scheduler::recover(&app.actions).await.unwrap();
+        let listener = http::listen(&app.config).await.unwrap();
+        let (app, outside) = app.listening_at(listener.address().unwrap()).with_outside().unwrap();
+        let dispatch =
+            Dispatch::new(app.actions.clone(), env!("CARGO_BIN_EXE_airlock"), tasks.clone(), stop.child_token());
+        tasks.spawn(dispatch.run());
+        let calling = outbound::run_tasks::run(app.actions.clone(), outside, tasks.clone(), stop.child_token());
+        tasks.spawn(calling);
+        let web = http::Web::new(app.actions.clone(), app.queries.clone(), Arc::clone(&app.config), stop.child_token());
+        let serving = http::serve(listener, web, stop.child_token());
+        tasks.spawn(async move { serving.await.unwrap() });
+        Self { app, dir, tasks, stop }
+    }
+
+    /// Ends a server and serves the same data at the same address again.
+    pub async fn served_again(self) -> Self {
+        let url = self.app.actions.setup().public_url.clone();
+        let listen = url.trim_start_matches("http://").parse().unwrap();
+        Self::serving(self.stop().await, |config| config.listen = listen).await
     }
 
     /// Ends the server's side; runners go on. The data directory stays.
@@ -91,7 +123,7 @@ impl Rig {
     }
 
     pub async fn trigger(&self, stack: &Stack, kind: Kind) -> Run {
-        let new = NewRun { kind, commit: None, message: None };
+        let new = NewRun { kind, commit: None, message: None, runtime_config: None };
         let permit = self.permit(Permission::Trigger, stack);
         self.app.actions.trigger(&permit, stack.id, new, None).await.unwrap()
     }
@@ -157,7 +189,7 @@ impl Rig {
     /// A run of a declared task, with variables by whole name.
     pub async fn declared(&self, stack: &Stack, task: &str, variables: &[(&str, &str)]) -> Run {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
-        let new = NewDemand { task: task.parse().unwrap(), variables, stdin: None };
+        let new = NewDemand { task: task.parse().unwrap(), variables, stdin: None, call: None };
         let permit = self.permit(Permission::RunDeclared, stack);
         self.app.actions.run_declared(&permit, stack.id, new, None).await.unwrap()
     }

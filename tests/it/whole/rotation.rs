@@ -251,3 +251,30 @@ async fn only_a_permit_to_manage_the_system_rotates_and_one_at_a_time() {
         assert_eq!(outcome.to_string(), "somebody is rotating the master key already");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_programs_salt_their_hashes_with_outlives_every_master_key() {
+    let rig = Rig::new().await;
+    let tasks = "tasks: {salt: {type: native, run: {command: 'echo $PLATFORM_PROJECT_ENTROPY'}}}";
+    let (mut rig, mut salts) = (rig, Vec::new());
+    let mut stacks = Vec::new();
+    for name in ["Shop", "Other"] {
+        let settings = json!({"name": name, "vendor": {"kind": "custom"}});
+        stacks.push(rig.stack(settings, &[(".airlock/config.yaml", tasks)]).await);
+    }
+    for round in 0..3 {
+        for stack in &stacks {
+            let run = rig.declared(stack, "salt", &[]).await;
+            let run = rig.until_state(&run, State::Finished).await;
+            salts.push(rig.log(&run, Phase::Performing).trim().to_owned());
+        }
+        if round == 0 {
+            rotate(&rig).await;
+        } else {
+            rig = rig.restart().await;
+        }
+    }
+    assert!(salts.iter().all(|salt| salt.len() == 56), "{salts:?}");
+    assert_ne!(salts[0], salts[1]);
+    assert_eq!((&salts[..2], &salts[..2]), (&salts[2..4], &salts[4..]));
+}

@@ -138,7 +138,7 @@ async fn a_disabled_stack_takes_no_runs_and_lets_waiting_ones_wait() {
     knock.let_on().await;
     rig.until_state(&first, State::Finished).await;
     assert_eq!(rig.run(waits.id).blocked_by, Some(BlockedBy::Disabled));
-    let new = NewRun { kind: Kind::Tracked, commit: None, message: None };
+    let new = NewRun { kind: Kind::Tracked, commit: None, message: None, runtime_config: None };
     let permit_to_trigger = rig.permit(Permission::Trigger, &stack);
     let refused = rig.app.actions.trigger(&permit_to_trigger, stack.id, new, None).await.unwrap_err().to_string();
     assert!(refused.contains("the stack is disabled"), "{refused}");

@@ -34,11 +34,20 @@ impl Drop for Server {
 impl Server {
     /// Starts a server on a data directory below `dir`.
     pub async fn start(dir: &Path) -> Self {
-        Self::start_with(dir, &[]).await
+        Self::launch(dir, &[], None).await
     }
 
-    /// The same with variables of its environment, which a restarted one does not get.
-    pub async fn start_with(dir: &Path, variables: &[(&str, &str)]) -> Self {
+    /// The same with variables of its environment.
+    pub async fn start_with(dir: &Path, environment: &[(&str, &str)]) -> Self {
+        Self::launch(dir, environment, None).await
+    }
+
+    /// The same, with a file for what it has to say.
+    pub async fn start_saying(dir: &Path, said: &Path) -> Self {
+        Self::launch(dir, &[], Some(said)).await
+    }
+
+    async fn launch(dir: &Path, environment: &[(&str, &str)], said: Option<&Path>) -> Self {
         let password = dir.join("password");
         fs::write(&password, PASSWORD).unwrap();
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
@@ -51,8 +60,11 @@ impl Server {
             .arg("--admin-password-file")
             .arg(&password)
             .env("AIRLOCK_LOG", "warn")
-            .envs(variables.iter().copied())
+            // Services of tests are on this machine.
+            .env("AIRLOCK_OUTBOUND_ALLOW", "127.0.0.1")
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
+            .stderr(said.map_or_else(Stdio::inherit, |said| fs::File::create(said).unwrap().into()))
             .spawn()
             .unwrap();
         let mut ready = String::new();
@@ -63,6 +75,11 @@ impl Server {
         let login = json!({"username": "admin", "password": PASSWORD});
         server.token = server.post("login", login).await["token"].as_str().unwrap().to_owned();
         server
+    }
+
+    /// Where it is reached; another one after each start.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// SIGKILL, and nothing else.
@@ -88,10 +105,14 @@ impl Server {
         settings["source"] = json!({"kind": "upload"});
         let made = self.post("stacks", settings).await;
         let slug = made["slug"].as_str().unwrap().to_owned();
+        self.upload(&slug, files).await;
+        slug
+    }
+
+    pub async fn upload<T: AsRef<[u8]>>(&self, slug: &str, files: &[(&str, T)]) {
         let url = format!("{}/api/v1/stacks/{slug}/source", self.url);
         let upload = self.client.put(url).bearer_auth(&self.token).body(tar_gz(files)).send().await.unwrap();
         assert!(upload.status().is_success(), "{}", upload.text().await.unwrap());
-        slug
     }
 
     /// Registers a guest; it is compiled before the answer.
@@ -163,6 +184,22 @@ impl Server {
         };
         let response = tokio::time::timeout(PATIENCE, request.send()).await.unwrap().unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// A body that is signed as calls of run tasks are; nothing else says who sends it.
+    pub async fn signed(&self, path: &str, signature: &str, body: String) -> (u16, String) {
+        let request = self.client.post(format!("{}{path}", self.url)).body(body);
+        let request = request.header("content-type", "application/json").header("x-tfc-task-signature", signature);
+        let response = request.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    pub fn base(&self) -> &str {
+        &self.url
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
     }
 
     /// How an answer is packed for a client that takes gzip, once all of it has come.

@@ -186,6 +186,7 @@ impl Guest {
             caps: self.caps,
             grants: self.grants.clone(),
             cache: Some(self.cache()),
+            artifacts: true,
             skip: false,
         };
         let variable = |(name, value): &(String, String)| Variable {
@@ -217,6 +218,7 @@ impl Guest {
             at_end: AtEnd::Keep,
             ending: None,
             demand: None,
+            runtime: None,
             stop_grace_seconds: 10,
             secrets: ChainSecrets {
                 chain_key: Secret::new(CHAIN_KEY.to_vec()),
@@ -229,7 +231,10 @@ impl Guest {
                 git: None,
                 state: None,
                 workload: None,
+                plan: None,
                 guest_key: Some(Secret::new(vec![9; 32])),
+                slug_key: None,
+                build_variables: Vec::new(),
             },
         }
     }

@@ -45,6 +45,7 @@ impl Reading<'_> {
             caps: caps(&told.task.airlock, u64::from(told.task.run.timeout_seconds), usual),
             grants: told.grants(binds)?,
             cache: Some(code::cache(data)),
+            artifacts: told.task.airlock.artifacts,
             skip: false,
         }))
     }
@@ -55,6 +56,7 @@ impl Told {
     fn grants(&self, binds: &[Bind]) -> Result<Grants, Error> {
         let airlock = &self.task.airlock;
         Ok(Grants {
+            as_root: false,
             workspace: match airlock.workspace {
                 Declared::None => WorkspaceGrant::None,
                 Declared::Read => WorkspaceGrant::Read,

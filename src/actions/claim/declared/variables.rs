@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use super::{Told, env_name};
 use crate::{
     actions::declared::text_of,
-    crypt::{Keyring, Purpose, Secret},
-    domain::{Refused, StackId, limits, run::SourceVersion},
+    crypt::Secret,
+    domain::{Refused, limits, run::SourceVersion},
     manifest::DeclaredTask,
     protocol::{Variable, inside},
     store::record::{Run, Service, Setting, SettingLevel, Stack},
@@ -45,18 +45,14 @@ pub(super) struct Open {
 /// Where variables come from.
 pub(super) struct Sources<'a> {
     pub told: &'a Told,
+    /// What the trigger brought.
+    pub asked: &'a [(String, Value)],
     pub run: &'a Run,
     pub stack: &'a Stack,
     pub entropy: String,
     pub settings: &'a [Open],
     /// The stack's.
     pub own: &'a [Variable],
-}
-
-/// 56 characters that are the project's own. They change with the master key.
-pub(super) fn entropy(keys: &Keyring, stack: StackId) -> String {
-    let key = keys.derive(Purpose::Redaction, format!("entropy {stack}").as_bytes());
-    hex::encode(key.expose()).chars().take(56).collect()
 }
 
 /// What programs find in their environment, and what is in `PLATFORM_VARIABLES`.
@@ -92,7 +88,7 @@ pub(super) fn all(sources: &Sources<'_>) -> Result<Vec<Variable>, Refused> {
         layers.environment.insert(own.name.to_string(), (own.value.clone(), own.sensitive));
     }
     settings(&mut layers, sources, SettingLevel::Environment);
-    for (name, value) in &sources.told.input.variables {
+    for (name, value) in sources.asked {
         layers.set(name, value, false);
     }
     platform(&mut layers, sources);

@@ -3,7 +3,7 @@
 use axum::extract::{FromRequest as _, Multipart, Request, State};
 
 use crate::{
-    actions::{NewGuest, Scratch},
+    actions::{Incoming, NewGuest, Scratch},
     auth::{Permission, Permit},
     domain::{GuestName, Refused, guest::GuestKind, verdict::bytes},
     http::{
@@ -83,7 +83,7 @@ pub async fn post(State(web): State<Web>, visitor: Visitor, request: Request) ->
 }
 
 async fn import(web: &Web, visitor: &Visitor, permit: &Permit, request: Request) -> Answer {
-    let (sent, file) = received(web, permit, request).await?;
+    let (sent, file) = received(web, request, "guest", web.actions.receive_guest(permit, None).await?).await?;
     let wrong: Wrong = match wanted(&sent, file) {
         Err(refused) => refused.into(),
         Ok((new, file)) => match web.actions.import_guest(permit, new, file).await {
@@ -100,23 +100,24 @@ async fn import(web: &Web, visitor: &Visitor, permit: &Permit, request: Request)
     visitor.page_with(wrong.status, &page)
 }
 
-/// The form's texts, and its file as far as there is one that fits.
-async fn received(
+/// The form's texts, and its file `named` so, as far as there is one that fits.
+pub(super) async fn received(
     web: &Web,
-    permit: &Permit,
     request: Request,
+    named: &'static str,
+    incoming: Incoming,
 ) -> Result<(Sent, Result<Option<Scratch>, Refused>), Problem> {
     let unread = |text: String| Problem::from(Refused::invalid(format!("the form cannot be read: {text}")));
     let mut form = Multipart::from_request(request, web).await.map_err(|error| unread(error.body_text()))?;
-    let (mut sent, mut file) = (Sent::default(), Ok(None));
+    let (mut sent, mut file, mut incoming) = (Sent::default(), Ok(None), Some(incoming));
     while let Some(mut field) = form.next_field().await.map_err(|error| unread(error.body_text()))? {
         let name = field.name().unwrap_or_default().to_owned();
-        if name != "guest" {
+        if name != named {
             let text = field.text().await.map_err(|error| unread(error.body_text()))?;
             sent.push(name, text.chars().take(200).collect::<String>());
             continue;
         }
-        let mut incoming = web.actions.receive_guest(permit, None).await?;
+        let Some(mut incoming) = incoming.take() else { continue };
         let (mut length, mut refused) = (0, None);
         while let Some(piece) = field.chunk().await.map_err(|error| unread(error.body_text()))? {
             length += piece.len();
@@ -130,7 +131,7 @@ async fn received(
             }
         }
         file = match refused {
-            Some(why) => return Ok((sent, Err(Refused::field("guest", why.detail)))),
+            Some(why) => return Ok((sent, Err(Refused::field(named, why.detail)))),
             None if length == 0 => Ok(None),
             None => Ok(Some(incoming.finish().await?)),
         };

@@ -1,8 +1,13 @@
-//! The administration: users, API keys, credentials, services, guests.
+//! The administration: users, API keys, contexts, credentials, services, guests, images, run tasks,
+//! policies.
 
+pub mod contexts;
 pub mod credentials;
 pub mod guests;
+pub mod images;
 pub mod keys;
+pub mod policies;
+pub mod run_tasks;
 pub mod services;
 pub mod users;
 

@@ -11,9 +11,9 @@ use super::{
     id_of,
 };
 use crate::{
-    actions::Decision,
+    actions::{Decision, NewReview},
     auth::Permission,
-    domain::{Digest, Note, Refused, RunId},
+    domain::{Approval, Digest, Note, Refused, ReviewDecision, RunId},
     http::{Problem, Web, view::offers},
     queries::Run,
 };
@@ -21,9 +21,11 @@ use crate::{
 /// What a form wants.
 enum Wanted {
     Decide(Permission, Decision),
+    Review(NewReview),
     Retry,
     Promote,
     Propose,
+    Override,
 }
 
 pub async fn post(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>, Form(sent): Form) -> Answer {
@@ -31,7 +33,9 @@ pub async fn post(State(web): State<Web>, visitor: Visitor, Path(id): Path<Strin
     match wanted(&sent)? {
         Wanted::Retry => again(&web, &visitor, id, &sent, Permission::Trigger).await,
         Wanted::Promote => again(&web, &visitor, id, &sent, Permission::Promote).await,
+        Wanted::Review(new) => review(&visitor, id, new).await,
         Wanted::Propose => propose(&web, &visitor, id, &sent).await,
+        Wanted::Override => super::run_tasks::override_stage(&web, &visitor, id, &sent).await,
         Wanted::Decide(permission, decision) => {
             let (_, permit) = visitor.may_on_run(permission, id).await?;
             let text = said(&decision);
@@ -49,6 +53,8 @@ fn wanted(sent: &Sent) -> Result<Wanted, Problem> {
     let needed = |name: &str| note(name)?.ok_or_else(|| Refused::field(name, "is needed"));
     let (permission, decision) = match sent.verb() {
         "confirm" => (Permission::Confirm, Decision::Confirm { plan_digest: digest(sent)?, note: note("note")? }),
+        "approve" => return review_of(sent, ReviewDecision::Approve),
+        "reject" => return review_of(sent, ReviewDecision::Reject),
         "discard" => (Permission::Discard, Decision::Discard { note: note("note")? }),
         "replan" => {
             let targets = sent.all("targets").map(str::to_owned).collect();
@@ -64,9 +70,31 @@ fn wanted(sent: &Sent) -> Result<Wanted, Problem> {
         "retry" => return Ok(Wanted::Retry),
         "promote" => return Ok(Wanted::Promote),
         "propose" => return Ok(Wanted::Propose),
+        "override" => return Ok(Wanted::Override),
         other => return Err(unknown_verb(other)),
     };
     Ok(Wanted::Decide(permission, decision))
+}
+
+fn review_of(sent: &Sent, decision: ReviewDecision) -> Result<Wanted, Problem> {
+    let note = Note::optional(sent.get("note")).map_err(|error| Refused::field("note", error.to_string()))?;
+    Ok(Wanted::Review(NewReview { decision, note, plan_digest: digest(sent)? }))
+}
+
+/// Writes a review down, and says what it came to.
+async fn review(visitor: &Visitor, id: RunId, new: NewReview) -> Answer {
+    let (_, permit) = visitor.may_on_run(Permission::Review, id).await?;
+    let verb = match new.decision {
+        ReviewDecision::Approve => "has your approval",
+        ReviewDecision::Reject => "has your rejection",
+    };
+    let run = visitor.web.actions.review(&permit, id, new, None).await?;
+    let label = sentence(&offers::label(run.kind, run.number));
+    let detail = visitor.web.queries.detail_of(run)?;
+    let open = detail.standing.filter(|standing| standing.approval == Approval::Open);
+    let missing = open.map(|standing| standing.missing(Some(&visitor.who.actor.public())));
+    let missing = missing.map(|text| format!(" {}.", sentence(&text))).unwrap_or_default();
+    visitor.done(&format!("/runs/{id}"), Carried::good(format!("{label} {verb}.{missing}")))
 }
 
 /// The plan that the reader saw: nobody confirms another one.

@@ -6,18 +6,19 @@ use super::super::show::{self, Rows, mark};
 use crate::{
     auth::Who,
     domain::{
-        Delta, Kind, Look, Role, State,
+        Approval, Delta, Kind, Look, PolicyKind, PolicyOutcome, PolicyReceipt, ReviewDecision, Role, Stage, State,
+        actor::ActorName,
         run::SourceVersion,
         stack::{ExecutorKind, Lock},
     },
     http::view::{
         offers::{self, Situation},
         rows::Why,
-        run::{Decision, Failure, PlanDigest, RunHead, SourceRef},
-        status::{Mark, Moment, Took},
+        run::{Decision, Failure, PlanDigest, ReviewLine, RunHead, SourceRef},
+        status::{Badge, Mark, Moment, Took},
         words,
     },
-    queries::{Run, RunDetail},
+    queries::{PhaseRow, Review, Run, RunDetail, Standing, current_reviews},
 };
 
 /// Header of the page.
@@ -33,7 +34,7 @@ pub fn head(rows: &Rows, who: &Who, detail: &RunDetail, role: Role, label: Strin
         stack: rows.stack(run),
         kind: kind_word(run.kind),
         badge: show::badge(run),
-        verdict: verdict(run),
+        verdict: verdict(detail),
         took: took(rows, run),
         why: why.filter(|_| matches!(run.state.look(), Look::Waiting)),
         mark: mark(&run.triggered_by),
@@ -68,7 +69,8 @@ fn situation(detail: &RunDetail, role: Role) -> Situation {
         kind: run.kind,
         state: run.state,
         role,
-        confirmed: detail.history.iter().any(|entry| entry.state == State::Confirmed),
+        confirmed: run.checking.is_some_and(Stage::is_confirmed)
+            || detail.history.iter().any(|entry| entry.state == State::Confirmed),
         lost: run.unacknowledged,
         prioritized: run.prioritized,
         promotable: detail.stack.as_ref().is_some_and(|stack| stack.settings.allow_promotion),
@@ -76,8 +78,10 @@ fn situation(detail: &RunDetail, role: Role) -> Situation {
 }
 
 /// What the state alone does not say.
-fn verdict(run: &Run) -> Option<String> {
+fn verdict(detail: &RunDetail) -> Option<String> {
+    let run = &detail.run;
     match run.state {
+        State::Unconfirmed if open(detail).is_some() => Some("waits for an approval".to_owned()),
         State::Unconfirmed => Some("waits for a decision".to_owned()),
         State::PendingReview => Some("waits for a review".to_owned()),
         State::Failed => run.reason.clone().or_else(|| show::failed(run)),
@@ -150,39 +154,110 @@ fn warnings(detail: &RunDetail) -> Vec<String> {
         warnings.push("The stack was deleted; this record stays.".to_owned());
     }
     // Beside a decision they stand in its box.
-    if detail.run.state != State::Unconfirmed {
-        warnings.extend(detail.run.warnings.iter().cloned());
+    if !matches!(detail.run.state, State::Unconfirmed | State::PendingReview) {
+        warnings.extend(said_warnings(&detail.run));
     }
     warnings
+}
+
+/// What the vendor and the plan policies want somebody to know.
+fn said_warnings(run: &Run) -> Vec<String> {
+    let warns = |one: &&PolicyReceipt| one.kind == PolicyKind::Plan && one.decision == PolicyOutcome::Warn;
+    let policies = run.policies.iter().filter(warns);
+    let said = policies.flat_map(|one| one.messages.iter().map(|text| format!("{text} (policy {})", one.name)));
+    run.warnings.iter().cloned().chain(said).collect()
+}
+
+/// What the approval policies said, when that is neither yes nor no.
+fn open(detail: &RunDetail) -> Option<&Standing> {
+    detail.standing.as_ref().filter(|standing| standing.approval == Approval::Open)
 }
 
 /// The box in which a person decides.
 pub fn decision(rows: &Rows, who: &Who, detail: &RunDetail, role: Role) -> Option<Decision> {
     let run = &detail.run;
     let situation = situation(detail, role);
-    if !situation.decides() {
+    if !situation.decides(open(detail).is_some()) {
         return None;
     }
     let stack = detail.stack.as_ref()?;
     let destroys = run.kind == Kind::Destroy;
-    let name = &stack.settings.name;
-    let missing = stack.lock.as_ref().filter(|lock| lock.by != who.actor.public()).map(held);
-    let what = if destroys { "Confirming destroys exactly this in" } else { "Confirming applies exactly this plan to" };
-    let expires = stack.settings.unconfirmed_expiry_days.map(|days| {
+    let object = situation.object();
+    let decided = run.state == State::Unconfirmed;
+    let me = who.actor.public();
+    let missing = stack.lock.as_ref().filter(|lock| decided && lock.by != me).map(held);
+    let expires = stack.settings.unconfirmed_expiry_days.filter(|_| decided).map(|days| {
         let at = run.state_since.plus(Duration::from_secs(u64::from(days) * 86_400));
         Moment::new(at, rows.now)
     });
+    let own = own_word(detail, &me);
+    let asked = detail.standing.is_some();
+    let approves = open(detail).is_some_and(|standing| !standing.leaves_out(&me));
+    let confirms = decided && missing.is_none() && open(detail).is_none();
     Some(Decision {
-        sentence: sentence(run.delta.unwrap_or_default(), destroys),
-        detail: format!("{what} {name}, out of the sealed workspace. Discarding erases it."),
+        sentence: match run.state {
+            State::Queued => format!("{} has not begun.", super::super::sent::sentence(&object)),
+            _ => sentence(run.delta.unwrap_or_default(), destroys),
+        },
+        detail: what_follows(run, stack.settings.name.as_str()),
         digest: run.plan_digest.as_ref().map(|digest| PlanDigest { full: digest.to_string(), short: digest.short() }),
-        confirm: missing.is_none().then(|| confirm_word(run, name.as_str())),
+        confirm: confirms.then(|| confirm_word(run, stack.settings.name.as_str())),
         missing,
-        discard: Some(format!("Discard {}", situation.object())),
+        open: open(detail).map(|standing| lacks(standing, &me, own)),
+        reviews: current_reviews(&detail.reviews, run).into_iter().map(|review| review_line(rows, review)).collect(),
+        approve: (approves && own != Some(ReviewDecision::Approve)).then(|| format!("Approve {object}")),
+        reject: (asked && own != Some(ReviewDecision::Reject)).then(|| format!("Reject {object}")),
+        discard: decided.then(|| format!("Discard {object}")),
         expires,
-        warnings: run.warnings.clone(),
+        warnings: said_warnings(run),
         destroys,
     })
+}
+
+/// What the reader themselves said last about exactly this.
+fn own_word(detail: &RunDetail, me: &ActorName) -> Option<ReviewDecision> {
+    let said = current_reviews(&detail.reviews, &detail.run);
+    said.into_iter().find(|review| review.by.public() == *me).map(|review| review.decision)
+}
+
+/// `1 more approval is needed. You have approved.`
+fn lacks(standing: &Standing, me: &ActorName, own: Option<ReviewDecision>) -> String {
+    let missing = super::super::sent::sentence(&standing.missing(Some(me)));
+    match own {
+        Some(ReviewDecision::Approve) => format!("{missing}. You have approved."),
+        Some(ReviewDecision::Reject) => format!("{missing}. You have rejected it."),
+        None => format!("{missing}."),
+    }
+}
+
+fn review_line(rows: &Rows, review: &Review) -> ReviewLine {
+    ReviewLine {
+        badge: review_badge(review.decision),
+        by: mark(&review.by.public()),
+        note: review.note.as_ref().map(ToString::to_string),
+        at: Moment::new(review.at, rows.now),
+    }
+}
+
+pub fn review_badge(decision: ReviewDecision) -> Badge {
+    match decision {
+        ReviewDecision::Approve => Badge::new(Look::Succeeded, "Approved"),
+        ReviewDecision::Reject => Badge::new(Look::Failed, "Rejected"),
+    }
+}
+
+/// What a decision does, and to what.
+fn what_follows(run: &Run, stack: &str) -> String {
+    match (run.state, run.kind) {
+        (State::Queued, _) => format!("It begins on {stack} once it is approved. Rejecting fails it."),
+        (State::PendingReview, _) => format!("A preview of {stack}: nothing is applied. Rejecting fails it."),
+        (_, Kind::Destroy) => {
+            format!("Confirming destroys exactly this in {stack}, out of the sealed workspace. Discarding erases it.")
+        }
+        _ => format!(
+            "Confirming applies exactly this plan to {stack}, out of the sealed workspace. Discarding erases it."
+        ),
+    }
 }
 
 fn held(lock: &Lock) -> Why {
@@ -219,7 +294,13 @@ pub fn failure(run: &Run, line: Option<String>) -> Option<Failure> {
     if run.state != State::Failed {
         return None;
     }
-    let phase = run.phases.iter().rev().find(|phase| phase.verdict.as_ref().is_some_and(|v| !v.is_success()))?;
+    let failed = |phase: &&PhaseRow| {
+        phase
+            .verdict
+            .as_ref()
+            .is_some_and(|verdict| !verdict.is_success() && !super::phases::is_changes(phase, verdict))
+    };
+    let phase = run.phases.iter().rev().find(failed)?;
     let href = line.unwrap_or_else(|| format!("/runs/{}?tab=log&phase={}", run.id, phase.phase.word()));
     Some(Failure {
         phase: super::phases::title(phase.phase),

@@ -5,6 +5,9 @@ pub mod guest;
 mod head;
 mod log;
 mod phases;
+mod policies;
+pub mod run_tasks;
+mod runtime;
 pub mod stream;
 
 use axum::extract::{Path, State};
@@ -41,7 +44,10 @@ pub fn id_of(text: &str) -> Result<RunId, Problem> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     Changes,
+    RunTasks,
     Guest,
+    Policies,
+    Runtime,
     Log,
     Timeline,
 }
@@ -51,9 +57,14 @@ impl Part {
     pub fn of(asked: &Sent, run: &Run) -> Self {
         match asked.text("tab") {
             "changes" if run.kind.plans() => Self::Changes,
+            "run_tasks" => Self::RunTasks,
             "guest" => Self::Guest,
+            "policies" => Self::Policies,
+            "configuration" => Self::Runtime,
             "log" => Self::Log,
             "timeline" => Self::Timeline,
+            // While outside checks are asked, they are what the run is about.
+            _ if run.checking.is_some() || failed_checks(run) => Self::RunTasks,
             _ if run.kind.plans() && shows_changes(run) => Self::Changes,
             // What a guest left says more than what it printed.
             _ if run.guest.is_some() && run.state.is_terminal() => Self::Guest,
@@ -64,11 +75,20 @@ impl Part {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Changes => "changes",
+            Self::RunTasks => "run_tasks",
             Self::Guest => "guest",
+            Self::Policies => "policies",
+            Self::Runtime => "configuration",
             Self::Log => "log",
             Self::Timeline => "timeline",
         }
     }
+}
+
+/// Whether outside checks are why the run failed: every phase went well, and stages were begun.
+fn failed_checks(run: &Run) -> bool {
+    let bad = |phase: &crate::queries::PhaseRow| phase.verdict.as_ref().is_some_and(|verdict| !verdict.is_success());
+    run.state == RunState::Failed && run.stages > 0 && !run.phases.iter().any(bad)
 }
 
 /// Whether the plan is what a reader comes for.
@@ -86,18 +106,20 @@ pub struct Revs {
 }
 
 impl Revs {
-    /// `lock` is the stack's version: a lock takes the button away.
-    pub fn of(run: &Run, stack_version: u64, part: Part, shown: &Shown) -> Self {
+    /// `beside` changes with the stack, where a lock takes the button away, and with what checks said.
+    pub fn of(run: &Run, beside: u64, part: Part, shown: &Shown) -> Self {
         let phases: Vec<_> = run.phases.iter().map(|phase| (phase.number, phase.finished_at)).collect();
-        let all = Rev::default().run(run).with((stack_version, run.history, run.comments, run.unacknowledged, phases));
+        let told = (run.history, run.comments, run.reviews, policies::rev(run));
+        let all = Rev::default().run(run).with((beside, told, run.unacknowledged, phases));
         let all = all.number();
         let panel = match part {
             Part::Changes => {
                 let digest = run.plan_digest.as_ref().map(ToString::to_string);
                 Rev::default().with((digest, run.state == RunState::Unconfirmed)).number()
             }
-            Part::Guest => all,
-            Part::Timeline => Rev::default().with((run.history, run.comments)).number(),
+            Part::Guest | Part::RunTasks | Part::Runtime => all,
+            Part::Timeline => Rev::default().with((run.history, run.comments, run.reviews)).number(),
+            Part::Policies => policies::rev(run),
             Part::Log => shown.rev(run),
         };
         Self { run: all, panel }
@@ -122,11 +144,16 @@ async fn page(web: &Web, visitor: &Visitor, id: RunId, asked: &Sent) -> Result<R
     let shown = Shown::of(asked, run);
     let rows = Rows { now: web.queries.now(), names: super::lists::names_of(web, [run])? };
     let role = visitor.who.role_on(run.stack).unwrap_or(Role::Reader);
-    let revs = Revs::of(run, stack_version(&detail), part, &shown);
+    let revs = Revs::of(run, beside(&detail), part, &shown);
     let (panel, next) = panel(web, visitor, &detail, asked, part, &shown).await?;
     let error_line = match &panel {
         Panel::Log(log) => log.lines.iter().rev().find(|line| line.error).map(|line| format!("#L{}", line.n)),
-        Panel::Changes(_) | Panel::Guest(_) | Panel::Timeline(_) => None,
+        Panel::Changes(_)
+        | Panel::Guest(_)
+        | Panel::RunTasks(_)
+        | Panel::Policies(_)
+        | Panel::Runtime(_)
+        | Panel::Timeline(_) => None,
     };
     let mut frame = frame(visitor, &rows, run, None)?;
     if !run.state.is_terminal() {
@@ -145,8 +172,9 @@ async fn page(web: &Web, visitor: &Visitor, id: RunId, asked: &Sent) -> Result<R
     })
 }
 
-fn stack_version(detail: &RunDetail) -> u64 {
-    detail.stack.as_ref().map_or(0, |stack| stack.version)
+/// What the page shows beside the run's own record.
+fn beside(detail: &RunDetail) -> u64 {
+    run_tasks::rev(detail.stack.as_ref().map_or(0, |stack| stack.version), &detail.stages)
 }
 
 /// The frame of a run's pages; `below` is the page behind the run's own.
@@ -199,6 +227,10 @@ fn tabs(detail: &RunDetail, here: Part) -> Vec<Tab> {
             None => changes,
         });
     }
+    if run_tasks::has_any(detail) || here == Part::RunTasks {
+        let results: usize = detail.stages.iter().map(|stage| stage.results.len()).sum();
+        tabs.push(tab(Part::RunTasks, "Run tasks").counted(results as u64));
+    }
     if guest::has_guest(detail) {
         let artifacts: usize = detail.left.iter().map(|left| left.artifacts.len()).sum();
         tabs.push(match artifacts {
@@ -206,8 +238,14 @@ fn tabs(detail: &RunDetail, here: Part) -> Vec<Tab> {
             n => tab(Part::Guest, "Guest").counted(n as u64),
         });
     }
+    if !run.policies.is_empty() || here == Part::Policies {
+        tabs.push(tab(Part::Policies, "Policies").counted(run.policies.len() as u64));
+    }
     tabs.push(tab(Part::Log, "Log"));
-    tabs.push(tab(Part::Timeline, "Timeline").counted(u64::from(run.history + run.comments)));
+    if detail.runtime.is_some() {
+        tabs.push(tab(Part::Runtime, "Configuration"));
+    }
+    tabs.push(tab(Part::Timeline, "Timeline").counted(u64::from(run.history + run.comments + run.reviews)));
     tabs
 }
 
@@ -224,8 +262,17 @@ async fn panel(
     Ok(match part {
         Part::Changes => (Panel::Changes(changes(web, visitor, detail, SHOWN)?), None),
         Part::Guest => {
-            let rev = Revs::of(run, stack_version(detail), part, shown).panel;
+            let rev = Revs::of(run, beside(detail), part, shown).panel;
             (Panel::Guest(Box::new(guest::view(web, visitor, detail, rev)?)), None)
+        }
+        Part::RunTasks => {
+            let rev = Revs::of(run, beside(detail), part, shown).panel;
+            (Panel::RunTasks(Box::new(run_tasks::view(web, visitor, detail, rev)?)), None)
+        }
+        Part::Policies => (Panel::Policies(policies::view(visitor, run)), None),
+        Part::Runtime => {
+            let rev = Revs::of(run, beside(detail), part, shown).panel;
+            (Panel::Runtime(Box::new(runtime::view(visitor, detail, rev))), None)
         }
         Part::Timeline => (Panel::Timeline(timeline(web, visitor, detail)), None),
         Part::Log => {
@@ -283,6 +330,16 @@ fn timeline(web: &Web, visitor: &Visitor, detail: &RunDetail) -> Timeline {
             note: Some(comment.text.to_string()),
         };
         events.push((comment.at, event));
+    }
+    for review in &detail.reviews {
+        let event = Event {
+            badge: Some(head::review_badge(review.decision)),
+            actor: mark(&review.by.public()),
+            at: Moment::new(review.at, now),
+            reason: (!review.is_current(&detail.run)).then(|| format!("while {}", review.state.title().to_lowercase())),
+            note: review.note.as_ref().map(ToString::to_string),
+        };
+        events.push((review.at, event));
     }
     // Stable: entries of the same moment stay in the order in which they were written.
     events.sort_by_key(|(at, _)| *at);

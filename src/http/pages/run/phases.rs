@@ -56,6 +56,7 @@ pub fn phases(rows: &Rows, detail: &RunDetail) -> Vec<PhaseRow> {
     let longest = run.phases.iter().filter_map(|phase| length(phase, rows.now)).max().unwrap_or(1).max(1);
     let mut list: Vec<(Timestamp, PhaseRow)> =
         run.phases.iter().map(|phase| (phase.started_at, row(rows, run, phase, longest))).collect();
+    list.extend(detail.stages.iter().map(|stage| (stage.row.created_at, super::run_tasks::phase_row(run, stage))));
     list.extend(decisions(detail).map(|entry| (entry.at, decision_row(run, entry))));
     list.sort_by_key(|(at, _)| *at);
     let mut rows: Vec<PhaseRow> = list.into_iter().map(|(_, row)| row).collect();
@@ -91,7 +92,7 @@ fn row(rows: &Rows, run: &Run, phase: &Record, longest: u128) -> PhaseRow {
     }
 }
 
-fn is_changes(phase: &Record, verdict: &Verdict) -> bool {
+pub fn is_changes(phase: &Record, verdict: &Verdict) -> bool {
     phase.phase == Phase::Planning && verdict.exit_code() == Some(2)
 }
 

@@ -124,7 +124,7 @@ impl Follower {
             let waited = if self.last.is_some() { self.wait().await } else { ControlFlow::Continue(()) };
             let looked = match waited {
                 ControlFlow::Break(()) => Err(EndReason::Restart),
-                ControlFlow::Continue(()) => self.look(),
+                ControlFlow::Continue(()) => self.look().await,
             };
             if let Err(why) = looked {
                 self.ready.push_back(end(why));
@@ -147,10 +147,10 @@ impl Follower {
     }
 
     /// Puts everything that is new into `ready`.
-    fn look(&mut self) -> Result<(), EndReason> {
+    async fn look(&mut self) -> Result<(), EndReason> {
         self.bell.mark_unchanged();
         self.anything.mark_unchanged();
-        let who = self.listener.who()?;
+        let who = self.listener.who().await?;
         let run = self.listener.web.queries.run(&who, self.run).map_err(|error| ended(&error.into()))?;
         let part = if self.of == Of::Log { Part::Log } else { Part::of(&self.asked, &run) };
         let shown = Shown::of(&self.asked, &run);
@@ -186,7 +186,8 @@ impl Follower {
             Some(stack) => (stack.settings.name.to_string(), stack.version),
             None => (run.slug.to_string(), 0),
         };
-        let revs = Revs::of(run, version, part, shown);
+        let stages = queries.stages(run).map_err(fault)?;
+        let revs = Revs::of(run, super::run_tasks::rev(version, &stages), part, shown);
         let badge = show::badge(run);
         let label = offers::label(run.kind, run.number);
         let title = format!("{} {label} · {name} · Airlock", Badge::sign(badge.look));

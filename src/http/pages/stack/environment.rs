@@ -1,5 +1,7 @@
 //! `/stacks/{slug}/environment`: variables and mounted files.
 
+use std::collections::BTreeSet;
+
 use axum::{
     extract::{FromRequest as _, Multipart, Path, Request, State},
     http::StatusCode,
@@ -12,7 +14,11 @@ use super::{
 use crate::{
     actions::{NewVariable, Secret},
     auth::Permission,
-    domain::{EnvName, Refused, RelativePath, Role, Slug, limits, verdict::bytes},
+    domain::{
+        EnvName, Refused, RelativePath, Role, Slug, Timestamp, limits,
+        runtime::{Hook, HookPoint, Origin},
+        verdict::bytes,
+    },
     http::{
         Problem, Web,
         pages::{
@@ -23,13 +29,14 @@ use crate::{
         },
         view::{
             StackEnvironmentPage,
+            context::{AttachForm, AttachedRow, HookRow, Provenance},
             form::Fields as _,
             frame::{Empty, Place},
             stack::{FileForm, FileRow, Shown, VariableForm, VariableRow},
             status::Moment,
         },
     },
-    queries::{File, Variable, VariableValue},
+    queries::{Attached, Effective, File, Layered, Variable, VariableValue},
 };
 
 pub async fn get(State(web): State<Web>, visitor: Visitor, Path(slug): Path<String>, Asked(asked): Asked) -> Answer {
@@ -46,29 +53,38 @@ fn page(web: &Web, visitor: &Visitor, slug: &Slug) -> Result<StackEnvironmentPag
     let head = head(web, &visitor.who, &row, "Environment")?;
     let now = web.queries.now();
     let writes = visitor.who.role_on(row.stack.id) >= Some(Role::Writer);
-    let variable = |it: Variable| VariableRow {
+    let links = visitor.who.admin;
+    let (environment, own) = (web.queries.environment(&visitor.who, slug)?, own(web, visitor, slug)?);
+    let variable = |it: Effective| VariableRow {
+        own: own.0.contains(&it.name),
         name: it.name.to_string(),
-        value: match it.value {
-            VariableValue::Plain(text) => Shown::Plain(text),
-            VariableValue::Sensitive { hash, .. } => Shown::Sensitive(hash),
-        },
+        value: shown(it.value),
         description: it.description,
-        changed: Moment::new(it.updated_at, now),
-        by: mark(&it.updated_by),
+        changed: it.updated.map(|(at, by)| (Moment::new(at, now), mark(&by))),
+        from: Some(Provenance::new(&it.origin, &it.overrides, links)),
     };
-    let file = |it: File| FileRow {
-        path: it.path.to_string(),
-        size: bytes(it.size),
-        sensitive: it.sensitive,
-        digest: short(&it.hash),
-        changed: Moment::new(it.updated_at, now),
-        by: mark(&it.updated_by),
+    let file = |it: Layered<File>| FileRow {
+        own: own.1.contains(&it.row.path),
+        from: Some(Provenance::new(&it.origin, &it.overrides, links)),
+        ..file_row(it.row, now)
     };
+    let attached = |it: &Attached| AttachedRow {
+        name: it.context.name.to_string(),
+        href: links.then(|| format!("/admin/contexts/{}", it.context.name)),
+        description: it.context.description.clone(),
+        priority: Provenance::new(&it.origin, &[], false).priority,
+    };
+    let administers = visitor.who.role_on(row.stack.id) >= Some(Role::Admin);
     let crumbs = crumbs(&head, Some("Environment"));
     Ok(StackEnvironmentPage {
         frame: visitor.frame(Place::Stacks, format!("Environment · {}", head.stack.name), crumbs)?,
-        variables: web.queries.variables(&visitor.who, slug)?.into_iter().map(variable).collect(),
-        files: web.queries.files(&visitor.who, slug)?.into_iter().map(file).collect(),
+        contexts: environment.contexts.iter().map(attached).collect(),
+        attach: if administers { attach_form(web, &environment.contexts)? } else { None },
+        may_attach: administers,
+        attach_problems: Vec::new(),
+        hooks: environment.hooks.iter().map(|(point, hooks)| hook_row(*point, hooks, links)).collect(),
+        variables: environment.variables.into_iter().map(variable).collect(),
+        files: environment.files.into_iter().map(file).collect(),
         forms: writes.then(forms),
         editing: None,
         problems: (Vec::new(), Vec::new()),
@@ -81,23 +97,72 @@ fn page(web: &Web, visitor: &Visitor, slug: &Slug) -> Result<StackEnvironmentPag
     })
 }
 
+/// Names and paths that are the stack's own, whatever wins over them.
+fn own(web: &Web, visitor: &Visitor, slug: &Slug) -> Result<(BTreeSet<EnvName>, BTreeSet<RelativePath>), Problem> {
+    let variables = web.queries.variables(&visitor.who, slug)?.into_iter().map(|row| row.name).collect();
+    let files = web.queries.files(&visitor.who, slug)?.into_iter().map(|row| row.path).collect();
+    Ok((variables, files))
+}
+
+/// A value as it may be shown.
+pub fn shown(value: VariableValue) -> Shown {
+    match value {
+        VariableValue::Plain(text) => Shown::Plain(text),
+        VariableValue::Sensitive { hash, .. } => Shown::Sensitive(hash),
+    }
+}
+
+/// A file of whoever shows it.
+pub fn file_row(row: File, now: Timestamp) -> FileRow {
+    FileRow {
+        path: row.path.to_string(),
+        size: bytes(row.size),
+        sensitive: row.sensitive,
+        digest: short(&row.hash),
+        changed: Moment::new(row.updated_at, now),
+        by: mark(&row.updated_by),
+        from: None,
+        own: true,
+    }
+}
+
+pub fn hook_row(point: HookPoint, hooks: &[Hook], links: bool) -> HookRow {
+    let one = |hook: &Hook| (hook.command.clone(), Provenance::new(&hook.origin, &[], links));
+    HookRow { point: point.word(), hooks: hooks.iter().map(one).collect() }
+}
+
+/// The form that attaches one of the contexts that are left.
+fn attach_form(web: &Web, attached: &[Attached]) -> Result<Option<AttachForm>, Problem> {
+    let is_attached =
+        |name: &Slug| attached.iter().any(|it| it.context.name == *name && matches!(it.origin, Origin::Context { .. }));
+    let names = web.queries.context_names()?.into_iter().filter(|name| !is_attached(name));
+    let names: Vec<String> = names.map(|name| name.to_string()).collect();
+    Ok((!names.is_empty()).then(|| AttachForm::new(&names)))
+}
+
 /// A digest as people compare it.
 fn short(hash: &str) -> String {
     crate::domain::Digest::new(hash).map_or_else(|_| hash.to_owned(), |digest| digest.short())
 }
 
-fn forms() -> (VariableForm, FileForm) {
+pub fn forms() -> (VariableForm, FileForm) {
     let (mut variable, mut file) = (VariableForm::new(), FileForm::new());
     variable.set_prefix("variable-");
     file.set_prefix("file-");
     (variable, file)
 }
 
-/// Fills the form with a variable that is there; never with a sensitive value.
 fn edit(web: &Web, visitor: &Visitor, slug: &Slug, page: &mut StackEnvironmentPage, name: &str) -> Result<(), Problem> {
     let found = web.queries.variables(&visitor.who, slug)?.into_iter().find(|it| it.name.as_str() == name);
     let found = found.ok_or_else(|| Problem::not_found("there is no such variable"))?;
     let Some((form, _)) = &mut page.forms else { return Ok(()) };
+    fill(form, found);
+    page.editing = Some(form.name.value.clone());
+    Ok(())
+}
+
+/// Fills a form with a variable that is there; never with a sensitive value.
+pub fn fill(form: &mut VariableForm, found: Variable) {
     form.name.value = found.name.to_string();
     form.description.value = found.description;
     match found.value {
@@ -107,8 +172,6 @@ fn edit(web: &Web, visitor: &Visitor, slug: &Slug, page: &mut StackEnvironmentPa
             form.value.hint = "The present value is not shown. What you write takes its place.".to_owned();
         }
     }
-    page.editing = Some(form.name.value.clone());
-    Ok(())
 }
 
 pub async fn post(State(web): State<Web>, visitor: Visitor, Path(slug): Path<String>, request: Request) -> Answer {
@@ -134,6 +197,8 @@ pub async fn post(State(web): State<Web>, visitor: Visitor, Path(slug): Path<Str
         "set_variable" => set_variable(&web, &visitor, &slug, &sent).await,
         "delete_variable" => delete_variable(&web, &visitor, &slug, &sent).await,
         "delete_file" => delete_file(&web, &visitor, &slug, &sent).await,
+        "attach" => attach(&web, &visitor, &slug, &sent).await,
+        "detach" => detach(&web, &visitor, &slug, &sent).await,
         other => Err(unknown_verb(other)),
     }
 }
@@ -185,10 +250,41 @@ async fn delete_file(web: &Web, visitor: &Visitor, slug: &Slug, sent: &Sent) -> 
     done(visitor, format!("The file {path} was deleted."))
 }
 
+// ── Contexts ────────────────────────────────────────────────────────────────────────────────
+
+async fn attach(web: &Web, visitor: &Visitor, slug: &Slug, sent: &Sent) -> Answer {
+    let (stack, permit) = visitor.may_on(Permission::AttachContext, slug).await?;
+    let priority = match sent.text("priority").trim() {
+        "" => Ok(0),
+        text => text.parse().map_err(|_| Refused::field("priority", "must be a whole number, such as 0 or 10")),
+    };
+    let name = Slug::new(sent.text("context")).map_err(|_| Refused::field("context", "choose one"));
+    let wrong: Wrong = match (name, priority) {
+        (Err(refused), _) | (_, Err(refused)) => refused.into(),
+        (Ok(name), Ok(priority)) => match web.actions.attach_context(&permit, stack.id, name.clone(), priority).await {
+            Ok(_) => return done(visitor, format!("The context {name} is attached with priority {priority}.")),
+            Err(error) => Wrong::of(error)?,
+        },
+    };
+    let mut page = page(web, visitor, slug)?;
+    if let Some(form) = &mut page.attach {
+        form.keep(sent.pairs());
+        page.attach_problems = wrong.blame(form);
+    }
+    visitor.page_with(wrong.status, &page)
+}
+
+async fn detach(web: &Web, visitor: &Visitor, slug: &Slug, sent: &Sent) -> Answer {
+    let (stack, permit) = visitor.may_on(Permission::AttachContext, slug).await?;
+    let name = Slug::new(sent.text("context")).map_err(|_| Problem::not_found("there is no such context"))?;
+    web.actions.detach_context(&permit, stack.id, name.clone()).await?;
+    done(visitor, format!("The context {name} was taken away."))
+}
+
 // ── Files ───────────────────────────────────────────────────────────────────────────────────
 
 /// Fields and the file of a form; none when no file was chosen.
-async fn receive(web: &Web, request: Request) -> Result<(Sent, Option<Vec<u8>>), Problem> {
+pub async fn receive(web: &Web, request: Request) -> Result<(Sent, Option<Vec<u8>>), Problem> {
     let unreadable = |text: String| Refused::invalid(format!("the form cannot be read: {text}"));
     let mut form = Multipart::from_request(request, web).await.map_err(|error| unreadable(error.body_text()))?;
     let mut sent = Sent::default();
@@ -214,7 +310,7 @@ fn too_large(status: StatusCode, text: String) -> Problem {
     Refused::invalid(format!("the form cannot be read: {text}")).into()
 }
 
-fn new_file(sent: &Sent, content: Option<Vec<u8>>) -> Result<(RelativePath, Secret<Vec<u8>>), Wrong> {
+pub fn new_file(sent: &Sent, content: Option<Vec<u8>>) -> Result<(RelativePath, Secret<Vec<u8>>), Wrong> {
     let path = RelativePath::new(sent.text("path").trim());
     match (path, content) {
         (Err(error), _) => Err(Refused::field("path", error.to_string()).into()),

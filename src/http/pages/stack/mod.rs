@@ -4,6 +4,8 @@ pub mod environment;
 pub mod fields;
 mod head;
 pub mod new;
+pub mod policies;
+pub mod run_tasks;
 pub mod settings;
 mod upload;
 
@@ -205,7 +207,10 @@ fn new_run(sent: &Sent) -> Result<NewRun, Wrong> {
     let commit = sent.filled("commit").map(CommitSha::new).transpose();
     let commit = commit.map_err(|error| wrong("commit", error.to_string()));
     match (kind, message, commit) {
-        (Some(kind), Ok(message), Ok(commit)) => Ok(NewRun { kind, commit, message }),
+        (Some(kind), Ok(message), Ok(commit)) => {
+            let runtime_config = sent.filled("runtime_config").map(str::to_owned);
+            Ok(NewRun { kind, commit, message, runtime_config })
+        }
         _ => Err(Refused::fields(errors).into()),
     }
 }

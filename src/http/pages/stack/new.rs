@@ -40,7 +40,7 @@ fn page(web: &Web, visitor: &Visitor) -> Result<NewStackPage, Problem> {
     let crumbs = vec![Crumb::link("Stacks", "/stacks"), Crumb::here("New stack")];
     Ok(NewStackPage {
         frame: visitor.frame(Place::Stacks, "New stack", crumbs)?,
-        form: StackForm::new(&credentials(web, visitor, None)?, &[]),
+        form: StackForm::new(&credentials(web, visitor, None)?, &images(web, visitor)?),
         test: None,
         problems: Vec::new(),
     })
@@ -55,6 +55,11 @@ pub fn credentials(web: &Web, visitor: &Visitor, stack: Option<&Stack>) -> Resul
     };
     let offered = all.into_iter().filter(|row| visitor.who.admin || bound(row));
     Ok(offered.map(|row| row.name.to_string()).collect())
+}
+
+/// Names of images, beside the host's own root.
+pub fn images(web: &Web, visitor: &Visitor) -> Result<Vec<String>, Problem> {
+    Ok(web.queries.images(&visitor.who)?.into_iter().map(|row| row.image.name.to_string()).collect())
 }
 
 pub async fn post(State(web): State<Web>, visitor: Visitor, Form(sent): Form) -> Answer {

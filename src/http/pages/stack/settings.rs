@@ -8,7 +8,7 @@ use axum::{
 use super::{
     fields,
     head::{crumbs, head},
-    new::{credentials, test, version},
+    new::{credentials, images, test, version},
     slug_of, upload,
 };
 use crate::{
@@ -63,7 +63,7 @@ fn page(web: &Web, visitor: &Visitor, slug: &Slug) -> Result<StackSettingsPage, 
             format!("Settings · {}", head.stack.name),
             crumbs(&head, Some("Settings")),
         )?,
-        form: StackForm::new(&credentials(web, visitor, Some(stack))?, &[]).filled(&stack.settings),
+        form: StackForm::new(&credentials(web, visitor, Some(stack))?, &images(web, visitor)?).filled(&stack.settings),
         test: None,
         uploads: uploads(web, visitor, stack)?,
         upload_error: None,

@@ -62,3 +62,38 @@ fn a_refusal_is_remembered_as_long_as_it_holds() {
     assert!(matches!(cache.look(&name(1), NOW).unwrap(), Found::Refused(reason) if reason == "it is a bomb"));
     assert!(matches!(cache.look(&name(1), Timestamp::from_millis(1_000_001)).unwrap(), Found::Nothing));
 }
+
+#[test]
+fn what_was_not_used_for_the_longest_time_makes_room_unless_somebody_runs_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    let at = |second: i64| Timestamp::from_millis(second * 1_000);
+    let look = |n: u8, second: i64| match cache.look(&name(n), at(second)).unwrap() {
+        Found::Code(file) => Some(file),
+        _ => None,
+    };
+    for n in 1..=4 {
+        keep(&cache, &name(n), &[n; 1_000]);
+        drop(look(n, i64::from(n)));
+    }
+    // The first is running, the second was used again, the others were not.
+    let running = look(1, 5).unwrap();
+    drop(look(2, 9));
+    let size = 1_000 + TAG_BYTES;
+    cache.evict(at(10), 4 * size, 100).unwrap();
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "within the bound nothing goes");
+    cache.evict(at(10), 2 * size, 100).unwrap();
+    let left: Vec<u8> = (1..=4).filter(|n| cache.code_path(&name(*n)).exists()).collect();
+    assert_eq!(left, [1, 2]);
+    cache.evict(at(10), 4 * size, 0).unwrap();
+    let left: Vec<u8> = (1..=4).filter(|n| cache.code_path(&name(*n)).exists()).collect();
+    assert_eq!(left, [1], "what runs stays, whatever the bound");
+    drop(running);
+    // A draft that a crash left goes after a while.
+    let draft = cache.draft().unwrap();
+    draft.file.set_modified(time(at(0))).unwrap();
+    cache.evict(at(3_000), 0, 0).unwrap();
+    assert!(draft.path.exists() && !cache.code_path(&name(1)).exists());
+    cache.evict(at(4_000), 0, 0).unwrap();
+    assert!(!draft.path.exists());
+}

@@ -1,0 +1,84 @@
+//! What services come back with: progress, and at last a result.
+
+use std::net::IpAddr;
+
+use crate::{
+    auth::{Who, token},
+    domain::{Refused, RefusedKind, ResultStatus, TaskResultId},
+    store::{
+        Error, Rows, Tx,
+        record::{Outcome, Outcomes, TaskResult},
+        tables as t,
+    },
+};
+
+use super::{
+    super::{Actions, Moment, audit, missing},
+    callback::Callback,
+    finish, ring_result, settle,
+};
+
+impl Actions {
+    /// Whether somebody who comes back for a result shows its token. Ask before the body is read.
+    pub fn may_answer(&self, id: TaskResultId, token: Option<&str>, from: Option<IpAddr>) -> Result<(), Error> {
+        let result = self.store.read()?.get(t::RESULT_ID_TO_RESULT, id.number())?;
+        let result = result.ok_or_else(|| missing("the task result"))?;
+        if token.is_some_and(|token| shows(&result, token)) {
+            return Ok(());
+        }
+        self.count_stranger(from, "run_task.answer");
+        let why = "show the access token of the request: `Authorization: Bearer …`";
+        Err(Refused::new(RefusedKind::Unauthenticated, why).into())
+    }
+
+    /// Takes a callback. After the final one nothing is taken any more.
+    pub async fn answer_run_task(&self, id: TaskResultId, token: &str, body: &[u8]) -> Result<(), Error> {
+        let callback = Callback::read(body)?;
+        let outcomes = callback.outcomes.as_deref().map(Outcomes::new).transpose()?;
+        let hash = token::hash(token);
+        self.system(move |tx, moment| {
+            let mut result = tx.get(t::RESULT_ID_TO_RESULT, id.number())?.ok_or_else(|| missing("the task result"))?;
+            if result.token.hash != hash {
+                return Err(Refused::new(RefusedKind::Unauthenticated, "the access token is another one's").into());
+            }
+            if result.status.is_final() {
+                let why = format!("the result is final already: {}; nothing was changed", result.status);
+                return Err(Refused::invalid(why).into());
+            }
+            if let (Some(outcomes), Some(list)) = (&outcomes, &callback.outcomes) {
+                result.outcomes = u32::try_from(list.len()).unwrap_or(u32::MAX);
+                tx.put(t::RESULT_TO_OUTCOMES, id.number(), outcomes)?;
+            }
+            take(tx, moment, result, &callback)
+        })
+        .await
+    }
+}
+
+fn shows(result: &TaskResult, token: &str) -> bool {
+    result.token.hash == token::hash(token)
+}
+
+fn take(tx: &Tx<'_>, moment: &Moment, mut result: TaskResult, callback: &Callback) -> Result<(), Error> {
+    if let Some(message) = &callback.message {
+        result.message.clone_from(message);
+    }
+    if let Some(url) = &callback.url {
+        result.url.clone_from(url);
+    }
+    // Whoever comes back has the request, whatever became of the answer to it.
+    (result.tries, result.due_at, result.again) = (0, None, None);
+    result.running_at.get_or_insert(moment.now);
+    result.progress_at = moment.now;
+    result.updated_at = moment.now;
+    if !callback.status.is_final() {
+        result.status = ResultStatus::Running;
+        tx.put(t::RESULT_ID_TO_RESULT, result.id.number(), &result)?;
+        return ring_result(tx, moment, &result);
+    }
+    finish(tx, moment, &mut result, callback.status)?;
+    let detail = format!("{} of {} {}", result.name, result.run, callback.status);
+    let entry = audit::Draft::of(&Who::system(), "run_task.answer", &result.id.to_string(), moment.now);
+    audit::append(tx, entry.with(Outcome::Done, Some(detail)))?;
+    settle(tx, moment, &result)
+}

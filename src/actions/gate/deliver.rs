@@ -1,0 +1,318 @@
+//! Requests to run tasks: what is due, and what came of it.
+//!
+//! A request is sent at least once: a server that dies behind the answer and before its row sends it
+//! again, with the same id and token, so that the receiver can tell. Nothing of a request but its
+//! token is kept; it is made anew each time, of the same rows.
+
+use std::{fmt, future::Future, pin::Pin, time::Duration};
+
+use crate::{
+    auth::Permit,
+    crypt::{self, Secret},
+    domain::{Refused, ResultStatus, StageStatus, TaskResultId, Timestamp, limits},
+    store::{
+        Error, Find as _, Flow, Order, Rows, Snapshot, Tx,
+        record::{Delivery, DeliveryReason, RunTaskKind, TaskResult},
+        tables as t,
+    },
+};
+
+use super::{
+    super::{Actions, Deed, Moment, missing, vault},
+    payload, settle,
+};
+
+/// The way out for requests; `outbound` is one.
+pub trait Outside: Send + Sync + fmt::Debug {
+    fn post<'a>(&'a self, request: &'a Request) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>>;
+}
+
+/// A signed request.
+pub struct Request {
+    pub url: String,
+    /// `X-TFC-Task-Signature`.
+    pub signature: String,
+    pub body: Secret<Vec<u8>>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").finish_non_exhaustive()
+    }
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    pub status: Option<u16>,
+    /// What went wrong, or the beginning of an answer that was no 200.
+    pub note: Option<String>,
+    /// Whether the same request may succeed later.
+    pub may_pass: bool,
+    pub took: Duration,
+}
+
+impl Reply {
+    /// Nothing was sent, and nothing will be.
+    pub const fn impossible(why: String) -> Self {
+        Self { status: None, note: Some(why), may_pass: false, took: Duration::ZERO }
+    }
+
+    const fn is_accepted(&self) -> bool {
+        matches!(self.status, Some(200))
+    }
+
+    /// In a sentence.
+    fn said(&self) -> String {
+        match (self.status, &self.note) {
+            (Some(status), Some(note)) => format!("HTTP {status}: {note}"),
+            (Some(status), None) => format!("HTTP {status}"),
+            (None, Some(note)) => note.clone(),
+            (None, None) => "no answer".to_owned(),
+        }
+    }
+}
+
+/// A request that is due.
+#[derive(Debug)]
+pub struct DueRequest {
+    pub id: TaskResultId,
+    pub what: DueWork,
+}
+
+#[derive(Debug)]
+pub enum DueWork {
+    Send(Request),
+    /// It cannot even be made, and why.
+    Impossible(String),
+}
+
+impl Actions {
+    /// Requests that are due now, without those under way; and when the next thing about run tasks is.
+    pub fn due_requests(&self, under_way: &[TaskResultId]) -> Result<(Vec<DueRequest>, Option<Timestamp>), Error> {
+        let (view, now) = (self.store.read()?, self.now());
+        let mut open = Vec::new();
+        view.walk_index(t::OPEN_RESULT, 0..=u128::MAX, Order::Up, |id| {
+            open.push(id);
+            Ok(Flow::Continue(()))
+        })?;
+        let (mut due, mut next) = (Vec::new(), None::<Timestamp>);
+        for id in open {
+            let Some(result) = view.get(t::RESULT_ID_TO_RESULT, id)? else { continue };
+            let over = self.gives_up_at(&result);
+            next = Some(next.map_or(over, |next| next.min(over)));
+            if result.is_guest() || under_way.contains(&result.id) {
+                continue;
+            }
+            match result.due_at {
+                Some(at) if at > now => next = next.map(|next| next.min(at)),
+                Some(_) => due.push(DueRequest { id: result.id, what: self.request_of(&view, &result)? }),
+                None => {}
+            }
+        }
+        Ok((due, next))
+    }
+
+    fn request_of(&self, view: &Snapshot, result: &TaskResult) -> Result<DueWork, Error> {
+        let impossible = |why: &str| Ok(DueWork::Impossible(why.to_owned()));
+        let Some(task) = view.get(t::RUN_TASK_ID_TO_RUN_TASK, result.run_task.number())? else {
+            return impossible("the run task was deleted");
+        };
+        let (Some(run), Some(stack)) = (view.run(result.run)?, view.stack(result.stack)?) else {
+            return impossible("its run is gone");
+        };
+        let Some(token) = &result.token.sealed else { return impossible("it is done") };
+        let RunTaskKind::Http { url, hmac_key } = &task.kind else {
+            return impossible("it has become a guest meanwhile");
+        };
+        let keys = self.keys.get();
+        let token = vault::task_token(result.id).open_text(&keys, token)?;
+        let body = payload::request(&self.setup.public_url, &stack, &run, result, &token)?;
+        let key = hmac_key.as_ref().map(|sealed| vault::run_task(task.id).open_text(&keys, sealed)).transpose()?;
+        let signature = key.map_or_else(String::new, |key| crypt::signature(&key, body.expose()));
+        Ok(DueWork::Send(Request { url: url.clone(), signature, body }))
+    }
+
+    /// A request was sent. What came back before its service called back is only noted.
+    pub async fn request_sent(&self, id: TaskResultId, reply: Reply) -> Result<(), Error> {
+        self.system(move |tx, moment| {
+            let Some(mut result) = tx.get(t::RESULT_ID_TO_RESULT, id.number())? else { return Ok(()) };
+            note(tx, moment, &mut result, &reply)?;
+            if result.status.is_final() {
+                tx.put(t::RESULT_ID_TO_RESULT, id.number(), &result)?;
+                return Ok(());
+            }
+            result.tries += 1;
+            result.again = None;
+            result.updated_at = moment.now;
+            if reply.is_accepted() {
+                (result.tries, result.due_at) = (0, None);
+                if result.status == ResultStatus::Pending {
+                    result.status = ResultStatus::Running;
+                    result.running_at = Some(moment.now);
+                    result.progress_at = moment.now;
+                }
+            } else if reply.may_pass && result.tries < moment.setup.run_task_retries {
+                let waited = moment.setup.run_task_retry.saturating_mul(3_u32.saturating_pow(result.tries - 1));
+                result.due_at = Some(moment.now.plus(waited));
+            } else if result.status == ResultStatus::Running {
+                // It was accepted before: sending it again was a person's wish.
+                (result.tries, result.due_at) = (0, None);
+            } else {
+                result.message = format!("could not be reached: {}", reply.said());
+                super::finish(tx, moment, &mut result, ResultStatus::Unreachable)?;
+                return settle(tx, moment, &result);
+            }
+            tx.put(t::RESULT_ID_TO_RESULT, id.number(), &result)?;
+            super::ring_result(tx, moment, &result)
+        })
+        .await
+    }
+
+    /// Sends the request of a call that is not done once more, because somebody asked for it.
+    pub async fn redeliver(&self, permit: &Permit, id: TaskResultId) -> Result<(), Error> {
+        let covers = permit.clone();
+        self.change(permit, Deed::new("run_task.redeliver", id), move |tx, moment| {
+            let mut result = tx.get(t::RESULT_ID_TO_RESULT, id.number())?.ok_or_else(|| missing("the result"))?;
+            covers.covers(result.stack)?;
+            if result.status.is_final() {
+                let why = "its result is final, and its token opens nothing any more; retry the run instead";
+                return Err(Refused::conflict(why).in_state(result.status.word()).into());
+            }
+            if result.deliveries >= limits::DELIVERIES_KEPT {
+                let why = format!("it was sent {} times already", result.deliveries);
+                return Err(Refused::conflict(why).in_state(result.status.word()).into());
+            }
+            result.due_at = Some(moment.now);
+            result.tries = 0;
+            result.again = Some(moment.actor.clone());
+            tx.put(t::RESULT_ID_TO_RESULT, id.number(), &result)?;
+            super::ring_result(tx, moment, &result)?;
+            Ok(((), Some(result.name.to_string())))
+        })
+        .await
+    }
+
+    /// Asks an address whether a run task is there that knows the key. Anything but a 200 is a no.
+    pub async fn verify_run_task(&self, url: &str, key: Option<&Secret<String>>) -> Result<(), Error> {
+        let Some(outside) = &self.outside else {
+            return Err(Refused::conflict("run tasks are called by a running server only").into());
+        };
+        let body = payload::verification(&self.setup.public_url)?;
+        let signature = key.map_or_else(String::new, |key| crypt::signature(key, body.expose()));
+        let request = Request { url: url.to_owned(), signature, body };
+        let reply = outside.post(&request).await;
+        if reply.is_accepted() {
+            return Ok(());
+        }
+        let why = format!("the verification request was not answered with 200, so nothing is saved: {}", reply.said());
+        Err(Refused::field("url", why).into())
+    }
+
+    /// Gives up what has been silent, or has lasted, for too long.
+    pub async fn patrol_run_tasks(&self) -> Result<(), Error> {
+        let over: Vec<TaskResultId> = {
+            let (view, now) = (self.store.read()?, self.now());
+            let mut over = Vec::new();
+            view.walk_index(t::OPEN_RESULT, 0..=u128::MAX, Order::Up, |id| {
+                let result = view.get(t::RESULT_ID_TO_RESULT, id)?;
+                over.extend(result.filter(|result| self.gives_up_at(result) <= now).map(|result| result.id));
+                Ok(Flow::Continue(()))
+            })?;
+            over
+        };
+        for id in over {
+            let actions = self.clone();
+            self.system(move |tx, moment| {
+                let Some(mut result) = tx.get(t::RESULT_ID_TO_RESULT, id.number())? else { return Ok(()) };
+                if result.status.is_final() || actions.gives_up_at(&result) > moment.now {
+                    return Ok(());
+                }
+                result.message = actions.why_given_up(&result, moment.now);
+                super::finish(tx, moment, &mut result, ResultStatus::Errored)?;
+                settle(tx, moment, &result)
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// When nobody waits for a result any longer. What is not delivered yet has its tries.
+    fn gives_up_at(&self, result: &TaskResult) -> Timestamp {
+        let total = result.created_at.plus(self.setup.run_task_total);
+        match result.status {
+            ResultStatus::Running => total.min(result.progress_at.plus(self.setup.run_task_progress)),
+            _ => total,
+        }
+    }
+
+    fn why_given_up(&self, result: &TaskResult, now: Timestamp) -> String {
+        let said =
+            if result.message.is_empty() { String::new() } else { format!(" (it last said: {})", result.message) };
+        let total = self.setup.run_task_total;
+        if now - result.created_at >= total {
+            format!("no result within {}{said}", span(total))
+        } else {
+            format!("nothing was heard of it for {}{said}", span(self.setup.run_task_progress))
+        }
+    }
+}
+
+fn span(of: Duration) -> String {
+    match of.as_secs() {
+        seconds if seconds >= 60 && seconds % 60 == 0 => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+/// Writes a delivery into the log of its result.
+fn note(tx: &Tx<'_>, moment: &Moment, result: &mut TaskResult, reply: &Reply) -> Result<(), Error> {
+    let reason = match (&result.again, result.deliveries) {
+        (Some(by), _) => DeliveryReason::Again { by: by.clone() },
+        (None, 0) => DeliveryReason::First,
+        (None, _) => DeliveryReason::Retry,
+    };
+    let delivery = Delivery {
+        at: moment.now,
+        reason,
+        status: reply.status,
+        duration_ms: u64::try_from(reply.took.as_millis()).unwrap_or(u64::MAX),
+        note: reply.note.as_ref().map(|note| note.chars().take(limits::DELIVERY_NOTE_CHARS).collect()),
+    };
+    result.deliveries += 1;
+    Ok(tx.put(t::RESULT_N_TO_DELIVERY, (result.id.number(), result.deliveries), &delivery)?)
+}
+
+impl Actions {
+    /// An admin ends a stage: whatever its run tasks say, the run goes on.
+    pub async fn override_stage(
+        &self,
+        permit: &Permit,
+        stage: crate::domain::TaskStageId,
+        comment: Option<String>,
+    ) -> Result<(), Error> {
+        let covers = permit.clone();
+        self.change(permit, Deed::new("run_task.override", stage), move |tx, moment| {
+            let seq = tx.number(t::STAGE_ID_TO_RUN, stage.number())?.ok_or_else(|| missing("the stage"))?;
+            let run = tx.get(t::SEQ_TO_RUN, seq)?.ok_or_else(|| missing("the stage"))?;
+            covers.covers(run.stack)?;
+            let row = tx.get(t::RUN_N_TO_STAGE, (seq, run.stages))?.filter(|row| row.id == stage);
+            let Some(mut row) = row.filter(|row| !row.status.is_final()) else {
+                let why = "the stage has ended; only one that is under way can be overridden";
+                return Err(Refused::conflict(why).in_state(run.state.word()).into());
+            };
+            row.status = StageStatus::Overridden;
+            row.ended_at = Some(moment.now);
+            row.overridden = Some(crate::store::record::Override {
+                by: moment.actor.clone(),
+                at: moment.now,
+                comment: comment.clone(),
+            });
+            tx.put(t::RUN_N_TO_STAGE, (seq, row.n), &row)?;
+            let detail = format!("{} of run #{} of {}", row.stage, run.number, run.slug);
+            super::end_stage(tx, moment, run, &row, comment.clone())?;
+            Ok(((), Some(detail)))
+        })
+        .await
+    }
+}

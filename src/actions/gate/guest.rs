@@ -1,0 +1,239 @@
+//! Run tasks that are guests: judged here, by nobody outside. A runner of its own carries each out,
+//! with the request on standard input and `/plan.json` beside it, and no network.
+
+use std::fs;
+
+use crate::{
+    crypt::{self, Secret},
+    domain::{
+        Kind, Phase, RelativePath, ResultStatus, RunId, Slug, StackId, TaskResultId,
+        guest::{Caps, WorkspaceGrant},
+        limits,
+        stack::{ExecutorKind, Limits, NetworkMode, Vendor},
+    },
+    protocol::{
+        AtEnd, ChainSecrets, ChainSpec, Fetch, Grants, GuestInput, GuestPhase, JailSpec, MountedFile, Prepare, Root,
+        RunFacts, Step, VERSION,
+    },
+    store::{
+        Error, Fault, Find as _, Flow, Order, Rows,
+        record::{Outcome, Outcomes, RunTaskKind},
+        tables as t,
+    },
+};
+
+use super::{
+    super::{Actions, ToStart, audit, chain_dir, guest::code, missing, vault},
+    callback, finish,
+    open::opened,
+    payload, settle,
+};
+
+/// The phase in which the guest judges, after the one that prepares what it sees.
+pub const JUDGING: u32 = 2;
+
+/// A guest that is to judge.
+#[derive(Debug)]
+pub struct ToJudge {
+    pub id: TaskResultId,
+    pub chain: ToStart,
+}
+
+/// What became of it.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// None: it did not come to a judgement, and `message` says why.
+    pub passed: Option<bool>,
+    pub message: String,
+    /// Its `outcomes.json`.
+    pub outcomes: Option<Vec<u8>>,
+}
+
+impl Actions {
+    /// Guests that wait to judge, without those that do.
+    pub fn guests_to_judge(&self, under_way: &[TaskResultId]) -> Result<Vec<TaskResultId>, Error> {
+        let view = self.store.read()?;
+        let mut found = Vec::new();
+        view.walk_index(t::OPEN_RESULT, 0..=u128::MAX, Order::Up, |id| {
+            let result = view.get(t::RESULT_ID_TO_RESULT, id)?;
+            let waits = result.filter(|result| result.is_guest() && !under_way.contains(&result.id));
+            found.extend(waits.map(|result| result.id));
+            Ok(Flow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
+    /// The chain in which a guest judges; a refusal where it cannot.
+    pub fn to_judge(&self, id: TaskResultId) -> Result<ToJudge, Error> {
+        let view = self.store.read()?;
+        let opened = opened(&view, id.number())?.ok_or_else(|| missing("the task result"))?;
+        let result = view.get(t::RESULT_ID_TO_RESULT, id.number())?.ok_or_else(|| missing("the task result"))?;
+        let run = view.run(result.run)?.ok_or_else(|| missing("the run"))?;
+        let stack = view.stack(result.stack)?.ok_or_else(|| missing("the stack"))?;
+        let task = view.get(t::RUN_TASK_ID_TO_RUN_TASK, result.run_task.number())?;
+        let Some(RunTaskKind::Wasi { guest }) = task.map(|task| task.kind) else { return Err(missing("the run task")) };
+        let pinned = code::wanted(&view, &guest, "guest")?;
+        let sealed = result.token.sealed.as_ref().ok_or_else(|| missing("the task result"))?;
+        let token = vault::task_token(id).open_text(&self.keys.get(), sealed)?;
+        let body = payload::request(&self.setup.public_url, &stack, &run, &result, &token)?;
+        let plan = match run.plan_digest {
+            Some(_) => self.plan_json(&view, &opened)?,
+            None => Secret::new(b"{}".to_vec()),
+        };
+        let own = RunId::from_number(id.number());
+        let dir = chain_dir(&self.setup.data, own, 1);
+        let source = self.beside(own)?;
+        let jail = JailSpec {
+            version: VERSION,
+            kind: ExecutorKind::Jail,
+            user: run.uid.or_else(|| self.setup.compiler_uid()),
+            limits: Limits::default(),
+            root: Root::Host,
+            dir: dir.clone(),
+            hostname: "airlock".to_owned(),
+            cgroup: self.setup.cgroup.clone(),
+        };
+        let usual = if pinned.interpreter { Caps::for_interpreters() } else { Caps::default() };
+        let phase = GuestPhase {
+            phase: Phase::Performing,
+            name: guest.to_string(),
+            code: code::code(&self.setup.data, &pinned)?,
+            args: Vec::new(),
+            plain_env: Vec::new(),
+            env: Vec::new(),
+            stdin: GuestInput::Text { text: String::from_utf8_lossy(body.expose()).into_owned() },
+            caps: usual,
+            grants: Grants { workspace: WorkspaceGrant::Read, as_root: true, ..Grants::default() },
+            cache: Some(code::cache(&self.setup.data)),
+            artifacts: true,
+            skip: false,
+        };
+        let prepare = Prepare { source, patch: None, disk_floor_bytes: limits::DISK_FLOOR_BYTES, shows: Vec::new() };
+        let spec = ChainSpec {
+            version: VERSION,
+            run: facts(own, stack.slug.clone()),
+            chain: 1,
+            first_phase: 1,
+            steps: vec![Step::Prepare(prepare), Step::Guest(phase)],
+            at_end: AtEnd::Remove,
+            ending: None,
+            stop_grace_seconds: self.setup.stop_grace.as_secs(),
+            demand: None,
+            runtime: None,
+            secrets: self.secrets_of_judge(token, plan),
+        };
+        Ok(ToJudge { id, chain: ToStart { run: own, chain: 1, dir, goes_on_from: None, jail, spec } })
+    }
+
+    /// The plan goes through the pipe like any secret; nothing of it lies on the disk beforehand.
+    fn secrets_of_judge(&self, token: Secret<String>, plan: Secret<Vec<u8>>) -> ChainSecrets {
+        let path = RelativePath::new("plan.json").expect("it is a relative path");
+        ChainSecrets {
+            chain_key: crypt::Key::random().to_secret(),
+            redaction_key: crypt::Key::random().to_secret(),
+            open: None,
+            seal: None,
+            variables: Vec::new(),
+            files: vec![MountedFile { path, content: plan, sensitive: false }],
+            masks: vec![token],
+            git: None,
+            state: None,
+            guest_key: Some(code::key(&self.keys.get())),
+            workload: None,
+            slug_key: None,
+            build_variables: Vec::new(),
+            plan: None,
+        }
+    }
+
+    /// A source with nothing in it, because every workspace has one.
+    fn beside(&self, own: RunId) -> Result<Fetch, Error> {
+        let io = |error: std::io::Error| Fault::Io(error.to_string());
+        let archive = nothing().map_err(io)?;
+        let dir = self.setup.data.join("runs").join(own.to_string());
+        fs::create_dir_all(&dir).map_err(io)?;
+        let path = dir.join("nothing.tar.gz");
+        fs::write(&path, &archive).map_err(io)?;
+        Ok(Fetch::Upload { path, digest: crypt::digest(&archive) })
+    }
+
+    /// A guest is under way.
+    pub async fn guest_judges(&self, id: TaskResultId) -> Result<(), Error> {
+        self.system(move |tx, moment| {
+            let Some(mut result) = tx.get(t::RESULT_ID_TO_RESULT, id.number())? else { return Ok(()) };
+            if result.status == ResultStatus::Pending {
+                result.status = ResultStatus::Running;
+                result.running_at = Some(moment.now);
+                result.progress_at = moment.now;
+                result.updated_at = moment.now;
+                tx.put(t::RESULT_ID_TO_RESULT, id.number(), &result)?;
+                super::ring_result(tx, moment, &result)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// What became of a guest that judged.
+    pub async fn guest_judged(&self, id: TaskResultId, judged: Judged) -> Result<(), Error> {
+        let (outcomes, trouble) = match judged.outcomes.as_deref().map(callback::guest_outcomes).transpose() {
+            Ok(outcomes) => (outcomes, None),
+            Err(refused) => (None, Some(format!("its outcomes.json does not fit: {refused}"))),
+        };
+        let rows = outcomes.as_deref().map(Outcomes::new).transpose()?;
+        self.system(move |tx, moment| {
+            let Some(mut result) = tx.get(t::RESULT_ID_TO_RESULT, id.number())? else { return Ok(()) };
+            if result.status.is_final() {
+                return Ok(());
+            }
+            if let (Some(rows), Some(list)) = (&rows, &outcomes) {
+                result.outcomes = u32::try_from(list.len()).unwrap_or(u32::MAX);
+                tx.put(t::RESULT_TO_OUTCOMES, id.number(), rows)?;
+            }
+            let status = match (judged.passed, &trouble) {
+                (Some(true), None) => ResultStatus::Passed,
+                (Some(false), None) => ResultStatus::Failed,
+                (None, _) | (_, Some(_)) => ResultStatus::Errored,
+            };
+            let message = trouble.as_ref().unwrap_or(&judged.message);
+            result.message = message.chars().take(limits::RESULT_MESSAGE_CHARS).collect();
+            finish(tx, moment, &mut result, status)?;
+            let detail = format!("{} of {} {status}", result.name, result.run);
+            let who = crate::auth::Who::system();
+            let entry = audit::Draft::of(&who, "run_task.answer", &result.id.to_string(), moment.now);
+            audit::append(tx, entry.with(Outcome::Done, Some(detail)))?;
+            settle(tx, moment, &result)
+        })
+        .await
+    }
+}
+
+fn facts(own: RunId, slug: Slug) -> RunFacts {
+    RunFacts {
+        id: own,
+        number: 0,
+        kind: Kind::OnDemand,
+        stack: StackId::from_number(own.number()),
+        slug,
+        url: String::new(),
+        triggered_by: String::new(),
+        branch: None,
+        commit: None,
+        project_root: RelativePath::new("").expect("the empty path is the root"),
+        network: NetworkMode::None,
+        vendor: Vendor::Custom { init: None, plan: None, apply: None, destroy: None },
+        mask_well_known: true,
+    }
+}
+
+/// An archive must hold something.
+fn nothing() -> std::io::Result<Vec<u8>> {
+    let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut tar = tar::Builder::new(gz);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(0);
+    header.set_mode(0o644);
+    header.set_cksum();
+    tar.append_data(&mut header, "nothing", std::io::empty())?;
+    tar.into_inner()?.finish()
+}

@@ -1,0 +1,278 @@
+//! Images: importing, removing, and which root a jail gets.
+//!
+//! An image is unpacked once, by the digest of its archive, beside its place; then it gets its name by
+//! one rename and is never written to again. A runner that shows it holds a lock on its directory, so
+//! that a sweep leaves it alone.
+
+use std::{
+    fs, io,
+    os::{
+        fd::AsFd as _,
+        unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    },
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use ulid::Ulid;
+
+use crate::{
+    auth::Permit,
+    crypt::Hasher,
+    domain::{Digest, ImageName, Refused, RefusedKind, limits},
+    image::{self, ImageError, ImageInfo},
+    protocol::Root,
+    store::{
+        Error, Fault, Rows, Tx,
+        record::{Image, Outcome},
+        tables as t,
+    },
+    workspace::remove_tree,
+};
+
+use super::{Actions, Deed, Incoming, Scratch, audit, missing, ring, upload::Most};
+
+/// The name of the host's own root.
+pub(crate) const HOST: &str = "host";
+const MOST: Most = Most { what: "image", bytes: limits::IMAGE_BYTES };
+/// What an image is unpacked as before it has its name.
+const INCOMING: &str = ".incoming-";
+
+impl Actions {
+    /// Makes ready for an image of a size that the sender may have declared.
+    pub async fn receive_image(&self, permit: &Permit, declared: Option<u64>) -> Result<Incoming, Error> {
+        permit.still_holds(&self.store.read()?, self.now())??;
+        self.receive(MOST, declared).await
+    }
+
+    /// Takes over an archive that lies whole in `scratch`. What had the name before is replaced: runs
+    /// get it from their next chain on. `scratch` is gone afterwards, whatever comes out.
+    pub async fn import_image(
+        &self,
+        permit: &Permit,
+        name: ImageName,
+        scratch: impl Into<Scratch>,
+    ) -> Result<Image, Error> {
+        let deed = Deed::new("image.import", format_args!("image:{name}"));
+        let _alone = self.one_image()?;
+        let unpacked = match check_name(&name) {
+            Ok(()) => self.unpacked(scratch.into()).await,
+            Err(refused) => Err(refused.into()),
+        };
+        let (digest, info) = match unpacked {
+            Ok(unpacked) => unpacked,
+            Err(error) => {
+                if let Error::Refused(why) = &error {
+                    let entry = audit::Draft::new(permit.who(), &deed, self.now());
+                    self.write_refusal(entry.with(Outcome::Refused, Some(why.to_string()))).await;
+                }
+                return Err(error);
+            }
+        };
+        let imported = self
+            .change(permit, deed, move |tx, moment| {
+                let is_new = tx.get(t::NAME_TO_IMAGE, name.as_str())?.is_none();
+                if is_new && tx.all(t::NAME_TO_IMAGE, ""..="\u{10ffff}")?.len() >= limits::IMAGES {
+                    let why = format!("{} images are imported; remove one first", limits::IMAGES);
+                    return Err(Refused::conflict(why).into());
+                }
+                let row = Image {
+                    name: name.clone(),
+                    digest: digest.clone(),
+                    layers: info.layers,
+                    entries: info.entries,
+                    bytes: info.bytes,
+                    imported_at: moment.now,
+                    imported_by: moment.actor.clone(),
+                };
+                tx.put(t::NAME_TO_IMAGE, name.as_str(), &row)?;
+                ring(tx, moment);
+                let detail = format!("{digest}, {} entries, {} bytes", info.entries, info.bytes);
+                Ok((row, Some(detail)))
+            })
+            .await;
+        self.sweep_unneeded()?;
+        imported
+    }
+
+    /// Forgets an image that no stack names any more.
+    pub async fn remove_image(&self, permit: &Permit, name: ImageName) -> Result<(), Error> {
+        let deed = Deed::new("image.remove", format_args!("image:{name}"));
+        let _alone = self.one_image()?;
+        self.change(permit, deed, move |tx, moment| {
+            let Some(row) = tx.get(t::NAME_TO_IMAGE, name.as_str())? else {
+                return Err(missing(format_args!("the image {name}")));
+            };
+            refuse_used(tx, &name)?;
+            tx.remove(t::NAME_TO_IMAGE, name.as_str())?;
+            ring(tx, moment);
+            Ok(((), Some(row.digest.to_string())))
+        })
+        .await?;
+        self.sweep_unneeded().map(drop)
+    }
+
+    /// One import after the other, and nothing removed meanwhile.
+    fn one_image(&self) -> Result<tokio::sync::OwnedMutexGuard<()>, Refused> {
+        let turn = std::sync::Arc::clone(&self.access.images).try_lock_owned();
+        turn.map_err(|_| Refused::new(RefusedKind::Unavailable, "another image is being imported; try again"))
+    }
+
+    async fn unpacked(&self, scratch: Scratch) -> Result<(Digest, ImageInfo), Error> {
+        let (dir, before) = (dir(&self.setup.data), self.store.read()?.all(t::NAME_TO_IMAGE, ""..="\u{10ffff}")?);
+        let unpacking = tokio::task::spawn_blocking(move || {
+            let digest = digest_of(scratch.path()).map_err(io_fault)?;
+            // The same archive is the same image.
+            if let Some(known) = before.iter().find(|row| row.digest == digest && root(&dir, &digest).is_dir()) {
+                let info = ImageInfo { layers: known.layers, entries: known.entries, bytes: known.bytes };
+                return Ok((digest, info));
+            }
+            unpack(scratch.path(), &dir, &digest).map(|info| (digest, info))
+        });
+        unpacking.await.map_err(|error| Fault::Panicked(error.to_string()))?
+    }
+
+    /// Removes what no image needs and no runner shows. Says how many; none while one is being imported.
+    pub fn sweep_images(&self) -> Result<usize, Error> {
+        let Ok(_alone) = self.one_image() else { return Ok(0) };
+        self.sweep_unneeded()
+    }
+
+    fn sweep_unneeded(&self) -> Result<usize, Error> {
+        let images = self.store.read()?.all(t::NAME_TO_IMAGE, ""..="\u{10ffff}")?;
+        let mut removed = 0;
+        for entry in fs::read_dir(dir(&self.setup.data)).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let wanted = images.iter().any(|image| name.to_str() == Some(image.digest.digits()));
+            let incoming = name.as_encoded_bytes().starts_with(INCOMING.as_bytes());
+            if wanted || incoming || !is_free(&entry.path()) {
+                continue;
+            }
+            match remove_tree(&entry.path()) {
+                Ok(()) => removed += 1,
+                Err(error) => tracing::warn!(%error, "an image could not be removed"),
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes what a server left that ended while it unpacked. For the start.
+    pub fn clear_images(&self) -> Result<(), Error> {
+        for entry in fs::read_dir(dir(&self.setup.data)).into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(INCOMING.as_bytes()) {
+                remove_tree(&entry.path()).map_err(|fault| Fault::Io(fault.to_string()))?;
+            }
+        }
+        self.sweep_images().map(drop)
+    }
+}
+
+/// What a jail of this image sees as its root, or the refusal that says what to do.
+pub(crate) fn root_of(view: &impl Rows, data: &Path, name: &str) -> Result<Root, Error> {
+    if name == HOST {
+        return Ok(Root::Host);
+    }
+    let image = view.get(t::NAME_TO_IMAGE, name)?.ok_or_else(|| unknown(name))?;
+    Ok(Root::Image { path: root(&dir(data), &image.digest) })
+}
+
+/// Refuses a name that is neither the host nor an image.
+pub(crate) fn check_known(view: &impl Rows, field: &str, name: &str) -> Result<(), Error> {
+    if name == HOST || view.get(t::NAME_TO_IMAGE, name)?.is_some() {
+        return Ok(());
+    }
+    Err(Refused::field(field, unknown(name).detail).into())
+}
+
+fn unknown(name: &str) -> Refused {
+    Refused::conflict(format!(
+        "there is no image `{name}`; an admin can import one: `airlock image import`; `host` is always there"
+    ))
+}
+
+fn check_name(name: &ImageName) -> Result<(), Refused> {
+    match name.as_str() {
+        HOST => Err(Refused::field("name", "`host` is the host's own root; choose another name")),
+        _ => Ok(()),
+    }
+}
+
+fn dir(data: &Path) -> PathBuf {
+    data.join("images")
+}
+
+fn root(dir: &Path, digest: &Digest) -> PathBuf {
+    dir.join(digest.digits())
+}
+
+fn io_fault(error: io::Error) -> Error {
+    Fault::Io(error.to_string()).into()
+}
+
+fn digest_of(path: &Path) -> io::Result<Digest> {
+    let mut hasher = Hasher::new();
+    io::copy(&mut fs::File::open(path)?, &mut hasher)?;
+    Ok(hasher.digest())
+}
+
+fn unpack(archive: &Path, dir: &Path, digest: &Digest) -> Result<ImageInfo, Error> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io_fault)?;
+    let incoming = dir.join(format!("{INCOMING}{}", Ulid::generate()));
+    fs::create_dir(&incoming).map_err(io_fault)?;
+    // Whatever the umask: the jail's user enters it.
+    fs::set_permissions(&incoming, fs::Permissions::from_mode(0o755)).map_err(io_fault)?;
+    let unpacked = unpack_into(archive, dir, &incoming, &root(dir, digest));
+    if unpacked.is_err()
+        && let Err(error) = remove_tree(&incoming)
+    {
+        tracing::warn!(%error, "what was unpacked of an image could not be removed");
+    }
+    unpacked
+}
+
+fn unpack_into(archive: &Path, dir: &Path, incoming: &Path, place: &Path) -> Result<ImageInfo, Error> {
+    let archive = fs::File::open(archive).map_err(io_fault)?;
+    let into = open_dir(incoming).map_err(io_fault)?;
+    let info = image::unpack(&archive, dir, into.as_fd()).map_err(explained)?;
+    rustix::fs::syncfs(&into).map_err(|errno| io_fault(errno.into()))?;
+    // One that is no image any more, and that somebody still shows, may stand in its place.
+    if place.exists() {
+        remove_tree(incoming).map_err(|fault| Fault::Io(fault.to_string()))?;
+        return Ok(info);
+    }
+    fs::rename(incoming, place).map_err(io_fault)?;
+    fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(io_fault)?;
+    Ok(info)
+}
+
+fn explained(error: ImageError) -> Error {
+    match error {
+        ImageError::NoRoom { .. } => Fault::Full(error.to_string()).into(),
+        error if error.is_refusal() => Refused::invalid(error.to_string()).into(),
+        error => Fault::Io(error.to_string()).into(),
+    }
+}
+
+fn open_dir(path: &Path) -> io::Result<fs::File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+/// Whether no runner shows an image.
+fn is_free(path: &Path) -> bool {
+    open_dir(path).is_ok_and(|dir| rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok())
+}
+
+/// An image that stacks name stays.
+fn refuse_used(tx: &Tx<'_>, name: &ImageName) -> Result<(), Error> {
+    let stacks = tx.all(t::STACK_ID_TO_STACK, 0..=u128::MAX)?;
+    let users: Vec<&str> = stacks
+        .iter()
+        .filter(|stack| stack.settings.executor.image == name.as_str())
+        .map(|stack| stack.slug.as_str())
+        .collect();
+    if users.is_empty() {
+        return Ok(());
+    }
+    Err(Refused::conflict(format!("still used by {}", users.join(", "))).into())
+}

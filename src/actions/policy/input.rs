@@ -1,0 +1,450 @@
+//! The documents that policies are asked about, out of the store's records.
+//!
+//! Their fields have the names that policies written for Spacelift expect; states and kinds are in
+//! capitals, times are nanoseconds. What Airlock does not have is there with its empty value, so that
+//! a policy that looks at it is undefined nowhere that it would not be there. No secret is in any of
+//! them: sensitive values of plans were replaced when the plan was read.
+
+use serde_json::{Value, json};
+
+use crate::{
+    auth::Who,
+    domain::{
+        Action, Actor, ActorKind, Changes, Kind, ResourceChange, State, Timestamp,
+        actor::ActorName,
+        change::OutputChange,
+        run::SourceVersion,
+        stack::{Source, Vendor},
+    },
+    store::{
+        Fault, Find, Rows,
+        record::{HistoryEntry, Run, Stack},
+        tables as t,
+    },
+};
+
+/// What somebody said about a run.
+#[derive(Clone, Debug)]
+pub struct ReviewFacts {
+    pub author: ActorName,
+    pub address: Option<String>,
+    pub at: Timestamp,
+    pub approve: bool,
+    pub note: Option<String>,
+    /// The run's state at that time.
+    pub state: State,
+}
+
+/// The reviews that count, and those from before the present state.
+#[derive(Clone, Debug, Default)]
+pub struct Reviews {
+    pub current: Vec<ReviewFacts>,
+    pub older: Vec<ReviewFacts>,
+}
+
+/// What a task would do.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TaskFacts {
+    /// As it would be typed; empty where that is not known before the source was read.
+    pub command: String,
+    pub skip_initialization: bool,
+    pub guest: Option<String>,
+    pub declared_task: Option<String>,
+}
+
+/// Before a task is created.
+pub(crate) fn task(
+    view: &impl Rows,
+    who: &Who,
+    stack: &Stack,
+    task: &TaskFacts,
+    now: Timestamp,
+) -> Result<Value, Fault> {
+    let mut request = request(who, now);
+    request["command"] = json!(task.command);
+    request["skip_initialization"] = json!(task.skip_initialization);
+    request["guest"] = json!(task.guest);
+    request["declared_task"] = json!(task.declared_task);
+    Ok(json!({"request": request, "session": session(who), "stack": self::stack(view, stack)?}))
+}
+
+/// A request on a stack.
+pub(crate) fn access(view: &impl Rows, who: &Who, stack: &Stack, now: Timestamp) -> Result<Value, Fault> {
+    Ok(json!({"request": request(who, now), "session": session(who), "stack": self::stack(view, stack)?}))
+}
+
+/// Whether a run may go on.
+pub(crate) fn approval(view: &impl Rows, stack: &Stack, run: &Run, reviews: &Reviews) -> Result<Value, Fault> {
+    Ok(json!({
+        "run": self::run(view, run)?,
+        "stack": self::stack(view, stack)?,
+        "reviews": {"current": by_decision(&reviews.current), "older": by_decision(&reviews.older)},
+    }))
+}
+
+/// After planning.
+pub(crate) fn plan(
+    view: &impl Rows,
+    stack: &Stack,
+    run: &Run,
+    changes: &Changes,
+    now: Timestamp,
+) -> Result<Value, Fault> {
+    let resources: Vec<Value> = changes.resources.iter().map(planned).collect();
+    let outputs: serde_json::Map<String, Value> =
+        changes.outputs.iter().map(|output| (output.name.clone(), planned_output(output))).collect();
+    Ok(json!({
+        "spacelift": {
+            "commit": commit(run),
+            "request": {"timestamp_ns": nanoseconds(now)},
+            "previous_run": null,
+            "run": self::run(view, run)?,
+            "stack": self::stack(view, stack)?,
+        },
+        "terraform": {
+            "resource_changes": resources,
+            "output_changes": outputs,
+            "terraform_version": null,
+        },
+        "third_party_metadata": {"custom": {}, "infracost": null},
+    }))
+}
+
+/// When a run has ended: which stacks follow.
+pub(crate) fn trigger(view: &impl Rows, stack: &Stack, run: &Run) -> Result<Value, Fault> {
+    let mut document = self::run(view, run)?;
+    document["states_history"] =
+        history(view, run)?.iter().map(|entry| json!({"new_state": shout(entry.state.word())})).collect();
+    let all = view.all(t::STACK_ID_TO_STACK, 0..=u128::MAX)?;
+    let stacks: Vec<Value> = all.iter().map(|other| self::stack(view, other)).collect::<Result<_, _>>()?;
+    Ok(json!({"run": document, "stack": self::stack(view, stack)?, "stacks": stacks, "workflow": []}))
+}
+
+fn history(view: &impl Rows, run: &Run) -> Result<Vec<HistoryEntry>, Fault> {
+    view.all(t::RUN_N_TO_HISTORY, (run.seq, 0)..=(run.seq, u32::MAX))
+}
+
+fn run(view: &impl Rows, run: &Run) -> Result<Value, Fault> {
+    let changes = match view.get(t::RUN_TO_CHANGES, run.seq)? {
+        Some(stored) => changed(&stored.read()?),
+        None => Vec::new(),
+    };
+    let kind = if run.kind == Kind::Drift { Kind::Proposed } else { run.kind };
+    Ok(json!({
+        "id": run.id.to_string(),
+        "number": run.number,
+        "type": shout(kind.word()),
+        "state": shout(run.state.word()),
+        "command": run.command.as_ref().or(run.guest.as_ref()),
+        "declared_task": run.declared_task,
+        "branch": branch(run),
+        "commit": commit(run),
+        "based_on_local_workspace": matches!(run.source, SourceVersion::Upload { .. }),
+        "created_at": nanoseconds(run.created_at),
+        "updated_at": nanoseconds(run.updated_at),
+        "creator_session": creator(view, run)?,
+        "triggered_by": triggered_by(&run.triggered_by),
+        "drift_detection": run.kind == Kind::Drift,
+        "changes": changes,
+        "flags": [],
+        "plan_digest": run.plan_digest,
+        "runtime_config": {
+            "project_root": null,
+            "runner_image": null,
+            "terraform_version": null,
+            "environment": {},
+            "before_init": [], "after_init": [], "before_plan": [], "after_plan": [], "before_apply": [],
+            "after_apply": [], "before_perform": [], "after_perform": [], "before_destroy": [],
+            "after_destroy": [], "after_run": [],
+        },
+        "user_provided_metadata": [],
+    }))
+}
+
+pub(crate) fn stack(view: &impl Rows, stack: &Stack) -> Result<Value, Fault> {
+    let settings = &stack.settings;
+    let latest = stack.latest_tracked.map(|id| view.run(id)).transpose()?.flatten();
+    let (branch, repository) = match &settings.source {
+        Some(Source::Git { url, branch, .. }) => (Some(branch.as_str()), url.as_str()),
+        Some(Source::Upload { .. }) | None => (None, ""),
+    };
+    let root =
+        settings.source.as_ref().map(Source::project_root).map(|root| root.as_str()).filter(|root| !root.is_empty());
+    let workspace = match &settings.vendor {
+        Vendor::Terraform { workspace, .. } | Vendor::OpenTofu { workspace, .. } => workspace.clone(),
+        Vendor::Custom { .. } | Vendor::Wasi { .. } => None,
+    };
+    Ok(json!({
+        "id": stack.slug,
+        "name": settings.name,
+        "namespace": "",
+        "description": settings.description,
+        "labels": settings.labels,
+        "administrative": false,
+        "roles": [],
+        "autodeploy": settings.autodeploy,
+        "autoretry": false,
+        "branch": branch,
+        "repository": repository,
+        "project_root": root,
+        "locked_by": stack.lock.as_ref().map(|lock| lock.by.name.clone()),
+        "state": latest.as_ref().map_or_else(|| "NONE".to_owned(), |run| shout(run.state.word())),
+        "terraform_version": null,
+        "terraform_workspace": workspace,
+        "vendor": settings.vendor.word(),
+        "tracked_commit": latest.as_ref().map_or(Value::Null, commit),
+        "space": {"id": "root", "labels": [], "name": "root"},
+        "worker_pool": {"id": "local", "labels": [], "name": "local", "public": false},
+    }))
+}
+
+/// The stored changes as entities, each with what happens to it. A replacement is both.
+fn changed(changes: &Changes) -> Vec<Value> {
+    let entity = |action: &str, address: &str, type_name: &str, data: Value| {
+        json!({
+            "action": action,
+            "phase": "plan",
+            "entity": {
+                "address": address,
+                "name": name_of(address),
+                "type": type_name,
+                "entity_type": if type_name == "output" { "output" } else { "resource" },
+                "entity_vendor": "terraform",
+                "data": data,
+            },
+        })
+    };
+    let mut found = Vec::new();
+    for change in &changes.resources {
+        let data = json!({"values": if change.after.is_null() { &change.before } else { &change.after }});
+        for action in words(change.action) {
+            found.push(entity(action, &change.address, &change.type_name, data.clone()));
+        }
+    }
+    for change in &changes.outputs {
+        for action in words(change.action) {
+            found.push(entity(action, &change.name, "output", json!({"sensitive": change.sensitive})));
+        }
+    }
+    found
+}
+
+const fn words(action: Action) -> &'static [&'static str] {
+    match action {
+        Action::Create => &["added"],
+        Action::Update => &["changed"],
+        Action::Replace => &["deleted", "added"],
+        Action::Delete => &["deleted"],
+        Action::Read => &[],
+    }
+}
+
+/// One change in the shape of Terraform's own plan.
+fn planned(change: &ResourceChange) -> Value {
+    let (module, rest) = module_of(&change.address);
+    let mode = if rest.starts_with("data.") { "data" } else { "managed" };
+    json!({
+        "address": change.address,
+        "module_address": module,
+        "mode": mode,
+        "type": change.type_name,
+        "name": name_of(&change.address),
+        "provider_name": null,
+        "change": {
+            "actions": actions(change.action),
+            "before": change.before,
+            "after": change.after,
+            "replace_paths": change.replace_paths,
+        },
+    })
+}
+
+fn planned_output(change: &OutputChange) -> Value {
+    json!({"actions": actions(change.action), "before": change.before, "after": change.after})
+}
+
+const fn actions(action: Action) -> &'static [&'static str] {
+    match action {
+        Action::Create => &["create"],
+        Action::Update => &["update"],
+        Action::Replace => &["delete", "create"],
+        Action::Delete => &["delete"],
+        Action::Read => &["read"],
+    }
+}
+
+/// `module.a.module.b` and the rest of an address.
+fn module_of(address: &str) -> (Option<&str>, &str) {
+    let mut end = 0;
+    while let Some(rest) = address[end..].strip_prefix("module.") {
+        let Some(next) = after_part(rest) else { break };
+        end = address.len() - rest.len() + next;
+    }
+    match end {
+        0 => (None, address),
+        end => (Some(address[..end].trim_end_matches('.')), &address[end..]),
+    }
+}
+
+/// Where the part after the next dot begins; dots in brackets do not count.
+fn after_part(text: &str) -> Option<usize> {
+    let mut within = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            '[' => within = true,
+            ']' => within = false,
+            '.' if !within => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The name of a resource: the last part of its address without an index.
+fn name_of(address: &str) -> &str {
+    let mut rest = address;
+    while let Some(at) = after_part(rest) {
+        rest = &rest[at..];
+    }
+    rest.split('[').next().unwrap_or(rest)
+}
+
+fn by_decision(reviews: &[ReviewFacts]) -> Value {
+    let of =
+        |approve: bool| -> Vec<Value> { reviews.iter().filter(|one| one.approve == approve).map(review).collect() };
+    json!({"approvals": of(true), "rejections": of(false)})
+}
+
+fn review(one: &ReviewFacts) -> Value {
+    json!({
+        "author": one.author.name,
+        "author_roles": [],
+        "note": one.note,
+        "request": {"remote_ip": one.address.clone().unwrap_or_default(), "timestamp_ns": nanoseconds(one.at)},
+        "session": {
+            "login": one.author.name,
+            "name": one.author.name,
+            "teams": [],
+            "machine": one.author.kind != ActorKind::User,
+        },
+        "state": shout(one.state.word()),
+    })
+}
+
+fn request(who: &Who, now: Timestamp) -> Value {
+    let address = who.address.map(|address| address.to_string()).unwrap_or_default();
+    json!({"remote_ip": address, "timestamp_ns": nanoseconds(now)})
+}
+
+fn session(who: &Who) -> Value {
+    json!({
+        "admin": who.admin,
+        "creator_ip": who.address.map(|address| address.to_string()).unwrap_or_default(),
+        "login": who.actor.name(),
+        "name": who.actor.name(),
+        "teams": [],
+        "machine": !matches!(who.actor, Actor::User { .. }),
+    })
+}
+
+/// Who asked for a run, if a person or a key did.
+fn creator(view: &impl Rows, run: &Run) -> Result<Value, Fault> {
+    let by = &run.triggered_by;
+    let machine = match by.kind {
+        ActorKind::User => false,
+        ActorKind::ApiKey => true,
+        ActorKind::Commit
+        | ActorKind::Tag
+        | ActorKind::Policy
+        | ActorKind::Schedule
+        | ActorKind::Run
+        | ActorKind::Task
+        | ActorKind::System => return Ok(Value::Null),
+    };
+    let admin = !machine && view.user_by_name(&by.name)?.is_some_and(|user| user.admin);
+    Ok(json!({
+        "admin": admin,
+        "creator_ip": "",
+        "login": by.name,
+        "name": by.name,
+        "teams": [],
+        "machine": machine,
+    }))
+}
+
+/// `policy/<name>`, `user/<name>`, …; null where nobody asked.
+fn triggered_by(by: &ActorName) -> Value {
+    match by.kind {
+        ActorKind::System => Value::Null,
+        ActorKind::User => json!(by.name),
+        ActorKind::Policy => json!(format!("trigger/{}", by.name)),
+        ActorKind::ApiKey
+        | ActorKind::Commit
+        | ActorKind::Tag
+        | ActorKind::Schedule
+        | ActorKind::Run
+        | ActorKind::Task => json!(format!("{}/{}", by.kind.word(), by.name)),
+    }
+}
+
+fn branch(run: &Run) -> Option<&str> {
+    match &run.source {
+        SourceVersion::Git { branch, .. } => Some(branch.as_str()),
+        SourceVersion::Upload { .. } => None,
+    }
+}
+
+/// What is known of the commit.
+fn commit(run: &Run) -> Value {
+    match &run.source {
+        SourceVersion::Git { branch, commit: Some(commit) } => json!({
+            "hash": commit,
+            "branch": branch,
+            "author": "",
+            "message": run.message.as_ref().map(ToString::to_string).unwrap_or_default(),
+            "created_at": nanoseconds(run.created_at),
+            "url": null,
+        }),
+        SourceVersion::Git { commit: None, .. } | SourceVersion::Upload { .. } => Value::Null,
+    }
+}
+
+fn shout(word: &str) -> String {
+    word.to_uppercase()
+}
+
+fn nanoseconds(at: Timestamp) -> i64 {
+    at.millis().saturating_mul(1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_fall_into_module_and_name() {
+        assert_eq!(module_of("aws_instance.web"), (None, "aws_instance.web"));
+        assert_eq!(module_of("module.a.aws_instance.web[0]"), (Some("module.a"), "aws_instance.web[0]"));
+        let nested = r#"module.a["x.y"].module.b.data.aws_ami.latest["k.l"]"#;
+        assert_eq!(module_of(nested), (Some(r#"module.a["x.y"].module.b"#), r#"data.aws_ami.latest["k.l"]"#));
+        assert_eq!(name_of(nested), "latest");
+        assert_eq!(name_of("aws_instance.web[0]"), "web");
+    }
+
+    #[test]
+    fn a_replacement_is_a_deletion_and_an_addition() {
+        let change = ResourceChange {
+            address: "aws_db_instance.main".to_owned(),
+            type_name: "aws_db_instance".to_owned(),
+            action: Action::Replace,
+            before: json!({"size": 1}),
+            after: json!({"size": 2}),
+            sensitive: Vec::new(),
+            replace_paths: vec!["/size".to_owned()],
+        };
+        assert_eq!(planned(&change)["change"]["actions"], json!(["delete", "create"]));
+        let changes = Changes { resources: vec![change], outputs: Vec::new() };
+        let actions: Vec<_> = changed(&changes).iter().map(|one| one["action"].clone()).collect();
+        assert_eq!(actions, ["deleted", "added"]);
+    }
+}

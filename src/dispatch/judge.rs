@@ -1,0 +1,91 @@
+//! Run tasks that are guests: each judges in a runner of its own, beside the slots.
+
+use std::{fs, io, path::Path, time::Duration};
+
+use super::{dir::ChainDir, spawn};
+use crate::{
+    actions::{Actions, Error, JUDGING, Judged, ToJudge},
+    domain::{Phase, TaskResultId, Verdict, limits},
+    protocol::{Produced, Record, file},
+};
+
+/// Between two looks at whether the runner is done.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// What a guest leaves for its findings.
+const OUTCOMES: &str = "outcomes.json";
+
+/// Lets one guest judge, and writes down what came of it.
+pub(super) async fn one(actions: &Actions, binary: &Path, id: TaskResultId) {
+    let judged = match actions.to_judge(id) {
+        Ok(judge) => {
+            let root = judge.chain.dir.parent().unwrap_or(&judge.chain.dir).to_owned();
+            let judged = match carried_out(actions, binary, judge).await {
+                Ok(judged) => judged,
+                Err(error) => failed(format!("the guest cannot be started: {error}")),
+            };
+            if let Err(error) = fs::remove_dir_all(&root) {
+                tracing::warn!(result = %id, %error, "what a guest that judged left cannot be removed");
+            }
+            judged
+        }
+        Err(Error::Refused(refused)) => failed(refused.detail),
+        Err(Error::Fault(fault)) => {
+            tracing::error!(result = %id, %fault, "a guest cannot judge");
+            failed("the plan cannot be handed to the guest".to_owned())
+        }
+    };
+    if let Err(error) = actions.guest_judged(id, judged).await {
+        tracing::error!(result = %id, %error, "what a guest said cannot be written down");
+    }
+}
+
+fn failed(message: String) -> Judged {
+    Judged { passed: None, message, outcomes: None }
+}
+
+async fn carried_out(actions: &Actions, binary: &Path, judge: ToJudge) -> io::Result<Judged> {
+    // One that a server left which was killed is begun again once it is gone: it changes nothing.
+    let path = judge.chain.dir.clone();
+    if path.exists() {
+        let old = ChainDir::at(&path);
+        while old.try_lock()?.is_none() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        fs::remove_dir_all(&path)?;
+    }
+    let dir = ChainDir::make(&path)?;
+    let Some(lock) = dir.try_lock()? else { return Err(io::Error::other("somebody else runs it")) };
+    actions.guest_judges(judge.id).await.map_err(io::Error::other)?;
+    match spawn::start(binary, &dir, lock, &judge.chain).await {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    while dir.try_lock()?.is_none() {
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    let (records, _) = dir.records(0)?;
+    let ended = records.into_iter().rev().find_map(|record| match record {
+        Record::PhaseEnded { number, verdict, produced, .. } => Some((number, verdict, produced)),
+        Record::Started { .. } | Record::PhaseStarted { .. } | Record::Ended { .. } => None,
+    });
+    Ok(match ended {
+        Some((JUDGING, verdict, produced)) => judgement(&path, &verdict, &produced),
+        Some((_, verdict, _)) => failed(format!("what the guest is to see cannot be prepared: {verdict}")),
+        None => failed(format!("its runner ended: {}", dir.complaint())),
+    })
+}
+
+/// Exit code, last line, outcomes.
+fn judgement(dir: &Path, verdict: &Verdict, produced: &Produced) -> Judged {
+    let Verdict::Exited { code } = verdict else { return failed(format!("the guest was ended: {verdict}")) };
+    let log = fs::read(dir.join(file::log(JUDGING, Phase::Performing))).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let last = log.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    let number = produced.artifacts.iter().position(|artifact| artifact.path.as_str() == OUTCOMES).map(|n| n + 1);
+    let outcomes = number.and_then(|n| fs::read(dir.join(file::artifact(JUDGING, n))).ok());
+    Judged {
+        passed: Some(*code == 0),
+        message: last.map_or_else(|| format!("exit {code}"), str::to_owned),
+        outcomes: outcomes.filter(|outcomes| outcomes.len() <= limits::CALLBACK_BYTES),
+    }
+}

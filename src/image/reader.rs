@@ -1,0 +1,221 @@
+//! A stream of tar: entries with bounded names, contents in pieces. Format: POSIX ustar and pax, with
+//! GNU's long names.
+
+use std::io::{self, Read};
+
+use tar::{EntryType, Header};
+
+use super::error::{ImageError, shown};
+
+const BLOCK: usize = 512;
+/// Bytes that are read at once.
+const PIECE: usize = 64 << 10;
+/// Bytes of one extended header.
+const EXTENDED_BYTES: u64 = 64 << 10;
+/// Extended headers in a row.
+const EXTENDED: u32 = 16;
+/// Bytes of a path: what is left of the kernel's 4 096 is for the directory that it will lie in.
+pub const PATH_BYTES: usize = 3_072;
+
+/// An entry as its headers describe it.
+#[derive(Debug)]
+pub struct Entry {
+    pub name: Vec<u8>,
+    pub mode: u32,
+    /// Seconds since 1970.
+    pub modified: u64,
+    pub what: What,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum What {
+    Directory,
+    File { size: u64 },
+    Symlink { target: Vec<u8> },
+    HardLink { target: Vec<u8> },
+    Special { what: &'static str },
+}
+
+/// Reads entries. After a file its content must be read: [`Reader::content`].
+pub struct Reader<R> {
+    stream: R,
+    /// The last entry, for errors.
+    last: String,
+    /// Bytes that were read.
+    at: u64,
+    piece: Vec<u8>,
+}
+
+/// What extended headers say about the entry that follows them.
+#[derive(Default)]
+struct Extended {
+    name: Option<Vec<u8>>,
+    target: Option<Vec<u8>>,
+    size: Option<u64>,
+    sparse: bool,
+}
+
+impl<R: Read> Reader<R> {
+    pub fn new(stream: R) -> Self {
+        Self { stream, last: "its beginning".to_owned(), at: 0, piece: vec![0; PIECE] }
+    }
+
+    /// How many bytes were read: after an entry of a file that is where its content begins.
+    pub const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// The next entry; none at the end.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, ImageError> {
+        let mut extended = Extended::default();
+        for _ in 0..EXTENDED {
+            let Some(header) = self.header()? else { return Ok(None) };
+            match header.entry_type() {
+                EntryType::GNULongName => extended.name = Some(until_nul(self.data(&header)?)),
+                EntryType::GNULongLink => extended.target = Some(until_nul(self.data(&header)?)),
+                EntryType::XHeader => {
+                    let data = self.data(&header)?;
+                    self.read_pax(&data, &mut extended)?;
+                }
+                EntryType::XGlobalHeader => drop(self.data(&header)?),
+                kind => {
+                    let entry = self.entry(&header, kind, extended)?;
+                    self.last = shown(&entry.name);
+                    return Ok(Some(entry));
+                }
+            }
+        }
+        Err(self.broken("an entry has too many extended headers"))
+    }
+
+    /// The content of the file that was just returned, piece by piece.
+    pub fn content(
+        &mut self,
+        size: u64,
+        mut take: impl FnMut(&[u8]) -> Result<(), ImageError>,
+    ) -> Result<(), ImageError> {
+        let mut left = size;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE);
+            let filled = self.fill(most)?;
+            if filled < most {
+                return Err(self.broken("it is cut off"));
+            }
+            take(&self.piece[..most])?;
+            left -= most as u64;
+        }
+        // The last file of an archive may lack its padding.
+        let padding = (BLOCK - usize::try_from(size % BLOCK as u64).unwrap_or_default()) % BLOCK;
+        self.fill(padding).map(drop)
+    }
+
+    /// Fills as much of the piece as there is.
+    fn fill(&mut self, most: usize) -> Result<usize, ImageError> {
+        let mut filled = 0;
+        while filled < most {
+            match self.stream.read(&mut self.piece[filled..most]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.broken(&error.to_string())),
+            }
+        }
+        self.at += filled as u64;
+        Ok(filled)
+    }
+
+    fn header(&mut self) -> Result<Option<Header>, ImageError> {
+        let filled = self.fill(BLOCK)?;
+        let block = &self.piece[..filled];
+        if filled == 0 || (filled == BLOCK && block.iter().all(|byte| *byte == 0)) {
+            return Ok(None);
+        }
+        if filled < BLOCK {
+            return Err(self.broken("it is cut off"));
+        }
+        let mut header = Header::new_old();
+        header.as_mut_bytes().copy_from_slice(block);
+        let sum = |range: &[u8]| range.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+        let sum = sum(&block[..148]) + 8 * u32::from(b' ') + sum(&block[156..]);
+        match header.cksum() {
+            Ok(stated) if stated == sum => Ok(Some(header)),
+            _ => Err(self.broken("what follows is not tar")),
+        }
+    }
+
+    fn entry(&self, header: &Header, kind: EntryType, extended: Extended) -> Result<Entry, ImageError> {
+        let name = extended.name.unwrap_or_else(|| header.path_bytes().into_owned());
+        let target = || {
+            let plain = || header.link_name_bytes().map(std::borrow::Cow::into_owned);
+            extended.target.clone().or_else(plain).unwrap_or_default()
+        };
+        let what = match kind {
+            _ if extended.sparse || kind == EntryType::GNUSparse => What::Special { what: "sparse file" },
+            // The oldest format marks directories by their name alone.
+            EntryType::Regular | EntryType::Continuous if name.ends_with(b"/") => What::Directory,
+            EntryType::Regular | EntryType::Continuous => What::File {
+                size: match extended.size {
+                    Some(size) => size,
+                    None => header.entry_size().map_err(|_| self.broken("a size is no number"))?,
+                },
+            },
+            EntryType::Directory => What::Directory,
+            EntryType::Symlink => What::Symlink { target: target() },
+            EntryType::Link => What::HardLink { target: target() },
+            EntryType::Char => What::Special { what: "character device" },
+            EntryType::Block => What::Special { what: "block device" },
+            EntryType::Fifo => What::Special { what: "named pipe" },
+            _ => What::Special { what: "thing of an unknown kind" },
+        };
+        Ok(Entry { name, mode: header.mode().unwrap_or(0o644), modified: header.mtime().unwrap_or_default(), what })
+    }
+
+    fn data(&mut self, header: &Header) -> Result<Vec<u8>, ImageError> {
+        let size = header.entry_size().map_err(|_| self.broken("a size is no number"))?;
+        if size > EXTENDED_BYTES {
+            return Err(self.broken("an extended header is too large"));
+        }
+        let mut data = Vec::new();
+        self.content(size, |piece| {
+            data.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(data)
+    }
+
+    /// Records of the form `LENGTH KEY=VALUE\n`.
+    fn read_pax(&self, mut data: &[u8], extended: &mut Extended) -> Result<(), ImageError> {
+        let wrong = || self.broken("an extended header is not one of pax");
+        while !data.is_empty() {
+            let blank = data.iter().take(20).position(|byte| *byte == b' ').ok_or_else(wrong)?;
+            let length = number(&data[..blank]).and_then(|length| usize::try_from(length).ok()).ok_or_else(wrong)?;
+            let record = data.get(blank + 1..length).and_then(|record| record.strip_suffix(b"\n")).ok_or_else(wrong)?;
+            data = &data[length..];
+            let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(wrong)?;
+            let (key, value) = (&record[..equals], &record[equals + 1..]);
+            match key {
+                b"path" => extended.name = Some(value.to_vec()),
+                b"linkpath" => extended.target = Some(value.to_vec()),
+                b"size" => extended.size = Some(number(value).ok_or_else(wrong)?),
+                _ if key.starts_with(b"GNU.sparse.") => extended.sparse = true,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn broken(&self, why: &str) -> ImageError {
+        ImageError::Broken { after: self.last.clone(), why: why.to_owned() }
+    }
+}
+
+fn number(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// GNU's long names end with a NUL; nothing longer than a path needs to be looked at.
+fn until_nul(mut name: Vec<u8>) -> Vec<u8> {
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    name.truncate(end.min(PATH_BYTES + 1));
+    name
+}

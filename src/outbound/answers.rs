@@ -1,0 +1,198 @@
+//! Answers to those who called a declared task as their run task.
+//!
+//! Every errand of [`crate::actions::DueCall`] is one call out; what became of it is written before the
+//! next begins. One slow caller keeps no other waiting.
+
+use std::{collections::HashSet, time::Duration};
+
+use bytes::Bytes;
+use hyper::{HeaderMap, Method, StatusCode, header};
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    actions::{Actions, DueCall, DueStep, Errand, Error, Secret, Told},
+    domain::{RunId, limits},
+    egress::{Call, Client, Reply},
+    queries::{Queries, RunAnswer, Said},
+};
+
+/// Looked at without anybody ringing, in case the clock was set.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Answers until the server stops. Errands that are on their way are waited for.
+pub async fn answer(actions: Actions, queries: Queries, client: Client, stop: CancellationToken) {
+    let desk = Desk { actions, queries, client };
+    let mut bell = desk.actions.bells().hear();
+    let mut away: JoinSet<u64> = JoinSet::new();
+    let mut busy = HashSet::new();
+    loop {
+        bell.mark_unchanged();
+        let wait = desk.send_out(&mut away, &mut busy);
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = bell.changed() => {}
+            Some(back) = away.join_next(), if !away.is_empty() => back_again(back, &mut busy),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    while away.join_next().await.is_some() {}
+}
+
+fn back_again(back: Result<u64, tokio::task::JoinError>, busy: &mut HashSet<u64>) {
+    match back {
+        Ok(seq) => {
+            busy.remove(&seq);
+        }
+        Err(error) => {
+            // Nobody knows which it was: all are looked at again.
+            tracing::error!(%error, "an answer to a run task's caller ended in a panic");
+            busy.clear();
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Desk {
+    actions: Actions,
+    queries: Queries,
+    client: Client,
+}
+
+impl Desk {
+    /// Begins every errand that is due; says when to look again.
+    fn send_out(&self, away: &mut JoinSet<u64>, busy: &mut HashSet<u64>) -> Duration {
+        let (due, next) = match self.actions.due_calls() {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::error!(%error, "calls of run tasks cannot be looked up");
+                return LOOK;
+            }
+        };
+        for call in due {
+            if away.len() < limits::CALLS_AT_ONCE && busy.insert(call.seq) {
+                let desk = self.clone();
+                away.spawn(async move { desk.do_errand(call).await });
+            }
+        }
+        next.map_or(LOOK, |next| next.since(self.actions.now()).clamp(Duration::from_millis(10), LOOK))
+    }
+
+    async fn do_errand(&self, call: DueCall) -> u64 {
+        let seq = call.seq;
+        let done = match call.what {
+            DueStep::Fetch(errand) => self.fetch(seq, errand).await,
+            DueStep::Start => self.actions.start_call(seq).await,
+            DueStep::SayRunning(errand, run) => self.say(seq, errand, Ok(run), Told::Running).await,
+            DueStep::SayOutcome(errand, run) => self.say(seq, errand, run, Told::All).await,
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, call = seq, "a call of a run task cannot go on; it is tried again");
+            let _ = self.actions.call_failed(seq, error.to_string(), true).await;
+        }
+        seq
+    }
+
+    /// The plan may be behind one redirect, to an address of its own that needs no token.
+    async fn fetch(&self, seq: u64, errand: Errand) -> Result<(), Error> {
+        let asked = self.call(Method::GET, errand.url.expose(), Some(&errand.token), Bytes::new()).await;
+        let fetched = match asked {
+            Ok(reply) if is_redirect(reply.status) => match behind(errand.url.expose(), &reply) {
+                Some(url) => self.call(Method::GET, &url, None, Bytes::new()).await,
+                None => Err(("the answer leads nowhere".to_owned(), false)),
+            },
+            other => other,
+        };
+        match fetched {
+            Ok(reply) if reply.status == StatusCode::OK => {
+                self.actions.call_has_plan(seq, Some(Secret::new(reply.body.to_vec()))).await
+            }
+            Ok(reply) if reply.status == StatusCode::NO_CONTENT => self.actions.call_has_plan(seq, None).await,
+            Ok(reply) => self.actions.call_failed(seq, refused(reply.status), may_pass(reply.status)).await,
+            Err((why, again)) => self.actions.call_failed(seq, why, again).await,
+        }
+    }
+
+    /// Tells the caller how the run stands, or why there is none.
+    async fn say(&self, seq: u64, errand: Errand, run: Result<RunId, String>, told: Told) -> Result<(), Error> {
+        let (body, now) = self.words(run).await?;
+        let body = Bytes::from(body.to_string());
+        match self.call(Method::PATCH, errand.url.expose(), Some(&errand.token), body).await {
+            // A run that ended meanwhile was said to have ended.
+            Ok(reply) if reply.status.is_success() => self.actions.call_told(seq, told.max(now)).await,
+            Ok(reply) => self.actions.call_failed(seq, refused(reply.status), may_pass(reply.status)).await,
+            Err((why, again)) => self.actions.call_failed(seq, why, again).await,
+        }
+    }
+
+    async fn words(&self, run: Result<RunId, String>) -> Result<(serde_json::Value, Told), Error> {
+        let (answer, url) = match run {
+            Err(why) => {
+                let message = why.chars().take(limits::RESULT_MESSAGE_CHARS).collect();
+                (RunAnswer { said: Said::Failed, message, outcomes: Vec::new() }, None)
+            }
+            Ok(id) => {
+                let queries = self.queries.clone();
+                let answer = tokio::task::spawn_blocking(move || queries.answer_of(id)).await;
+                let answer = answer.map_err(|error| crate::actions::Fault::Panicked(error.to_string()))??;
+                (answer, Some(format!("{}/runs/{id}", self.actions.setup().public_url)))
+            }
+        };
+        let (status, told) = match answer.said {
+            Said::Running => ("running", Told::Running),
+            Said::Passed => ("passed", Told::All),
+            Said::Failed => ("failed", Told::All),
+        };
+        let mut attributes = json!({"status": status, "message": answer.message});
+        if let Some(url) = url {
+            attributes["url"] = json!(url);
+        }
+        let mut data = json!({"type": "task-results", "attributes": attributes});
+        if !answer.outcomes.is_empty() {
+            data["relationships"] = json!({"outcomes": {"data": answer.outcomes}});
+        }
+        Ok((json!({"data": data}), told))
+    }
+
+    /// One call; why it failed, and whether it may succeed later.
+    async fn call(
+        &self,
+        method: Method,
+        url: &str,
+        token: Option<&Secret<String>>,
+        body: Bytes,
+    ) -> Result<Reply, (String, bool)> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, header::HeaderValue::from_static("application/vnd.api+json, application/json"));
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/vnd.api+json"));
+        if let Some(token) = token {
+            let value = Secret::new(format!("Bearer {}", token.expose()));
+            let value = header::HeaderValue::from_str(value.expose());
+            let mut value = value.map_err(|_| ("its token cannot be sent".to_owned(), false))?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        let call = Call { method, url: url.to_owned(), headers, body };
+        self.client.send(call).await.map_err(|error| (error.to_string(), error.may_pass()))
+    }
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Where a redirect leads; the rules about destinations hold there, too.
+fn behind(from: &str, reply: &Reply) -> Option<String> {
+    let to = reply.headers.get(header::LOCATION)?.to_str().ok()?;
+    Some(url::Url::parse(from).ok()?.join(to).ok()?.into())
+}
+
+fn refused(status: StatusCode) -> String {
+    format!("the caller answered {}", status.as_u16())
+}
+
+/// Whether the same may be answered otherwise later.
+fn may_pass(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
+}

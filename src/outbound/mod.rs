@@ -1,0 +1,41 @@
+//! What the server says to others by itself: calls with bounds, tried again, each step written down.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | [`answers`] | to those who called a declared task as their run task |
+//! | [`run_tasks`] | requests to the run tasks of runs that are checked |
+//!
+//! Must not know the store or the machine: what is due comes from an action, and what came back goes
+//! into one.
+
+pub mod answers;
+pub mod run_tasks;
+
+use std::sync::Arc;
+
+use crate::{
+    domain::network::{AllowList, Portless},
+    egress::{Client, SystemResolver, Trust, TrustError},
+};
+
+/// What others see of who calls them.
+const USER_AGENT: &str = concat!("Airlock/", env!("CARGO_PKG_VERSION"), " (run tasks)");
+
+/// Why nobody can be called.
+#[derive(Debug, thiserror::Error)]
+pub enum NoWayOut {
+    #[error("outbound_allow: {0}")]
+    List(#[from] crate::domain::network::HostError),
+    #[error("the name of this release cannot be sent: {0}")]
+    Name(#[from] hyper::header::InvalidHeaderValue),
+}
+
+/// The client for the server's own calls, with what the operator allows them; or why there is none,
+/// which is no reason not to serve.
+pub fn client(outbound_allow: &[String]) -> Result<Result<Client, TrustError>, NoWayOut> {
+    let operator = AllowList::parse(outbound_allow, Portless::Any)?;
+    match Trust::of_host() {
+        Ok(trust) => Ok(Ok(Client::new(operator, Arc::new(SystemResolver), trust, USER_AGENT)?)),
+        Err(error) => Ok(Err(error)),
+    }
+}

@@ -1,0 +1,19 @@
+//! Imported images.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Digest, ImageName, Timestamp, actor::ActorName};
+
+/// A root that jails can have. It lies unpacked in `images/<digest>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    pub name: ImageName,
+    /// Of the archive as it was sent.
+    pub digest: Digest,
+    pub layers: u32,
+    pub entries: u64,
+    /// Of all files of all layers.
+    pub bytes: u64,
+    pub imported_at: Timestamp,
+    pub imported_by: ActorName,
+}

@@ -1,0 +1,84 @@
+//! Plan policies: what they deny, and what they warn about.
+
+use airlock::domain::{PolicyKind, State};
+use serde_json::json;
+
+use super::rig::{Api as _, ONE_OTHER, Team, preview};
+use crate::pages::rig::custom;
+
+const DENY: &str = r#"package spacelift
+deny[sprintf("%s must not be created", [change.address])] {
+    change := input.terraform.resource_changes[_]
+    change.change.actions[_] == "create"
+}"#;
+
+const WARN: &str = r#"package spacelift
+warn[sprintf("%s is new", [change.address])] {
+    change := input.terraform.resource_changes[_]
+    change.change.actions[_] == "create"
+}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_a_policy_denies_fails_with_its_message_and_is_never_sealed() {
+    let team = Team::new().await;
+    team.policy("no-creation", PolicyKind::Plan, DENY).await;
+    let run = team.bob.trigger("tracked").await;
+    let ended = team.site.until(run, State::Failed).await;
+    assert!(ended.reason.unwrap().contains("a.b must not be created"));
+    assert!(ended.sealed.is_none());
+    let shown = team.bob.run(run).await;
+    assert_eq!(shown["policies"][0]["name"], "no-creation");
+    assert_eq!(shown["policies"][0]["decision"], "deny");
+    assert_eq!(shown["policies"][0]["messages"], json!(["a.b must not be created"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_warning_stops_autodeploy_and_asks_a_person() {
+    let mut settings = custom("Shop");
+    settings["autodeploy"] = json!(true);
+    let team = Team::with(settings).await;
+    let run = team.bob.trigger("tracked").await;
+    team.site.until(run, State::Finished).await;
+    team.policy("new-things", PolicyKind::Plan, WARN).await;
+    let run = team.bob.trigger("tracked").await;
+    team.site.until(run, State::Unconfirmed).await;
+    let shown = team.bob.run(run).await;
+    assert_eq!(shown["policies"][0]["decision"], "warn");
+    let page = team.bob.get(&format!("/runs/{run}")).await;
+    assert!(page.words(".decide").contains("a.b is new"), "{}", page.words(".decide"));
+    team.bob.confirm(run).await.expect(200);
+    team.site.until(run, State::Finished).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_with_a_warning_waits_for_a_review_and_ends_by_it() {
+    let team = Team::new().await;
+    team.policy("new-things", PolicyKind::Plan, WARN).await;
+    let run = preview(&team).await;
+    team.site.until(run, State::PendingReview).await;
+    team.until_open(run).await;
+    team.bob.review(run, "approve").await.expect(200);
+    let ended = team.site.until(run, State::Finished).await;
+    assert_eq!(ended.reason.as_deref(), Some("approved by bob"));
+    let run = preview(&team).await;
+    team.site.until(run, State::PendingReview).await;
+    team.bob.review(run, "reject").await.expect(200);
+    team.site.until(run, State::Failed).await;
+    team.policy("one-other", PolicyKind::Approval, ONE_OTHER).await;
+    let run = team.bob.trigger("proposed").await;
+    team.site.until(run, State::PendingReview).await;
+    team.until_open(run).await;
+    assert_eq!(team.bob.review(run, "approve").await.status, 403);
+    team.cleo.review(run, "approve").await.expect(200);
+    team.site.until(run, State::Finished).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_plan_policy_fails_the_run_with_its_error() {
+    let team = Team::new().await;
+    let body = "package spacelift\ndeny[\"never\"] { n := numbers.range(1, 5000)[_]; m := numbers.range(1, 5000)[_]; k := numbers.range(1, 5000)[_]; n * m * k == -1 }";
+    team.policy("endless", PolicyKind::Plan, body).await;
+    let run = team.bob.trigger("tracked").await;
+    let ended = team.site.until(run, State::Failed).await;
+    assert!(ended.reason.unwrap().contains("endless"));
+}

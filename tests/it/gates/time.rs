@@ -1,0 +1,77 @@
+//! Tries, time-outs, and servers that die in between.
+
+use std::time::Duration;
+
+use airlock::domain::{Enforcement, Kind, Stage, State};
+use serde_json::json;
+
+use super::rig::{attached, custom, rig, rig_with};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_tried_again_with_the_same_id_and_token_until_it_is_accepted() {
+    let rig = rig().await;
+    let stack = custom(&rig, "Shop", json!({})).await;
+    let service = attached(&rig, &stack, "check", &[Stage::PostPlan], Enforcement::Mandatory).await;
+    service.answers_with(&[500, 503, 201]).await;
+    let run = rig.trigger(&stack, Kind::Tracked).await;
+    let mut bodies = Vec::new();
+    for _ in 0..4 {
+        bodies.push(service.called().await.raw);
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "every try is the same request");
+    service.answers_with(&[]).await;
+    let call = serde_json::from_str::<serde_json::Value>(&bodies[0]).unwrap();
+    assert_eq!(call["stage"], "post_plan");
+    assert_eq!(rig.run(run.id).state, State::Checking);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_never_accepts_is_unreachable() {
+    let rig = rig().await;
+    let stack = custom(&rig, "Shop", json!({})).await;
+    let service = attached(&rig, &stack, "check", &[Stage::PostPlan], Enforcement::Mandatory).await;
+    service.answers_with(&[500; 5]).await;
+    let run = rig.trigger(&stack, Kind::Tracked).await;
+    let failed = rig.until_state(&run, State::Failed).await;
+    let reason = failed.reason.unwrap();
+    assert_eq!(reason, "mandatory run task check is unreachable (post_plan): could not be reached: HTTP 500");
+    assert_eq!(service.all_calls().await.iter().filter(|call| call.payload["stage"] != "test").count(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_and_slowness_have_an_end() {
+    let rig = rig_with(|config| config.run_task_progress = Duration::from_millis(300)).await;
+    let stack = custom(&rig, "Shop", json!({})).await;
+    let service = attached(&rig, &stack, "silent", &[Stage::PostPlan], Enforcement::Mandatory).await;
+    let run = rig.trigger(&stack, Kind::Tracked).await;
+    let call = service.called().await;
+    let failed = rig.until_state(&run, State::Failed).await;
+    assert!(failed.reason.unwrap().contains("silent errored (post_plan): nothing was heard of it"));
+    assert_eq!(call.sends(&super::service::body("passed", "")).await.status, 422, "too late");
+
+    let rig = rig_with(|config| config.run_task_total = Duration::from_millis(800)).await;
+    let stack = custom(&rig, "Shop", json!({})).await;
+    let service = attached(&rig, &stack, "slow", &[Stage::PostPlan], Enforcement::Advisory).await;
+    let run = rig.trigger(&stack, Kind::Tracked).await;
+    let call = service.called().await;
+    while rig.run(run.id).state == State::Checking {
+        call.says("running", "still at it").await;
+        tokio::task::yield_now().await;
+    }
+    let waits = rig.until_state(&run, State::Unconfirmed).await;
+    assert!(waits.warnings[0].contains("slow errored (post_plan): no result within"), "{:?}", waits.warnings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_while_others_work_takes_their_answers_afterwards() {
+    let rig = rig().await;
+    let stack = custom(&rig, "Shop", json!({})).await;
+    let service = attached(&rig, &stack, "check", &[Stage::PostPlan], Enforcement::Mandatory).await;
+    let run = rig.trigger(&stack, Kind::Tracked).await;
+    let call = service.called().await;
+    rig.until(&run, |run| run.state == State::Checking).await;
+    let rig = rig.served_again().await;
+    assert_eq!(call.says("passed", "").await, 200);
+    rig.until_state(&run, State::Unconfirmed).await;
+}

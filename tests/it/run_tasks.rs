@@ -1,0 +1,6 @@
+//! Run tasks through their doors: our API, HCP Terraform's, and Airlock as a run task of others.
+
+mod api;
+mod calls;
+pub mod outside;
+mod pytfe;

@@ -1,0 +1,186 @@
+//! Airlock as a run task of others: a caller that this test plays.
+
+use airlock::crypt::{Secret, signature};
+use serde_json::{Value, json};
+
+use super::outside::Outside;
+use crate::whole::server::Server;
+
+const KEY: &str = "a key for run tasks";
+
+const TASKS: &str = r#"
+tasks:
+  judge:
+    type: wasi:guard
+    run: {command: '--forbid delete', timeout: 60}
+    airlock: {run_task: {hmac_secret: HMAC}}
+  say:
+    type: native
+    run: {command: 'cat; echo; echo "one line"; echo "ünïcode is fine ✓"', timeout: 60}
+    airlock: {run_task: {hmac_secret: HMAC}}
+  bad:
+    type: native
+    run: {command: 'echo "not good"; exit 3', timeout: 60}
+    airlock: {run_task: {hmac_secret: HMAC}}
+  closed:
+    type: native
+    run: {command: 'true'}
+"#;
+
+struct Rig {
+    server: Server,
+    outside: Outside,
+    _dir: tempfile::TempDir,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start_with(dir.path(), &[("AIRLOCK_OUTBOUND_ALLOW", "127.0.0.1")]).await;
+        server.stack(json!({"name": "Checks", "vendor": {"kind": "custom"}}), &[(".airlock/config.yaml", TASKS)]).await;
+        let set = json!({"value": KEY, "sensitive": true});
+        let (status, text) = server.raw(None, "PUT", "/api/v1/stacks/checks/environment/HMAC", Some(set)).await;
+        assert!(status < 300, "{text}");
+        Self { server, outside: Outside::open().await, _dir: dir }
+    }
+
+    fn payload(&self, result: &str) -> Value {
+        json!({
+            "payload_version": 1,
+            "stage": "post_plan",
+            "access_token": "the-callers-token",
+            "capabilities": {"outcomes": true},
+            "is_speculative": false,
+            "organization_name": "others",
+            "plan_json_api_url": format!("{}/plan", self.outside.url),
+            "run_id": "run-abc",
+            "run_message": "größer ✓",
+            "task_result_callback_url": format!("{}/callback", self.outside.url),
+            "task_result_enforcement_level": "mandatory",
+            "task_result_id": result,
+            "workspace_name": "shop",
+        })
+    }
+
+    /// Calls a run task; the status and the answer.
+    async fn call(&self, path: &str, payload: &Value, key: &str) -> (u16, String) {
+        let body = payload.to_string();
+        let signed = signature(&Secret::new(key.to_owned()), body.as_bytes());
+        self.server.signed(path, &signed, body).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_hears_that_it_runs_and_how_it_ended() {
+    let mut rig = Rig::new().await;
+    let payload = rig.payload("taskrs-1");
+    let (status, text) = rig.call("/run-tasks/checks/say", &payload, KEY).await;
+    assert_eq!(status, 200, "{text}");
+
+    let running = rig.outside.next().await;
+    assert_eq!((running.method.as_str(), running.path.as_str()), ("PATCH", "callback"));
+    assert_eq!(running.header("authorization"), "Bearer the-callers-token");
+    assert_eq!(running.header("content-type"), "application/vnd.api+json");
+    let mut said = running.json();
+    assert_eq!(said["data"]["type"], "task-results");
+    if said["data"]["attributes"]["status"] == "running" {
+        said = rig.outside.next().await.json();
+    }
+    let attributes = &said["data"]["attributes"];
+    assert_eq!((&attributes["status"], &attributes["message"]), (&json!("passed"), &json!("ünïcode is fine ✓")));
+
+    // The run had the payload on its standard input, and its token is in no log.
+    let run = attributes["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let log = rig.server.log(&run).await;
+    assert!(log.contains("\"run_message\":\"größer ✓\""), "{log}");
+    assert!(!log.contains("the-callers-token"), "{log}");
+    let run = rig.server.run(&run).await;
+    assert_eq!(run["triggered_by"], json!({"kind": "run", "name": "others/shop"}));
+
+    // The same call once more starts nothing.
+    let (status, _) = rig.call("/run-tasks/checks/say", &payload, KEY).await;
+    assert_eq!(status, 200);
+    let runs = rig.server.get("stacks/checks/runs?kind=on_demand").await;
+    assert_eq!(runs["items"].as_array().unwrap().len(), 1);
+
+    let (status, _) = rig.call("/run-tasks/checks/bad", &rig.payload("taskrs-2"), KEY).await;
+    assert_eq!(status, 200);
+    let mut said = rig.outside.next().await.json();
+    if said["data"]["attributes"]["status"] == "running" {
+        said = rig.outside.next().await.json();
+    }
+    let attributes = &said["data"]["attributes"];
+    assert_eq!((&attributes["status"], &attributes["message"]), (&json!("failed"), &json!("not good")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_judges_the_callers_plan() {
+    let mut rig = Rig::new().await;
+    let change = |action: &str| json!({"address": "db.main", "change": {"actions": [action]}});
+    for (action, status) in [("create", "passed"), ("delete", "failed")] {
+        rig.outside.has_plan(&json!({"resource_changes": [change(action)]}));
+        let (answered, text) =
+            rig.call("/run-tasks/checks/judge", &rig.payload(&format!("taskrs-{action}")), KEY).await;
+        assert_eq!(answered, 200, "{text}");
+        let asked = rig.outside.next().await;
+        assert_eq!((asked.path.as_str(), asked.header("authorization")), ("plan", "Bearer the-callers-token"));
+        // The address behind the redirect needs no token, and gets none.
+        let fetched = rig.outside.next().await;
+        assert_eq!((fetched.path.as_str(), fetched.header("authorization")), ("plan-file", ""));
+        let mut said = rig.outside.next().await.json();
+        if said["data"]["attributes"]["status"] == "running" {
+            said = rig.outside.next().await.json();
+        }
+        assert_eq!(said["data"]["attributes"]["status"], status, "{said:#}");
+        let outcomes = &said["data"]["relationships"]["outcomes"]["data"];
+        if action == "delete" {
+            assert_eq!(outcomes[0]["attributes"]["outcome-id"], "GUARD-1", "{said:#}");
+            assert_eq!(outcomes[0]["type"], "task-result-outcomes");
+        } else {
+            assert!(outcomes.is_null(), "{said:#}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_does_not_know_the_key_learns_nothing_and_starts_nothing() {
+    let mut rig = Rig::new().await;
+    let payload = rig.payload("taskrs-3");
+    let mut answers = Vec::new();
+    for (path, key) in [
+        ("/run-tasks/checks/say", "another key"),
+        ("/run-tasks/checks/say", ""),
+        ("/run-tasks/checks/closed", KEY),
+        ("/run-tasks/checks/nothing", KEY),
+        ("/run-tasks/nowhere/say", KEY),
+        ("/run-tasks/No%20Slug/say", KEY),
+    ] {
+        let (status, text) = rig.call(path, &payload, key).await;
+        assert_eq!(status, 401, "{path}: {text}");
+        let mut problem: Value = serde_json::from_str(&text).unwrap();
+        problem["request_id"] = Value::Null;
+        answers.push(problem);
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]), "{answers:#?}");
+    assert!(rig.outside.is_quiet());
+    assert_eq!(rig.server.get("stacks/checks/runs").await["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_request_is_answered_and_nothing_else_follows() {
+    let mut rig = Rig::new().await;
+    let mut payload = rig.payload("taskrs-xxxx");
+    payload["stage"] = json!("test");
+    payload["access_token"] = json!("test-token");
+    let (status, text) = rig.call("/run-tasks/checks/say", &payload, KEY).await;
+    assert_eq!(status, 200, "{text}");
+    // What is signed and yet no call is refused by name.
+    for (field, value) in [("payload_version", json!(2)), ("task_result_callback_url", json!("file:///etc/passwd"))] {
+        let mut payload = rig.payload("taskrs-4");
+        payload[field] = value;
+        let (status, text) = rig.call("/run-tasks/checks/say", &payload, KEY).await;
+        assert!(status == 422 && text.contains(field), "{status} {text}");
+    }
+    assert!(rig.outside.is_quiet());
+    assert_eq!(rig.server.get("stacks/checks/runs").await["items"], json!([]));
+}
