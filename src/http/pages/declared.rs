@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    sent::{Sent, Wrong},
+    sent::{Sent, Wrong, sentence},
     visitor::Visitor,
 };
 use crate::{
@@ -48,6 +48,7 @@ pub fn of_stack(web: &Web, who: &Who, slug: &Slug) -> Result<DeclaredList, Probl
         command: task.run.command.text().to_owned(),
         caps: caps(&declared.bounded(task), declared.resources.contains_key(&task.name), slug),
         may_run,
+        refused: None,
     };
     let mistakes = declared.manifest.as_ref().err().map(|error| format!("{}: {error}", stack.1));
     Ok(DeclaredList {
@@ -89,6 +90,13 @@ pub async fn run(web: &Web, visitor: &Visitor, slug: &Slug, sent: &Sent) -> Resu
         Ok(run) => Ok(Ok(run)),
         Err(error) => Ok(Err(Wrong::of(error)?)),
     }
+}
+
+/// Opens the form again that was refused, with what was in it; false if it was another form.
+pub fn refill(list: &mut DeclaredList, slug: &Slug, sent: &Sent, wrong: &Wrong) -> bool {
+    let errors: Vec<String> = wrong.errors.iter().map(|error| sentence(&error.error)).collect();
+    let why = if errors.is_empty() { wrong.sentence() } else { errors.join(" ") };
+    sent.verb() == "run" && list.keep(slug.as_str(), sent.text("task"), sent.text("variables"), why)
 }
 
 /// `NAME=value` a line.

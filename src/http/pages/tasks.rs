@@ -90,9 +90,11 @@ pub async fn post(State(web): State<Web>, visitor: Visitor, Form(sent): Form) ->
     match make(&web, &visitor, &slug, &sent).await? {
         Ok(run) => performed(&visitor, &run),
         Err(wrong) => {
-            let mut form = command_form(&web, &visitor.who)?;
-            let problems = form.as_mut().map(|form| refill(form, &sent, &wrong)).unwrap_or_default();
-            let page = page(&web, &visitor, &Sent::default(), form, problems)?;
+            let form = command_form(&web, &visitor.who)?;
+            let mut page = page(&web, &visitor, &Sent::default(), form, Vec::new())?;
+            if !declared::refill(&mut page.declared, &slug, &sent, &wrong) {
+                page.problems = page.command.as_mut().map(|form| refill(form, &sent, &wrong)).unwrap_or_default();
+            }
             visitor.page_with(wrong.status, &page)
         }
     }

@@ -20,6 +20,8 @@ pub struct DeclaredRow {
     /// `1 h`, `64 MiB of memory`, `db.internal:5432`: its bounds and what it may reach.
     pub caps: Vec<String>,
     pub may_run: bool,
+    /// Variables that were sent and refused, and why: its form is open then.
+    pub refused: Option<(String, String)>,
 }
 
 impl DeclaredRow {
@@ -40,6 +42,12 @@ pub struct DeclaredList {
 }
 
 impl DeclaredList {
+    /// Keeps what was sent for a task, with what is wrong with it; false if there is no such task.
+    pub fn keep(&mut self, stack: &str, task: &str, variables: &str, why: String) -> bool {
+        let row = self.rows.iter_mut().find(|row| row.may_run && row.stack.0 == stack && row.name == task);
+        row.map(|row| row.refused = Some((variables.to_owned(), why))).is_some()
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.mistakes.is_empty()
     }

@@ -118,6 +118,7 @@ fn declared() -> DeclaredList {
         command: command.into(),
         caps: caps.iter().map(|cap| (*cap).to_owned()).collect(),
         may_run,
+        refused: may_run.then(|| ("A=1\nnothing".into(), "`nothing` is not NAME=value.".into())),
     };
     DeclaredList {
         rows: vec![

@@ -268,7 +268,10 @@ pub async fn post_tasks(
         Ok(run) => tasks::performed(&visitor, &run),
         Err(wrong) => {
             let mut page = tasks_page(&web, &visitor, &slug, &Sent::default())?;
-            page.problems = page.command.as_mut().map(|form| tasks::refill(form, &sent, &wrong)).unwrap_or_default();
+            if !declared::refill(&mut page.declared, &slug, &sent, &wrong) {
+                page.problems =
+                    page.command.as_mut().map(|form| tasks::refill(form, &sent, &wrong)).unwrap_or_default();
+            }
             visitor.page_with(wrong.status, &page)
         }
     }
