@@ -2,6 +2,5 @@
 
 mod api;
 mod calls;
-mod each_other;
 pub mod outside;
 mod pytfe;

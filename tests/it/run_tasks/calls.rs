@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::outside::Outside;
 use crate::whole::server::Server;
 
-pub const KEY: &str = "a key for run tasks";
+const KEY: &str = "a key for run tasks";
 
-pub const TASKS: &str = r#"
+const TASKS: &str = r#"
 tasks:
   judge:
     type: wasi:guard
