@@ -2,5 +2,6 @@
 
 mod api;
 mod calls;
+mod each_other;
 pub mod outside;
 mod pytfe;

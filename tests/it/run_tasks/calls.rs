@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::outside::Outside;
 use crate::whole::server::Server;
 
-const KEY: &str = "a key for run tasks";
+pub const KEY: &str = "a key for run tasks";
 
-const TASKS: &str = r#"
+pub const TASKS: &str = r#"
 tasks:
   judge:
     type: wasi:guard

@@ -27,14 +27,18 @@ fn python() -> PathBuf {
     python
 }
 
+/// A plan that changes something.
+const PLAN: &str = r#"printf '[{"address":"a.b","type":"a","action":"create","before":null,"after":{}}]' > "$AIRLOCK_PLAN_FILE"; exit 2"#;
+
 const SCRIPT: &str = r#"
 import json, sys
 from pytfe import TFEClient, TFEConfig
 from pytfe.errors import NotFound, TFEError
 from pytfe.models import RunTask, RunTaskCreateOptions, RunTaskUpdateOptions, RunTaskRequest
+from pytfe.models import TaskStageIncludeOpt, TaskStageReadOptions
 from pytfe.models import WorkspaceRunTaskCreateOptions, WorkspaceRunTaskUpdateOptions
 
-address, token, url, workspace = sys.argv[1:5]
+address, token, url, workspace, run = sys.argv[1:6]
 client = TFEClient(TFEConfig(address=address, token=token, max_retries=0, http2=False))
 
 task = client.run_tasks.create("airlock", RunTaskCreateOptions(
@@ -69,7 +73,18 @@ try:
 except NotFound:
     pass
 for payload in json.load(sys.stdin):
-    RunTaskRequest.model_validate(payload)
+    request = RunTaskRequest.model_validate(payload)
+assert request.stage == "post_plan" and request.organization_name == "airlock", request
+
+[stage] = client.task_stages.list(run)
+assert stage.stage == "post_plan" and stage.status == "passed" and stage.status_timestamps.passed_at, stage
+stage = client.task_stages.read(stage.id, TaskStageReadOptions(include=list(TaskStageIncludeOpt)))
+assert stage.run.id == run and stage.run.status == "planned" and not stage.actions.is_overridable, stage
+[result] = stage.task_results
+assert result.status == "passed" and result.message == "größer ✓", result
+result = client.task_results.read(result.id)
+assert result.id == request.task_result_id and result.task_name == "probe", result
+assert result.task_stage.id == stage.id and result.workspace_task_enforcement_level == "mandatory", result
 print("done")
 "#;
 
@@ -77,12 +92,22 @@ print("done")
 async fn hashicorps_client_makes_attaches_and_removes_a_run_task() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start_with(dir.path(), &[("AIRLOCK_OUTBOUND_ALLOW", "127.0.0.1")]).await;
-    server.stack(json!({"name": "Shop", "vendor": {"kind": "custom"}}), &[("a", "b")]).await;
+    server.stack(json!({"name": "Shop", "vendor": {"kind": "custom", "plan": PLAN}}), &[("a", "b")]).await;
     let mut outside = Outside::open().await;
     let probe = json!({"name": "probe", "url": format!("{}/probe", outside.url)});
     server.post("run-tasks", probe).await;
     let verification = outside.next().await.json();
-    server.raw(None, "DELETE", "/api/v1/run-tasks/probe", None).await;
+    let attach = json!({"run_task": "probe", "enforcement": "mandatory"});
+    let attached = server.post("stacks/shop/run-tasks", attach).await["id"].as_str().unwrap().to_owned();
+    let run = server.trigger("shop", "tracked").await;
+    let call = outside.next().await.json();
+    let passed = json!({"data": {"type": "task-results", "attributes": {"status": "passed", "message": "größer ✓"}}});
+    let (callback, token) = (call["task_result_callback_url"].as_str().unwrap(), call["access_token"].as_str());
+    assert_eq!(server.raw(token, "PATCH", callback, Some(passed)).await.0, 200);
+    server.until(&run, "unconfirmed").await;
+    server.raw(None, "DELETE", &format!("/api/v1/stacks/shop/run-tasks/{attached}"), None).await;
+    let (status, text) = server.raw(None, "DELETE", "/api/v1/run-tasks/probe", None).await;
+    assert_eq!(status, 204, "{text}");
 
     let script = dir.path().join("client.py");
     std::fs::write(&script, SCRIPT).unwrap();
@@ -91,13 +116,13 @@ async fn hashicorps_client_makes_attaches_and_removes_a_run_task() {
         use std::io::Write as _;
         let mut child = Command::new(python())
             .arg(script)
-            .args([&base, &token, &url, "shop"])
+            .args([&base, &token, &url, "shop", &run.replace('_', "-")])
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(json!([verification]).to_string().as_bytes()).unwrap();
+        child.stdin.take().unwrap().write_all(json!([verification, call]).to_string().as_bytes()).unwrap();
         child.wait_with_output().unwrap()
     });
     let done = done.await.unwrap();
