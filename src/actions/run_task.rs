@@ -54,7 +54,7 @@ impl Actions {
             return Ok(known);
         }
         if let NewRunTaskKind::Http { url, hmac_key } = &new.kind {
-            self.verify_run_task(url, given(hmac_key.as_ref())).await.map_err(unverified)?;
+            self.verified(permit, "run_task.create", &new.name, url, given(hmac_key.as_ref())).await?;
         }
         let id = RunTaskId::new(Ulid::generate());
         let deed = Deed::new("run_task.create", format_args!("run_task:{}", new.name));
@@ -98,7 +98,7 @@ impl Actions {
     pub async fn edit_run_task(&self, permit: &Permit, id: RunTaskId, new: NewRunTask) -> Result<RunTask, Error> {
         self.check_run_task(&new)?;
         let old = self.run_task(id)?;
-        self.verify_change(&old, &new).await?;
+        self.verify_change(permit, &old, &new).await?;
         let deed = Deed::new("run_task.edit", format_args!("run_task:{}", old.name));
         self.change(permit, deed, move |tx, moment| {
             let old = tx.get(t::RUN_TASK_ID_TO_RUN_TASK, id.number())?.ok_or_else(|| missing("the run task"))?;
@@ -125,7 +125,7 @@ impl Actions {
     }
 
     /// Calls an address that is new, or is to be called with another key.
-    async fn verify_change(&self, old: &RunTask, new: &NewRunTask) -> Result<(), Error> {
+    async fn verify_change(&self, permit: &Permit, old: &RunTask, new: &NewRunTask) -> Result<(), Error> {
         let NewRunTaskKind::Http { url, hmac_key } = &new.kind else { return Ok(()) };
         let (old_url, stored) = match &old.kind {
             RunTaskKind::Http { url, hmac_key } => (url.as_str(), hmac_key.as_ref()),
@@ -139,7 +139,24 @@ impl Actions {
             (Some(_), _) | (None, None) => None,
         };
         let key = hmac_key.as_ref().or(stored.as_ref());
-        self.verify_run_task(url, given(key)).await.map_err(unverified)
+        self.verified(permit, "run_task.edit", &old.name, url, given(key)).await
+    }
+
+    /// Calls an address; a refusal is an attempt that the audit log keeps, with the host alone.
+    async fn verified(
+        &self,
+        permit: &Permit,
+        verb: &str,
+        name: &RunTaskName,
+        url: &str,
+        key: Option<&Secret<String>>,
+    ) -> Result<(), Error> {
+        let done = self.verify_run_task(url, key).await.map_err(unverified);
+        if let Err(Error::Refused(_)) = &done {
+            let why = Refused::field("url", format!("{} did not answer the verification with 200", host_of(url)));
+            self.refused(permit.who(), verb, &format!("run_task:{name}"), &why).await;
+        }
+        done
     }
 
     fn run_task(&self, id: RunTaskId) -> Result<RunTask, Error> {

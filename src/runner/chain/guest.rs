@@ -186,6 +186,8 @@ impl Chain {
             self.tree()?.place_plan(plan.expose())?;
             let at = Some(guest_path::JUDGED.to_owned());
             run.directories.push(Directory { path: "/".to_owned(), at, writable: false });
+            // A home would stand in front of the root: to guests' libraries both are where no name begins.
+            run.home = None;
         }
         let instructions = serde_json::to_string(&Job::Run(Box::new(run))).map_err(Fault::of)?;
         let room = Room {

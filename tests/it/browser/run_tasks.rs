@@ -56,6 +56,8 @@ async fn make_and_attach(window: &Window, outside: &mut Outside) {
     window.click("label:has([name=enforcement][value=mandatory])").await;
     window.click("button[value=attach]").await;
     window.find_text(".flash", "are checked by cost-check now").await;
+    // The browser says itself that a form was refused.
+    window.console().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
