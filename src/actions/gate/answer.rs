@@ -3,19 +3,19 @@
 use std::net::IpAddr;
 
 use crate::{
-    auth::{Who, token},
+    auth::token,
     domain::{Refused, RefusedKind, ResultStatus, TaskResultId},
     store::{
         Error, Rows, Tx,
-        record::{Outcome, Outcomes, TaskResult},
+        record::{Outcomes, TaskResult},
         tables as t,
     },
 };
 
 use super::{
-    super::{Actions, Moment, audit, missing},
+    super::{Actions, Moment, missing},
     callback::Callback,
-    finish, ring_result, settle,
+    finish, note_end, ring_result, settle,
 };
 
 impl Actions {
@@ -77,8 +77,6 @@ fn take(tx: &Tx<'_>, moment: &Moment, mut result: TaskResult, callback: &Callbac
         return ring_result(tx, moment, &result);
     }
     finish(tx, moment, &mut result, callback.status)?;
-    let detail = format!("{} of {} {}", result.name, result.run, callback.status);
-    let entry = audit::Draft::of(&Who::system(), "run_task.answer", &result.id.to_string(), moment.now);
-    audit::append(tx, entry.with(Outcome::Done, Some(detail)))?;
+    note_end(tx, moment, &result)?;
     settle(tx, moment, &result)
 }

@@ -161,6 +161,7 @@ impl Actions {
             } else {
                 result.message = format!("could not be reached: {}", reply.said());
                 super::finish(tx, moment, &mut result, ResultStatus::Unreachable)?;
+                super::note_end(tx, moment, &result)?;
                 return settle(tx, moment, &result);
             }
             tx.put(t::RESULT_ID_TO_RESULT, id.number(), &result)?;
@@ -230,6 +231,7 @@ impl Actions {
                 }
                 result.message = actions.why_given_up(&result, moment.now);
                 super::finish(tx, moment, &mut result, ResultStatus::Errored)?;
+                super::note_end(tx, moment, &result)?;
                 settle(tx, moment, &result)
             })
             .await?;

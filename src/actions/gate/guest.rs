@@ -17,14 +17,14 @@ use crate::{
     },
     store::{
         Error, Fault, Find as _, Flow, Order, Rows,
-        record::{Outcome, Outcomes, RunTaskKind},
+        record::{Outcomes, RunTaskKind},
         tables as t,
     },
 };
 
 use super::{
-    super::{Actions, ToStart, audit, chain_dir, guest::code, missing, vault},
-    callback, finish,
+    super::{Actions, ToStart, chain_dir, guest::code, missing, vault},
+    callback, finish, note_end,
     open::opened,
     payload, settle,
 };
@@ -197,10 +197,7 @@ impl Actions {
             let message = trouble.as_ref().unwrap_or(&judged.message);
             result.message = message.chars().take(limits::RESULT_MESSAGE_CHARS).collect();
             finish(tx, moment, &mut result, status)?;
-            let detail = format!("{} of {} {status}", result.name, result.run);
-            let who = crate::auth::Who::system();
-            let entry = audit::Draft::of(&who, "run_task.answer", &result.id.to_string(), moment.now);
-            audit::append(tx, entry.with(Outcome::Done, Some(detail)))?;
+            note_end(tx, moment, &result)?;
             settle(tx, moment, &result)
         })
         .await

@@ -28,7 +28,10 @@ pub(crate) use open::plan_result;
 pub use open::{Opened, OpenedRun};
 
 use crate::{
-    auth::token::{self, Minted},
+    auth::{
+        Who,
+        token::{self, Minted},
+    },
     domain::{
         Enforcement, Kind, ResultStatus, StackId, Stage, StageStatus, Stages, TaskResultId, TaskStageId, Verdict,
         actor::ActorName, limits,
@@ -36,12 +39,12 @@ use crate::{
     machine::{Event, StageEnd},
     store::{
         Error, Fault, Rows, Tx,
-        record::{Attachment, GUEST, Run, RunTask, RunTaskKind, Stack, StageRow, TaskResult, TaskToken},
+        record::{Attachment, GUEST, Outcome, Run, RunTask, RunTaskKind, Stack, StageRow, TaskResult, TaskToken},
         tables as t,
     },
 };
 
-use super::{Moment, life, life::Why, missing, plan, vault};
+use super::{Moment, audit, life, life::Why, missing, plan, vault};
 
 /// What is attached to a stack and enabled, with the run task itself.
 fn attachments(view: &impl Rows, stack: StackId) -> Result<Vec<(Attachment, RunTask)>, Fault> {
@@ -184,6 +187,14 @@ fn finish(tx: &Tx<'_>, moment: &Moment, result: &mut TaskResult, status: ResultS
     }
     tx.mark(t::OPEN_RESULT, result.id.number(), false)?;
     tx.put(t::RESULT_ID_TO_RESULT, result.id.number(), result)
+}
+
+/// Every end of a call is in the audit log.
+fn note_end(tx: &Tx<'_>, moment: &Moment, result: &TaskResult) -> Result<(), Error> {
+    let detail = format!("{} of {} ({}) {}", result.name, result.run, result.stage, result.status);
+    let detail = if result.message.is_empty() { detail } else { format!("{detail}: {}", result.message) };
+    let entry = audit::Draft::of(&Who::system(), "run_task.answer", &result.id.to_string(), moment.now);
+    Ok(audit::append(tx, entry.with(Outcome::Done, Some(detail)))?)
 }
 
 /// Whoever watches the run looks again.
