@@ -5,7 +5,7 @@ use crate::{
     domain::{
         FieldError, Refused,
         runtime::{RuntimeConfig, binary_of, no_such_binary},
-        stack::Vendor,
+        stack::{ExecutorKind, Vendor},
     },
     manifest,
     protocol::RuntimeFound,
@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-use super::Moment;
+use super::{Moment, image};
 
 /// The field that holds it, and how mistakes name the text.
 const FIELD: &str = "runtime_config";
@@ -52,6 +52,9 @@ pub(super) fn remember(
     config: &RuntimeConfig,
 ) -> Result<(), Error> {
     check(moment, stack, config)?;
+    if let Some(image) = &config.runner_image {
+        image::check_known(tx, FIELD, image)?;
+    }
     let row = RunRuntime { trigger: Some(config.clone()), ..RunRuntime::default() };
     Ok(tx.put(t::RUN_TO_RUNTIME, run.seq, &row)?)
 }
@@ -72,8 +75,9 @@ fn check(moment: &Moment, stack: &Stack, config: &RuntimeConfig) -> Result<(), R
             return wrong(format!("terraform_version: {}", no_such_binary(listed, version)));
         }
     }
-    if let Some(image) = config.runner_image.as_deref().filter(|image| *image != "host") {
-        return wrong(format!("runner_image: there is no image `{image}`; only `host` is known"));
+    let confined = stack.settings.executor.kind == ExecutorKind::Jail;
+    if !confined && config.runner_image.as_deref().is_some_and(|image| image != image::HOST) {
+        return wrong("runner_image: an `unconfined` executor has no root but the host's".to_owned());
     }
     if matches!(vendor, Vendor::Wasi { .. }) && config.hooks.values().any(|list| !list.is_empty()) {
         return wrong("a wasi stack runs guests only, and no shell that hooks could run in".to_owned());

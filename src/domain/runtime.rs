@@ -220,6 +220,9 @@ pub struct ContextHooks {
     pub hooks: Hooks,
 }
 
+/// The image of a stack that names none.
+const HOST: &str = "host";
+
 /// Everything that a run's settings are made of, layer by layer; no values of stored variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layers {
@@ -232,6 +235,9 @@ pub struct Layers {
     pub contexts: Vec<ContextHooks>,
     /// The stack's own; none: the source's root.
     pub project_root: Option<RelativePath>,
+    /// What the jails have as their root: the trigger's or the stack's.
+    #[serde(default)]
+    pub image: String,
     /// The stack's own, as it stands in its settings.
     pub binary: Option<String>,
     pub variables: BTreeMap<EnvName, Known>,
@@ -349,10 +355,16 @@ impl Layers {
         set.or_else(|| Some((defaults?.terraform_version.as_deref()?, Origin::StackDefaults)))
     }
 
-    /// The image that trigger or file ask for.
-    pub fn image(&self) -> Option<(&str, Origin)> {
-        let defaults = self.defaults().map(|config| (Origin::StackDefaults, config));
-        self.above().chain(defaults).find_map(|(origin, config)| Some((config.runner_image.as_deref()?, origin)))
+    /// The image that only the file asks for: too late, because the jail is made before the source is
+    /// fetched. The stack's own wins over the defaults.
+    pub fn image_asked_too_late(&self) -> Option<(&str, Origin)> {
+        if self.trigger.runner_image.is_some() {
+            return None;
+        }
+        let entry = self.entry().and_then(|config| Some((config.runner_image.as_deref()?, Origin::ConfigEntry)));
+        let defaults = self.defaults().filter(|_| self.image == HOST);
+        let defaults = defaults.and_then(|config| Some((config.runner_image.as_deref()?, Origin::StackDefaults)));
+        entry.or(defaults).filter(|(image, _)| *image != self.image)
     }
 
     /// Every variable, from where it is to be taken.

@@ -45,6 +45,11 @@ impl Chain {
         matches!((self, kind), (Self::Apply | Self::GoOn, Kind::Tracked | Kind::Destroy))
     }
 
+    /// Whether it begins with fetching the source.
+    pub const fn fetches(self) -> bool {
+        matches!(self, Self::Plan | Self::Initialize | Self::Perform | Self::Prepare)
+    }
+
     /// Whether it opens what an earlier chain sealed.
     pub const fn opens(self) -> bool {
         matches!(self, Self::PlanSealed | Self::Replan | Self::Apply)

@@ -452,3 +452,12 @@ fn slots_go_to_prioritized_runs_then_to_blocking_kinds_then_to_the_oldest() {
     assert_eq!(numbers(&picked.go), [5, 3, 4, 6]);
     assert_eq!(numbers(&picked.wait), [2, 1]);
 }
+
+#[test]
+fn a_chain_says_whether_it_fetches_the_source() {
+    use Chain::{Apply, GoOn, Initialize, Perform, Plan, PlanSealed, Prepare, Replan, Seal};
+    for chain in [Plan, Initialize, PlanSealed, Replan, Perform, Prepare, Apply, GoOn, Seal] {
+        let first = chain.shape(Kind::Tracked, false, false).phases[0];
+        assert_eq!(chain.fetches(), first == Phase::Preparing, "{chain:?}");
+    }
+}

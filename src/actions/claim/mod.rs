@@ -180,7 +180,7 @@ impl Reading<'_> {
             ending: self.ending()?,
             demand: None,
             given: Given { variables: self.variables()?, files: self.files()?, ..Given::default() },
-            image: self.stack.settings.executor.image.clone(),
+            image: self.image()?,
         })
     }
 

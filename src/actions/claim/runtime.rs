@@ -8,7 +8,6 @@ use crate::{
         runtime::{ContextHooks, Known, Layers},
         stack::Vendor,
     },
-    machine::Chain as ChainKind,
     protocol::Runtime,
     store::{
         Error, Fault, Rows,
@@ -51,16 +50,23 @@ impl Reading<'_> {
             hooks: settings.hooks.clone(),
             contexts,
             project_root: root.filter(|root| !root.as_str().is_empty()),
+            image: self.image()?,
             binary,
             variables,
             files: files.into_iter().map(|file| (file.row.path, file.origin)).collect(),
         })
     }
 
+    /// What the run's jails have as their root: the trigger's choice, else the stack's.
+    pub(super) fn image(&self) -> Result<String, Fault> {
+        let row = self.view.get(t::RUN_TO_RUNTIME, self.run.seq)?;
+        let own = row.and_then(|row| row.trigger?.runner_image);
+        Ok(own.unwrap_or_else(|| self.stack.settings.executor.image.clone()))
+    }
+
     /// Whether this chain is the one that fetches the source, and the source has a say.
     fn reads_file(&self) -> bool {
-        let fetches = matches!(self.kind, ChainKind::Plan | ChainKind::Perform);
-        fetches && !self.stack.settings.labels.iter().any(|label| label.as_str() == IGNORES_FILE)
+        self.kind.fetches() && !self.stack.settings.labels.iter().any(|label| label.as_str() == IGNORES_FILE)
     }
 
     fn known_variables(&self) -> Result<BTreeMap<EnvName, Known>, Fault> {

@@ -118,6 +118,25 @@ fn the_stacks_own_root_and_binary_win_over_the_defaults_only() {
 }
 
 #[test]
+fn an_image_that_only_the_file_names_comes_too_late_unless_it_is_there_already() {
+    let config = |image: &str| RuntimeConfig { runner_image: Some(image.to_owned()), ..RuntimeConfig::default() };
+    let mut layers = Layers {
+        image: "host".to_owned(),
+        file: Some(FileConfig { defaults: config("low"), ..FileConfig::default() }),
+        ..Layers::default()
+    };
+    assert_eq!(layers.image_asked_too_late(), Some(("low", Origin::StackDefaults)));
+    layers.image = "own".to_owned();
+    assert_eq!(layers.image_asked_too_late(), None);
+    layers.file.as_mut().unwrap().entry = config("entry");
+    assert_eq!(layers.image_asked_too_late(), Some(("entry", Origin::ConfigEntry)));
+    layers.image = "entry".to_owned();
+    assert_eq!(layers.image_asked_too_late(), None);
+    (layers.image, layers.trigger) = ("mine".to_owned(), config("mine"));
+    assert_eq!(layers.image_asked_too_late(), None);
+}
+
+#[test]
 fn a_version_is_one_of_the_operators_or_the_answer_lists_them() {
     let listed: BTreeMap<String, ()> = [("terraform-1.9.5".to_owned(), ()), ("1.8.0".to_owned(), ())].into();
     assert_eq!(binary_of(&listed, "terraform", "1.9.5").unwrap().0, "terraform-1.9.5");

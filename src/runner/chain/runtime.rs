@@ -71,8 +71,11 @@ impl Chain {
 
     fn put_together(&mut self, runtime: Runtime) -> Result<Used, Fault> {
         let Runtime { layers, binaries } = runtime;
-        if let Some((image, origin)) = layers.image().filter(|(image, _)| *image != "host") {
-            return Err(Fault::Other(format!("there is no image `{image}` ({origin}); only `host` is known")));
+        if let Some((image, origin)) = layers.image_asked_too_late() {
+            return Err(Fault::Other(format!(
+                "the image `{image}` is asked for by {origin}, but the jail was made before the source was fetched: set \
+                 it on the stack, or as `runner_image` of the trigger"
+            )));
         }
         let vendor = &mut self.spec.run.vendor;
         if matches!(vendor, Vendor::Wasi { .. }) && layers.sets_hooks() {
