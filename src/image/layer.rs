@@ -9,7 +9,7 @@
 //! what earlier layers left there.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     ffi::OsStr,
     fs::File,
     io::{self, Read, Write as _},
@@ -46,12 +46,12 @@ pub struct Root<'d> {
     entries: u64,
     bytes: u64,
     /// What the present layer has made, by path: whiteouts are about earlier ones only.
-    made: HashSet<Vec<u8>>,
+    made: BTreeSet<Vec<u8>>,
 }
 
 impl<'d> Root<'d> {
     pub fn new(dir: BorrowedFd<'d>) -> Self {
-        Self { dir, entries: 0, bytes: 0, made: HashSet::new() }
+        Self { dir, entries: 0, bytes: 0, made: BTreeSet::new() }
     }
 
     pub const fn entries(&self) -> u64 {
@@ -197,7 +197,7 @@ impl<'d> Root<'d> {
                 continue;
             }
             let inner = joined(path, name);
-            if !self.made.contains(&inner) {
+            if !self.holds(&inner) {
                 remove(dir.as_fd(), name, path)?;
                 continue;
             }
@@ -207,6 +207,12 @@ impl<'d> Root<'d> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the present layer has made this, or something below it.
+    fn holds(&self, path: &[u8]) -> bool {
+        let below = joined(path, b"");
+        self.made.contains(path) || self.made.range(below.clone()..).next().is_some_and(|made| made.starts_with(&below))
     }
 
     /// Opens something within the root, by a path whose links lead nowhere else.

@@ -46,7 +46,7 @@ fn git_makes_the_same_tree_of_it() {
             fs::remove_file(dir.join("gone")).unwrap();
             fs::set_permissions(dir.join("run.sh"), Permissions::from_mode(0o755)).unwrap();
             fs::create_dir(dir.join("new")).unwrap();
-            fs::write(dir.join("new/ä\"\t.txt"), "new\n").unwrap();
+            fs::write(dir.join("new/ä\".txt"), "new\n").unwrap();
             fs::write(dir.join("empty"), "").unwrap();
             fs::remove_file(dir.join("link")).unwrap();
             symlink("run.sh", dir.join("link")).unwrap();
