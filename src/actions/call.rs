@@ -67,7 +67,8 @@ pub struct Errand {
 /// What a caller sends, as far as it is needed here; there may be more.
 #[derive(Deserialize)]
 struct Payload {
-    payload_version: u64,
+    #[serde(rename = "payload_version")]
+    version: u64,
     stage: String,
     access_token: Secret<String>,
     task_result_callback_url: Secret<String>,
@@ -357,8 +358,8 @@ impl Asked {
 
 impl Payload {
     fn check(&self) -> Result<(), Refused> {
-        if self.payload_version != 1 {
-            return Err(Refused::field("payload_version", format!("is {}; 1 is understood", self.payload_version)));
+        if self.version != 1 {
+            return Err(Refused::field("payload_version", format!("is {}; 1 is understood", self.version)));
         }
         let name = &self.task_result_id;
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');

@@ -31,7 +31,7 @@ pub(super) fn read(text: &str) -> Result<Option<RuntimeConfig>, Refused> {
         Ok((config, _)) => Ok(Some(config)),
         Err(error) => {
             let more = (error.more > 0).then(|| format!("and {} more", error.more));
-            let each = error.mistakes.iter().map(|mistake| mistake.to_string());
+            let each = error.mistakes.iter().map(ToString::to_string);
             let wrong = |error: String| {
                 // The field says already what the text is called.
                 let error =

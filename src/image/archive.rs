@@ -221,7 +221,7 @@ impl Archive {
         let mut bytes = Vec::new();
         let content = self.open(name)?;
         content.take(DOCUMENT_BYTES).read_to_end(&mut bytes).map_err(ImageError::Read)?;
-        self.check(name, &crate::crypt::digest(&bytes))?;
+        check(name, &crate::crypt::digest(&bytes))?;
         serde_json::from_slice(&bytes).map_err(|error| ImageError::NotAnImage(format!("`{name}`: {error}")))
     }
 
@@ -235,15 +235,7 @@ impl Archive {
         io::copy(&mut reader, &mut io::sink()).map_err(ImageError::Read)?;
         drop(reader);
         let digest = hashed.hasher.digest();
-        self.check(name, &digest)
-    }
-
-    /// Holds a blob against its name, where that is a digest.
-    fn check(&self, name: &str, found: &crate::domain::Digest) -> Result<(), ImageError> {
-        match name.strip_prefix("blobs/sha256/") {
-            Some(digits) if digits != found.digits() => Err(ImageError::Damaged { what: name.to_owned() }),
-            Some(_) | None => Ok(()),
-        }
+        check(name, &digest)
     }
 
     /// The content of a file of the archive.
@@ -304,5 +296,13 @@ fn for_this_machine(manifests: Vec<Descriptor>) -> Result<Descriptor, ImageError
         Ok([only]) => Ok(only),
         Err(_) if count == 0 => Err(ImageError::OtherMachine(machine)),
         Err(_) => Err(ImageError::Several(count)),
+    }
+}
+
+/// Holds a blob against its name, where that is a digest.
+fn check(name: &str, found: &crate::domain::Digest) -> Result<(), ImageError> {
+    match name.strip_prefix("blobs/sha256/") {
+        Some(digits) if digits != found.digits() => Err(ImageError::Damaged { what: name.to_owned() }),
+        Some(_) | None => Ok(()),
     }
 }

@@ -101,7 +101,7 @@ impl<'d> Root<'d> {
         }
         let parent = self.parent(above)?;
         match &entry.what {
-            What::Directory => self.directory(&parent, &path, name, entry.mode)?,
+            What::Directory => directory(&parent, &path, name, entry.mode)?,
             What::File { size } => self.file(&parent, &path, entry, *size, reader)?,
             What::Symlink { target } => {
                 make_way(&parent, &path, name)?;
@@ -113,20 +113,6 @@ impl<'d> Root<'d> {
         }
         self.made.insert(path);
         Ok(())
-    }
-
-    fn directory(&self, parent: &OwnedFd, path: &[u8], name: &[u8], mode: u32) -> Result<(), ImageError> {
-        let at = OsStr::from_bytes(name);
-        match kind(parent, name) {
-            Some(FileType::Directory) => {}
-            _ => {
-                make_way(parent, path, name)?;
-                rustix::fs::mkdirat(parent, at, Mode::RWXU).map_err(failed(path, "mkdirat"))?;
-            }
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = rustix::fs::openat(parent, at, flags, Mode::empty()).map_err(failed(path, "openat"))?;
-        rustix::fs::fchmod(&made, permissions(mode, 0o700)).map_err(failed(path, "fchmod"))
     }
 
     fn file<R: Read>(
@@ -255,6 +241,20 @@ impl<'d> Root<'d> {
 fn kind(parent: &OwnedFd, name: &[u8]) -> Option<FileType> {
     let stat = rustix::fs::statat(parent, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW).ok()?;
     Some(FileType::from_raw_mode(stat.st_mode))
+}
+
+fn directory(parent: &OwnedFd, path: &[u8], name: &[u8], mode: u32) -> Result<(), ImageError> {
+    let at = OsStr::from_bytes(name);
+    match kind(parent, name) {
+        Some(FileType::Directory) => {}
+        _ => {
+            make_way(parent, path, name)?;
+            rustix::fs::mkdirat(parent, at, Mode::RWXU).map_err(failed(path, "mkdirat"))?;
+        }
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(parent, at, flags, Mode::empty()).map_err(failed(path, "openat"))?;
+    rustix::fs::fchmod(&made, permissions(mode, 0o700)).map_err(failed(path, "fchmod"))
 }
 
 /// Removes what an entry replaces.

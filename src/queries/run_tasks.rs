@@ -77,7 +77,9 @@ impl Queries {
                 task,
             })
             .collect();
-        rows.iter_mut().for_each(|row| row.stacks.sort_by(|one, other| one.slug.cmp(&other.slug)));
+        for row in &mut rows {
+            row.stacks.sort_by(|one, other| one.slug.cmp(&other.slug));
+        }
         Ok(rows)
     }
 

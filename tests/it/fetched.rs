@@ -45,7 +45,7 @@ fn fetched(wanted: &str, command: impl FnOnce(&Path) -> Command) -> PathBuf {
     let scratch = tempfile::tempdir_in(&all).unwrap();
     let mut command = command(scratch.path());
     let ran = command.stdin(Stdio::null()).output().unwrap_or_else(|error| {
-        panic!("{wanted} cannot be fetched, because {:?} cannot be started: {error}", command.get_program())
+        panic!("{wanted} cannot be fetched, because {} cannot be started: {error}", command.get_program().display())
     });
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{wanted} cannot be fetched: {command:?}: {said}");

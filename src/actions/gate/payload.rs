@@ -25,7 +25,8 @@ const VERSION: u8 = 1;
 /// Fields in the order in which they go out.
 #[derive(Serialize)]
 struct Payload<'a> {
-    payload_version: u8,
+    #[serde(rename = "payload_version")]
+    version: u8,
     stage: &'a str,
     access_token: &'a str,
     capabilities: Capabilities,
@@ -77,7 +78,7 @@ pub(super) fn request(
     let root = stack.settings.source.as_ref().map(|source| source.project_root().as_str());
     let (branch, repository, commit) = vcs(stack, run);
     write(&Payload {
-        payload_version: VERSION,
+        version: VERSION,
         stage: result.stage.word(),
         access_token: token.expose(),
         capabilities: Capabilities { outcomes: true },
@@ -111,7 +112,7 @@ pub(super) fn request(
 /// Asks whether somebody is there who knows the key. Nothing of this installation is in it.
 pub(super) fn verification(public_url: &str) -> Result<Secret<Vec<u8>>, Error> {
     write(&Payload {
-        payload_version: VERSION,
+        version: VERSION,
         stage: "test",
         access_token: "test-token",
         capabilities: Capabilities { outcomes: true },

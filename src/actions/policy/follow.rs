@@ -73,7 +73,9 @@ impl Actions {
             let why = format!("nothing was triggered: {} runs in a row were triggered by policies", run.followed);
             self.refused(&Who::system(), "run.trigger", &format!("stack:{}", stack.slug), &Refused::conflict(&why))
                 .await;
-            receipts.iter_mut().for_each(|receipt| receipt.messages.push(why.clone()));
+            for receipt in &mut receipts {
+                receipt.messages.push(why.clone());
+            }
             stacks.clear();
         }
         self.write_answer(seq, receipts, stacks).await

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     auth::Who,
     domain::{
-        Action, Actor, ActorKind, Changes, Kind, ResourceChange, State, Timestamp,
+        Action, Actor, ActorKind, Changes, Kind, RelativePath, ResourceChange, State, Timestamp,
         actor::ActorName,
         change::OutputChange,
         run::SourceVersion,
@@ -169,7 +169,7 @@ pub(crate) fn stack(view: &impl Rows, stack: &Stack) -> Result<Value, Fault> {
         Some(Source::Upload { .. }) | None => (None, ""),
     };
     let root =
-        settings.source.as_ref().map(Source::project_root).map(|root| root.as_str()).filter(|root| !root.is_empty());
+        settings.source.as_ref().map(Source::project_root).map(RelativePath::as_str).filter(|root| !root.is_empty());
     let workspace = match &settings.vendor {
         Vendor::Terraform { workspace, .. } | Vendor::OpenTofu { workspace, .. } => workspace.clone(),
         Vendor::Custom { .. } | Vendor::Wasi { .. } => None,

@@ -138,7 +138,7 @@ fn an_image_that_only_the_file_names_comes_too_late_unless_it_is_there_already()
 
 #[test]
 fn a_version_is_one_of_the_operators_or_the_answer_lists_them() {
-    let listed: BTreeMap<String, ()> = [("terraform-1.9.5".to_owned(), ()), ("1.8.0".to_owned(), ())].into();
+    let listed: BTreeMap<String, u8> = [("terraform-1.9.5".to_owned(), 0), ("1.8.0".to_owned(), 0)].into();
     assert_eq!(binary_of(&listed, "terraform", "1.9.5").unwrap().0, "terraform-1.9.5");
     assert_eq!(binary_of(&listed, "terraform", "1.8.0").unwrap().0, "1.8.0");
     assert!(binary_of(&listed, "tofu", "1.9.5").is_none());

@@ -218,8 +218,13 @@ impl Window {
         self.find(css).await.text().await.unwrap()
     }
 
+    /// Clicks an element that may be replaced on the way to it.
     pub async fn click(&self, css: &str) {
-        self.find(css).await.click().await.unwrap();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while let Err(error) = self.find(css).await.click().await {
+            let replaced = error.to_string().contains("stale element");
+            assert!(replaced && std::time::Instant::now() < deadline, "`{css}` cannot be clicked: {error}");
+        }
     }
 
     /// Writes into a field, in the place of what was there.

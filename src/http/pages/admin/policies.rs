@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use crate::{
     actions::{NewPolicy, Saving, Tried},
     auth::{Permission, Permit},
-    domain::{Label, PolicyKind, PolicyName, Refused},
+    domain::{Label, PolicyKind, PolicyName, Refused, Slug},
     http::{
         Problem, Web,
         pages::{
@@ -65,7 +65,7 @@ fn attached(row: &PolicyRow) -> String {
     if row.policy.labels.iter().any(|label| label.as_str() == "autoattach:*") {
         return "attached to every stack".to_owned();
     }
-    let mut slugs: Vec<&str> = row.by_hand.iter().chain(&row.by_label).map(|slug| slug.as_str()).collect();
+    let mut slugs: Vec<&str> = row.by_hand.iter().chain(&row.by_label).map(Slug::as_str).collect();
     slugs.sort_unstable();
     slugs.dedup();
     match slugs.as_slice() {

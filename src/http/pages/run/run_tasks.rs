@@ -118,7 +118,7 @@ fn outcome_view(run: RunId, result: TaskResultId, n: usize, outcome: &Outcome, b
     let body = Markdown::read_at_most(&outcome.body, *bytes);
     *bytes = bytes.saturating_sub(outcome.body.len());
     let whole = body.cut.then(|| format!("/runs/{run}/outcomes/{result}/{n}"));
-    OutcomeView { whole, body, ..bare(outcome) }
+    OutcomeView { body, whole, ..bare(outcome) }
 }
 
 /// Everything of an outcome but its body.
