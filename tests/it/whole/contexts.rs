@@ -240,7 +240,8 @@ async fn an_export_of_a_hook_is_seen_a_failing_hook_ends_the_phase_and_after_run
     let run = rig.until_state(&run, State::Failed).await;
     let log = rig.log(&run, Phase::Applying);
     assert!(log.starts_with("about to fail\n") && !log.contains("went on") && !log.contains("in applying"), "{log}");
-    assert_eq!(run.verdict, Some(Verdict::Exited { code: 1 }));
+    let reason = "the command never ran: before_apply hook 2 (`false`) ended with 1".to_owned();
+    assert_eq!(run.verdict, Some(Verdict::Refused { reason }));
     assert_eq!(rig.log(&run, Phase::Ending), "over: failed failed\n");
 
     let run = rig.unconfirmed(&stack).await;
