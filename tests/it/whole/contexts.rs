@@ -230,7 +230,7 @@ async fn an_export_of_a_hook_is_seen_a_failing_hook_ends_the_phase_and_after_run
     let mut settings = printing("echo \"in $AIRLOCK_PHASE: $FROM_HOOK\"");
     settings["hooks"] = json!({
         "before_plan": ["export FROM_HOOK=seen"],
-        "before_apply": ["echo about to fail", "false", "echo not reached"],
+        "before_apply": ["echo about to fail", "false", "echo went on"],
         "after_run": ["echo \"over: $AIRLOCK_FINAL_RUN_STATE $TF_VAR_spacelift_final_run_state\""],
     });
     let stack = rig.stack(settings, &[]).await;
@@ -239,11 +239,9 @@ async fn an_export_of_a_hook_is_seen_a_failing_hook_ends_the_phase_and_after_run
     rig.confirm(&run).await;
     let run = rig.until_state(&run, State::Failed).await;
     let log = rig.log(&run, Phase::Applying);
-    assert!(
-        log.starts_with("about to fail\n") && !log.contains("not reached") && !log.contains("in applying"),
-        "{log}"
-    );
-    assert_eq!(run.verdict, Some(Verdict::Exited { code: 1 }));
+    assert!(log.starts_with("about to fail\n") && !log.contains("went on") && !log.contains("in applying"), "{log}");
+    let reason = "the command never ran: before_apply hook 2 (`false`) ended with 1".to_owned();
+    assert_eq!(run.verdict, Some(Verdict::Refused { reason }));
     assert_eq!(rig.log(&run, Phase::Ending), "over: failed failed\n");
 
     let run = rig.unconfirmed(&stack).await;
