@@ -222,10 +222,6 @@ impl Server {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
     pub fn data(&self) -> &Path {
         &self.data
     }
