@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    Actions, Deed, Moment, NewVariable,
+    Actions, Deed, Moment, NewVariable, approval,
     environment::{check_file, check_variable, hash_of_file, stored_value},
     missing,
     once::Once,
@@ -85,6 +85,7 @@ impl Actions {
             if let Some(once) = &once {
                 once.remember(tx, row.name.as_str(), moment.now)?;
             }
+            approval::context_changed(tx, moment, &row.name)?;
             Ok((row, None))
         })
         .await
@@ -109,7 +110,10 @@ impl Actions {
                 hooks: text.hooks,
                 ..touched(old, moment)
             };
+            // Other labels may attach it to other stacks.
+            approval::context_changed(tx, moment, &name)?;
             tx.put(t::NAME_TO_CONTEXT, name.as_str(), &row)?;
+            approval::context_changed(tx, moment, &name)?;
             Ok((row, Some(changed)))
         })
         .await
@@ -118,7 +122,7 @@ impl Actions {
     /// Deletes a context with everything in it. Refused while somebody has it attached.
     pub async fn delete_context(&self, permit: &Permit, name: Slug) -> Result<(), Error> {
         let deed = on_context("context.delete", &name);
-        self.change(permit, deed, move |tx, _| {
+        self.change(permit, deed, move |tx, moment| {
             context(tx, &name)?;
             let mut stacks = Vec::new();
             for id in layers::stacks_of(tx, &name)? {
@@ -128,6 +132,7 @@ impl Actions {
                 let why = format!("it is attached to {}; remove it there first", stacks.join(", "));
                 return Err(Refused::conflict(why).into());
             }
+            approval::context_changed(tx, moment, &name)?;
             for row in layers::variables(tx, &name)? {
                 tx.remove(t::CONTEXT_NAME_TO_VARIABLE, (name.as_str(), row.name.as_str()))?;
             }
@@ -148,6 +153,7 @@ impl Actions {
             let row = context(tx, &name)?;
             let is_new = put_variable(tx, moment, &name, &new)?;
             tx.put(t::NAME_TO_CONTEXT, name.as_str(), &touched(row, moment))?;
+            approval::context_changed(tx, moment, &name)?;
             Ok((is_new, Some(format!("{}{}", new.name, if new.sensitive { " (sensitive)" } else { "" }))))
         })
         .await
@@ -161,6 +167,7 @@ impl Actions {
                 return Err(missing(format_args!("the variable {variable}")));
             }
             tx.put(t::NAME_TO_CONTEXT, name.as_str(), &touched(row, moment))?;
+            approval::context_changed(tx, moment, &name)?;
             Ok(((), Some(variable.to_string())))
         })
         .await
@@ -174,6 +181,7 @@ impl Actions {
             let row = context(tx, &name)?;
             let is_new = put_file(tx, moment, &name, &new)?;
             tx.put(t::NAME_TO_CONTEXT, name.as_str(), &touched(row, moment))?;
+            approval::context_changed(tx, moment, &name)?;
             Ok((is_new, Some(format!("{}, {} bytes", new.path, new.content.expose().len()))))
         })
         .await
@@ -187,6 +195,7 @@ impl Actions {
                 return Err(missing(format_args!("the file {path}")));
             }
             tx.put(t::NAME_TO_CONTEXT, name.as_str(), &touched(row, moment))?;
+            approval::context_changed(tx, moment, &name)?;
             Ok(((), Some(path.to_string())))
         })
         .await
@@ -218,6 +227,7 @@ impl Actions {
                 attached_by: moment.actor.clone(),
             };
             tx.put(t::STACK_CONTEXT_TO_ATTACHMENT, key, &row)?;
+            approval::surroundings_changed(tx, moment, stack, &format!("the context {name} was attached"))?;
             Ok((old.is_none(), Some(format!("{name}, priority {priority}"))))
         })
         .await
@@ -226,8 +236,9 @@ impl Actions {
     pub async fn detach_context(&self, permit: &Permit, stack: StackId, name: Slug) -> Result<(), Error> {
         permit.covers(stack)?;
         let deed = self.on_stack("context.detach", stack)?;
-        self.change(permit, deed, move |tx, _| {
+        self.change(permit, deed, move |tx, moment| {
             if tx.remove(t::STACK_CONTEXT_TO_ATTACHMENT, (stack.number(), name.as_str()))? {
+                approval::surroundings_changed(tx, moment, stack, &format!("the context {name} was detached"))?;
                 Ok(((), Some(name.to_string())))
             } else {
                 Err(missing(format_args!("the context {name} on this stack")))

@@ -110,7 +110,7 @@ impl Actions {
         for _ in 0..limits::POLICY_ATTEMPTS {
             let Some(case) = self.case(run)? else { return Ok(()) };
             let heard = self.hear(&case).await?;
-            if self.write_down(case, heard).await? {
+            if self.write_down(&case, heard).await? {
                 return Ok(());
             }
         }
@@ -213,7 +213,7 @@ impl Actions {
 
     /// Writes down what was heard, with what follows from it. False when it is about something that is
     /// not there any more.
-    async fn write_down(&self, case: Case, heard: Heard) -> Result<bool, Error> {
+    async fn write_down(&self, case: &Case, heard: Heard) -> Result<bool, Error> {
         let basis = basis(&case.run, heard.policies.clone());
         let reason = reason(&heard, &case.voices);
         let by = decider(&heard, &case.reviews, &case.run);

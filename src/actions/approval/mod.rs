@@ -23,9 +23,9 @@ mod voices;
 pub(super) use judge::{Judged, remember};
 
 use crate::{
-    domain::{Approval, PolicyKind, Refused, StackId, State},
+    domain::{Approval, PolicyKind, Refused, Slug, StackId, State},
     store::{
-        Error, Fault, Find, Flow, Order, Rows, Tx,
+        Error, Fault, Find, Flow, Order, Rows, Tx, layers,
         record::{Basis, Review, Run, Standing},
         tables as t,
     },
@@ -179,6 +179,21 @@ pub(crate) fn surroundings_changed(tx: &Tx<'_>, moment: &Moment, stack: StackId,
         tx.put_run(Some(&run), &after)?;
         tx.mark(t::APPROVAL_DUE, run.seq, true)?;
         life::ring(tx, moment, &after);
+    }
+    Ok(())
+}
+
+/// As [`surroundings_changed`], for every stack that has a context now.
+pub(crate) fn context_changed(tx: &Tx<'_>, moment: &Moment, context: &Slug) -> Result<(), Error> {
+    let waiting = tx.all_active_runs()?.into_iter().filter(|run| run.state == State::Unconfirmed);
+    let mut stacks: Vec<StackId> = waiting.map(|run| run.stack).collect();
+    stacks.sort_unstable();
+    stacks.dedup();
+    for id in stacks {
+        let Some(stack) = tx.stack(id)? else { continue };
+        if layers::contexts_of(tx, &stack)?.iter().any(|attached| attached.context.name == *context) {
+            surroundings_changed(tx, moment, id, &format!("the context {context} was changed"))?;
+        }
     }
     Ok(())
 }

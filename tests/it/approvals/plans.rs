@@ -1,10 +1,14 @@
 //! Plan policies: what they deny, and what they warn about.
 
 use airlock::domain::{PolicyKind, State};
+use reqwest::Method;
 use serde_json::json;
 
 use super::rig::{Api as _, ONE_OTHER, Team, preview};
-use crate::pages::rig::custom;
+use crate::{
+    pages::rig::{custom, tar_gz},
+    whole::terraform::needs_terraform,
+};
 
 const DENY: &str = r#"package spacelift
 deny[sprintf("%s must not be created", [change.address])] {
@@ -81,4 +85,37 @@ async fn an_endless_plan_policy_fails_the_run_with_its_error() {
     let run = team.bob.trigger("tracked").await;
     let ended = team.site.until(run, State::Failed).await;
     assert!(ended.reason.unwrap().contains("endless"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replan_voids_what_was_said_about_the_plan_before_it() {
+    needs_terraform();
+    let team = Team::with(json!({"name": "Shop", "vendor": {"kind": "terraform"}})).await;
+    let source = tar_gz(&[("main.tf", "resource \"terraform_data\" \"a\" {}\nresource \"terraform_data\" \"b\" {}\n")]);
+    let upload = team.ada.request(Method::PUT, "/api/v1/stacks/shop/source").body(source).send().await.unwrap();
+    assert!(upload.status().is_success());
+    team.policy("one-other", PolicyKind::Approval, ONE_OTHER).await;
+    let run = team.waiting(&team.bob).await;
+    let given = team.cleo.review(run.id, "approve").await.expect(200);
+    assert_eq!(given["approval"]["decision"], "given");
+    let targets = json!({"targets": ["terraform_data.a"]});
+    team.bob.call(Method::POST, &format!("runs/{}/replan", run.id), targets).await.expect(200);
+    let first = json!(run.plan_digest);
+    let again = team
+        .until(run.id, |now| {
+            now["state"] == "unconfirmed" && now["plan_digest"] != first && now["approval"]["decision"] == "open"
+        })
+        .await;
+    assert_eq!(again["reviews"][0]["current"], false);
+    assert!(team.bob.confirm(run.id).await.refused(409).contains("1 more approval is needed, not by bob"));
+    // What was looked at is not what is there.
+    let stale = json!({"plan_digest": first});
+    assert_eq!(team.cleo.call(Method::POST, &format!("runs/{}/confirm", run.id), stale).await.status, 409);
+    let stale = json!({"decision": "approve", "plan_digest": first});
+    let refused = team.cleo.call(Method::POST, &format!("runs/{}/review", run.id), stale).await.refused(409);
+    assert!(refused.contains(again["plan_digest"].as_str().unwrap()), "{refused}");
+    let fresh = json!({"decision": "approve", "plan_digest": again["plan_digest"]});
+    team.cleo.call(Method::POST, &format!("runs/{}/review", run.id), fresh).await.expect(200);
+    team.bob.confirm(run.id).await.expect(200);
+    team.site.until(run.id, State::Finished).await;
 }

@@ -43,7 +43,12 @@ async fn self_approval_is_refused_at_every_door() {
     assert!(page.words(".decide").contains("1 more approval is needed, not by you."), "{}", page.words(".decide"));
     assert_eq!(team.bob.post(&path, &[("do", "approve")]).await.status, 403);
     assert_eq!(team.bob.post(&path, &[("do", "confirm")]).await.status, 409);
-    // The API, the bulk form of the list, and a key of the same person's name.
+    // The API, the terminal, and the bulk form of the list.
+    for (verb, words) in [("review", "does not count your approval"), ("confirm", "1 more approval is needed")] {
+        let ran = command(&team, &["run", verb, &run.id.to_string()], verb == "review").await;
+        assert_eq!(ran.0, 3, "{}", ran.1);
+        assert!(ran.1.contains(words), "{}", ran.1);
+    }
     assert_eq!(team.bob.review(run.id, "approve").await.status, 403);
     assert_eq!(team.bob.confirm(run.id).await.status, 409);
     let bulk = team.bob.post("/stacks", &[("do", "confirm"), ("stack", "shop")]).await;
@@ -61,6 +66,15 @@ async fn self_approval_is_refused_at_every_door() {
     assert!(page.verbs().contains(&"confirm".to_owned()), "{:?}", page.verbs());
     team.bob.confirm(run.id).await.expect(200);
     team.site.until(run.id, State::Finished).await;
+}
+
+/// A verb of the command line as bob: its exit code, and what it says to people.
+async fn command(team: &Team, args: &[&str], approve: bool) -> (i32, String) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_airlock"));
+    command.args(args).args(approve.then_some("--approve"));
+    command.env("AIRLOCK_URL", &team.site.base).env("AIRLOCK_TOKEN", team.bob.cookie("airlock").unwrap());
+    let ran = command.output().await.unwrap();
+    (ran.status.code().unwrap(), String::from_utf8(ran.stderr).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
