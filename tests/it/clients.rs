@@ -97,7 +97,7 @@ async fn the_python_library_decodes_relationships_and_variables_inside_a_task() 
         vec![(CONFIG.to_owned(), TASKS.as_bytes().to_vec()), ("program.py".to_owned(), PROGRAM.as_bytes().to_vec())];
     for entry in std::fs::read_dir(&package).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
-        if name.ends_with(".py") {
+        if std::path::Path::new(&name).extension().is_some_and(|extension| extension == "py") {
             files.push((format!("platformshconfig/{name}"), std::fs::read(entry.path()).unwrap()));
         }
     }

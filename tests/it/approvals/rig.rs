@@ -108,7 +108,7 @@ impl Team {
         let ada = site.admin().await;
         let writer = async |name| site.person(name, false, &[(&stack, Role::Writer)]).await;
         let (bob, cleo, dan) = (writer("bob").await, writer("cleo").await, writer("dan").await);
-        Self { stack, ada, bob, cleo, dan, site }
+        Self { site, stack, ada, bob, cleo, dan }
     }
 
     /// Makes a policy that every stack has.
