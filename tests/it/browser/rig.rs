@@ -214,16 +214,22 @@ impl Window {
         self.client.find(Locator::Css(css)).await.ok()?.text().await.ok()
     }
 
+    /// The text of an element, which may be replaced while it is read.
     pub async fn text(&self, css: &str) -> String {
-        self.find(css).await.text().await.unwrap()
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            match self.find(css).await.text().await {
+                Ok(text) => return text,
+                Err(error) => still_there(css, deadline, &error),
+            }
+        }
     }
 
     /// Clicks an element that may be replaced on the way to it.
     pub async fn click(&self, css: &str) {
         let deadline = std::time::Instant::now() + PATIENCE;
         while let Err(error) = self.find(css).await.click().await {
-            let replaced = error.to_string().contains("stale element");
-            assert!(replaced && std::time::Instant::now() < deadline, "`{css}` cannot be clicked: {error}");
+            still_there(css, deadline, &error);
         }
     }
 
@@ -321,3 +327,9 @@ pub const PASSWORD: &str = "correct horse battery staple";
 
 /// A plan that changes one thing, slowly enough to be seen.
 pub const PLAN: &str = r#"for i in 1 2 3 4 5 6 7 8; do echo "looking at $i"; sleep 0.1; done; printf '[{"address":"cache.main","type":"cache","action":"update","before":{"size":1},"after":{"size":2}}]' > "$AIRLOCK_PLAN_FILE"; exit 2"#;
+
+/// An element that was replaced is looked for again; whatever else went wrong is a failure.
+fn still_there(css: &str, deadline: std::time::Instant, error: &fantoccini::error::CmdError) {
+    let replaced = error.to_string().contains("stale element");
+    assert!(replaced && std::time::Instant::now() < deadline, "`{css}`: {error}");
+}
