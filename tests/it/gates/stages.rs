@@ -4,7 +4,7 @@ use airlock::domain::{Enforcement, Kind, Stage, State};
 use serde_json::json;
 
 use super::rig::{attached, custom, rig, until_checking};
-use crate::whole::rig::assert_nothing_held;
+use crate::whole::{rig::assert_nothing_held, terraform};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn four_stages_stand_around_a_confirmed_run_in_their_order() {
@@ -32,6 +32,30 @@ async fn four_stages_stand_around_a_confirmed_run_in_their_order() {
     tokens.dedup();
     assert_eq!(tokens.len(), 4, "each call has a token of its own");
     assert_eq!(ended.warnings, [] as [&str; 0]);
+    rig.until_tidy().await;
+    let dir = rig.stop().await;
+    assert_nothing_held(&dir.path().join("data"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stages_stand_around_real_terraform_and_what_is_said_after_applying_stops_nothing() {
+    let rig = rig().await;
+    let stack = terraform::stack(&rig, &[("main.tf", "resource \"terraform_data\" \"a\" { input = 1 }\n")]).await;
+    let service = attached(&rig, &stack, "check", &Stage::ALL, Enforcement::Mandatory).await;
+    let run = rig.trigger(&stack, Kind::Tracked).await;
+    for stage in Stage::ALL {
+        if stage == Stage::PreApply {
+            let waits = rig.until_state(&run, State::Unconfirmed).await;
+            assert_eq!(waits.delta.unwrap().resources.added, 1);
+            rig.confirm(&waits).await;
+        }
+        let call = service.called().await;
+        assert_eq!(call.payload["stage"], stage.word());
+        let said = if stage == Stage::PostApply { "failed" } else { "passed" };
+        assert_eq!(call.says(said, "seen").await, 200);
+    }
+    let ended = rig.until_state(&run, State::Finished).await;
+    assert!(ended.warnings.iter().any(|warning| warning.contains("post_apply")), "{:?}", ended.warnings);
     rig.until_tidy().await;
     let dir = rig.stop().await;
     assert_nothing_held(&dir.path().join("data"), 0);
