@@ -22,9 +22,8 @@
 //! | [`policy`] | what policies in Rego are asked and answer, and the child that evaluates them |
 //! | [`queries`] | use cases that read |
 //! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
-//! | [`outbound`] | what the server says to others by itself: requests to run tasks |
 //! | [`scheduler`] | what happens without anybody asking: recovery, slots, expiry |
-//! | [`outbound`] | what the server says to others by itself: answers to those whose run task it is |
+//! | [`outbound`] | what the server says to others by itself: requests to run tasks, answers to those whose run task it is |
 //! | [`live`] | bells: numbers that say "look again" |
 //! | [`http`] | pages, API, events |
 //!
