@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json, value::RawValue};
 
-use super::{Answer, Ask, Decision, LIBRARY, Module, Question, TestOutcome, Trouble, engine};
+use super::{Answer, Ask, Decision, LIBRARY, Module, Notification, Question, TestOutcome, Trouble, engine};
 use crate::domain::{PolicyKind, PolicyOutcome};
 
 fn module(body: &str) -> Module {
