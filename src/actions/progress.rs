@@ -372,7 +372,7 @@ impl Taking<'_> {
             commit.get_or_insert_with(|| found.clone());
         }
         if let Some(facts) = &produced.commit_facts {
-            self.run.commit_facts.get_or_insert_with(|| facts.as_ref().clone());
+            self.run.commit_facts.get_or_insert_with(|| facts.clone());
         }
     }
 

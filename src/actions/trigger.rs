@@ -373,7 +373,7 @@ fn fresh(tx: &Tx<'_>, moment: &Moment, stack: &mut Stack, blank: &Blank, source:
 }
 
 /// Who uploaded a source: its author, as far as anybody knows.
-fn uploaded(view: &impl Rows, stack: &Stack, source: &SourceVersion) -> Result<Option<CommitFacts>, Fault> {
+fn uploaded(view: &impl Rows, stack: &Stack, source: &SourceVersion) -> Result<Option<Box<CommitFacts>>, Fault> {
     let SourceVersion::Upload { digest } = source else { return Ok(None) };
     let mut found = None;
     let id = stack.id.number();
@@ -381,7 +381,7 @@ fn uploaded(view: &impl Rows, stack: &Stack, source: &SourceVersion) -> Result<O
         if upload.digest == *digest {
             let by = Signature::new(&upload.key_of.unwrap_or(upload.by).name, "");
             let message = String::new();
-            found = Some(CommitFacts { author: by.clone(), committer: by, at: upload.at, message });
+            found = Some(Box::new(CommitFacts { author: by.clone(), committer: by, at: upload.at, message }));
         }
         Ok(if found.is_some() { Flow::Break(()) } else { Flow::Continue(()) })
     })?;

@@ -38,7 +38,7 @@ pub struct Run {
     pub source: SourceVersion,
     /// What that version says of itself; none until it was fetched.
     #[serde(default)]
-    pub commit_facts: Option<CommitFacts>,
+    pub commit_facts: Option<Box<CommitFacts>>,
     pub message: Option<Note>,
     pub command: Option<String>,
     pub skip_initialization: bool,
