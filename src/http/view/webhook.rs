@@ -53,7 +53,7 @@ impl WebhookForm {
             form: Field::new("form", "Understands", Control::Radio(forms)).value("json"),
             url: Field::code("url", "Address")
                 .placeholder("https://hooks.example/airlock")
-                .hint("Hosts in this machine's own network need the operator's outbound_allow.")
+                .hint("This machine itself is called only where the operator lists it (outbound_allow).")
                 .required(),
             secret: Field::password("secret", "Secret", "off")
                 .hint("Signs every delivery: X-Signature and X-Signature-256. Never shown again."),
