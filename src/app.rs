@@ -226,6 +226,8 @@ pub async fn serve(app: App, ready: impl FnOnce(&App)) -> Result<(), AppError> {
     tasks.spawn(dispatch.clone().run());
     tasks.spawn(outbound::run_tasks::run(app.actions.clone(), outside, tasks.clone(), stop.child_token()));
     tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));
+    let client = outbound::client(&app.config.outbound_allow)?;
+    tasks.spawn(outbound::webhooks::deliver(app.actions.clone(), client, stop.child_token()));
     match outbound::client(&app.config.outbound_allow)? {
         Ok(client) => {
             tasks.spawn(outbound::answers::answer(

@@ -23,7 +23,7 @@
 //! | [`queries`] | use cases that read |
 //! | [`dispatch`] | the server's side of runners: start, adopt, listen, chores |
 //! | [`scheduler`] | what happens without anybody asking: recovery, slots, expiry |
-//! | [`outbound`] | what the server says to others by itself: requests to run tasks, answers to those whose run task it is |
+//! | [`outbound`] | what the server says to others by itself: requests to run tasks, answers to those whose run task it is, deliveries to webhooks |
 //! | [`live`] | bells: numbers that say "look again" |
 //! | [`http`] | pages, API, events |
 //!

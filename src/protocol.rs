@@ -45,6 +45,7 @@ use crate::{
         Changes, CommitSha, Delta, Digest, EnvName, Kind, Phase, RelativePath, RunId, Slug, StackId, State, Timestamp,
         Verdict,
         network::{Denial as NetworkDenial, Reached},
+        run::CommitFacts,
         runtime::{FileConfig, Layers, Used},
         stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
@@ -550,6 +551,9 @@ pub struct Produced {
     /// The commit that a branch stood for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<CommitSha>,
+    /// What the commit says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit_facts: Option<Box<CommitFacts>>,
     /// What a plan would change, in numbers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Planned>,

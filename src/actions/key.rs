@@ -40,6 +40,7 @@ impl Actions {
         let minted = token::api_key(id);
         let hash = minted.hash;
         let deed = Deed::new("api_key.create", format_args!("api_key:{}", new.name));
+        let person = permit.who().person();
         let key = self
             .change(permit, deed, move |tx, moment| {
                 if let Some(once) = &once {
@@ -53,6 +54,7 @@ impl Actions {
                     roles: new.roles.clone(),
                     created_at: moment.now,
                     created_by: moment.actor.clone(),
+                    person: person.clone(),
                     expires_at: new.expires_at,
                     used_at: None,
                     revoked: false,

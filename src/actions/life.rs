@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-use super::{Moment, approval, gate, policy, vault};
+use super::{Moment, approval, gate, notify, policy, vault};
 
 /// What belongs to a transition beside the event.
 #[derive(Clone, Debug, Default)]
@@ -155,7 +155,8 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
 fn remember(tx: &Tx<'_>, moment: &Moment, run: &mut Run, why: &Why) -> Result<(), Fault> {
     run.state_since = moment.now;
     run.reason.clone_from(&why.reason);
-    append_history(tx, moment, run, why)
+    append_history(tx, moment, run, why)?;
+    notify::remember(tx, moment, run, why)
 }
 
 /// Adds a line to the run's timeline.

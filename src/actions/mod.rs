@@ -24,6 +24,7 @@
 //! | `runtime` | what runs are configured with |
 //! | `guest` | guests: imported, removed, pinned to runs; what they leave |
 //! | `policy` | policies: saved, attached, asked, obeyed |
+//! | `notify`, `webhook` | who is told of changes of state: notification policies asked, deliveries, messages |
 //! | `image` | images: imported, removed; the root that a jail gets |
 //! | `sign_in`, `user`, `key` | people and machines |
 //! | `rotate`, `entropy` | a new master key, and what stays the same under it |
@@ -71,6 +72,7 @@ mod image;
 mod key;
 mod life;
 mod lock;
+mod notify;
 mod once;
 mod plan;
 mod policy;
@@ -90,6 +92,7 @@ mod trigger;
 mod upload;
 mod user;
 mod vault;
+mod webhook;
 mod workload;
 
 pub use attachment::NewAttachment;
@@ -105,6 +108,7 @@ pub use environment::NewVariable;
 pub use gate::{DueRequest, DueWork, JUDGING, Judged, Opened, OpenedRun, Outside, Reply, Request, ToJudge};
 pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use key::{MintedKey, NewKey};
+pub use notify::{DueDelivery, DuePost, Post};
 pub use once::Once;
 pub use policy::{Approval, Evaluated, Evaluation, NewPolicy, ReviewFacts, Reviews, Saving, Tried};
 pub use progress::Report;
@@ -119,12 +123,13 @@ pub use state::LOCKED;
 pub use trigger::{NewRun, NewTask};
 pub use upload::{Incoming, Scratch};
 pub use user::{Invited, NewUser};
+pub use webhook::NewWebhook;
 pub use workload::WORKLOAD_HEADER;
 
 pub use crate::crypt::Secret;
 pub use crate::store::{
     Error, Fault,
-    record::{ChainAsk, Chore, Told},
+    record::{ChainAsk, Chore, Mark, Told},
 };
 
 /// What actions need to know of the installation. Fixed while the server runs.
@@ -213,6 +218,8 @@ pub(crate) struct Access {
 pub(crate) struct Moment {
     pub now: Timestamp,
     pub actor: ActorName,
+    /// The person who made the key that the actor is.
+    pub key_of: Option<ActorName>,
     pub live: Arc<Bells>,
     /// Ask for the keyring inside the transaction: then no rotation misses what it seals.
     pub keys: Keys,
@@ -293,6 +300,7 @@ impl Actions {
         Moment {
             now: self.now(),
             actor,
+            key_of: None,
             live: Arc::clone(&self.live),
             keys: self.keys.clone(),
             setup: Arc::clone(&self.setup),
@@ -307,7 +315,8 @@ impl Actions {
         deed: Deed,
         mut run: impl FnMut(&Tx<'_>, &Moment) -> Result<(T, Option<String>), Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let moment = self.moment(permit.who().actor.public());
+        let key_of = permit.who().key_of().cloned();
+        let moment = Moment { key_of, ..self.moment(permit.who().actor.public()) };
         let entry = audit::Draft::new(permit.who(), &deed, moment.now);
         let refused = entry.clone();
         let permit = permit.clone();

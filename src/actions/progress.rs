@@ -371,6 +371,9 @@ impl Taking<'_> {
         if let (SourceVersion::Git { commit, .. }, Some(found)) = (&mut self.run.source, &produced.commit) {
             commit.get_or_insert_with(|| found.clone());
         }
+        if let Some(facts) = &produced.commit_facts {
+            self.run.commit_facts.get_or_insert_with(|| facts.clone());
+        }
     }
 
     fn take_result(&self, result: &PhaseResult) -> Result<(), Error> {

@@ -79,6 +79,7 @@ fn write(tx: &Tx<'_>, moment: &Moment, mut run: Run, who: &Who, new: &NewReview)
     let review = Review {
         at: moment.now,
         by: who.actor.clone(),
+        key_of: who.key_of().cloned(),
         role: who.role_on(run.stack).unwrap_or(Role::Writer),
         address: who.address.map(|address| address.to_string()),
         decision: new.decision,

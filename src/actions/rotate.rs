@@ -23,7 +23,7 @@ use crate::{
         Error, Fault, Flow, Order, Rows, Tx,
         record::{
             Call, Chain, Credential, Demand, File, LastingKey, Outcome, RunSecrets, RunTask, RunTaskKind, Service,
-            Setting, StateVersion, TaskResult, Variable, VariableValue,
+            Setting, StateVersion, TaskResult, Variable, VariableValue, Webhook,
         },
         tables as t,
     },
@@ -111,6 +111,7 @@ impl Actions {
             + self.table(demands).await?
             + self.table(run_tasks).await?
             + self.table(task_tokens).await?
+            + self.table(webhooks).await?
             + self.table(calls).await?
             + self.table(run_secrets).await?
             + self.table(chains).await?
@@ -374,6 +375,30 @@ fn run_tasks(tx: &Tx<'_>, keys: &Keyring, after: Option<&u128>) -> Result<Step<u
             RunTaskKind::Http { hmac_key: None, .. } | RunTaskKind::Wasi { .. } => Ok(false),
         },
         |id, row| tx.put(t::RUN_TASK_ID_TO_RUN_TASK, *id, row),
+    )
+}
+
+fn webhooks(tx: &Tx<'_>, keys: &Keyring, after: Option<&String>) -> Result<Step<String>, Error> {
+    let mut batch = Batch::new();
+    tx.walk::<&str, Webhook, &str>(
+        t::ID_TO_WEBHOOK,
+        behind(after.map(String::as_str)),
+        Order::Up,
+        |id, row: Webhook| Ok(batch.take(id.to_owned(), row)),
+    )?;
+    batch.renew(
+        |_, row| {
+            let mut any = false;
+            for (place, sealed) in
+                [(vault::webhook_secret(&row.id), &mut row.secret), (vault::webhook_headers(&row.id), &mut row.headers)]
+            {
+                if let Some(sealed) = sealed {
+                    any |= renew(keys, &place, sealed)?;
+                }
+            }
+            Ok(any)
+        },
+        |id, row| tx.put(t::ID_TO_WEBHOOK, id.as_str(), row),
     )
 }
 

@@ -7,13 +7,13 @@ use crate::{
     domain::{
         CommitSha, Note, PolicyReceipt, Refused, RunId, StackId, State,
         actor::ActorName,
-        run::{Kind, SourceVersion},
+        run::{CommitFacts, Kind, Signature, SourceVersion},
         runtime::RuntimeConfig,
         stack::{ExecutorKind, Source, command_problem},
     },
     store::{
-        Error, Find, Tx,
-        record::{Birth, GuestTask, Patched, Run, Stack},
+        Error, Fault, Find, Flow, Order, Rows, Tx,
+        record::{Birth, GuestTask, Patched, Run, Stack, Upload},
         tables as t,
     },
 };
@@ -348,6 +348,7 @@ fn fresh(tx: &Tx<'_>, moment: &Moment, stack: &mut Stack, blank: &Blank, source:
         stack.latest_tracked = Some(blank.id);
     }
     tx.put(t::STACK_ID_TO_STACK, stack.id.number(), stack)?;
+    let commit_facts = uploaded(tx, stack, &source)?;
     let birth = Birth {
         id: blank.id,
         seq: tx.next("run")?,
@@ -364,7 +365,25 @@ fn fresh(tx: &Tx<'_>, moment: &Moment, stack: &mut Stack, blank: &Blank, source:
         patched: blank.patched.clone(),
         policies: blank.policies.clone(),
         followed: blank.followed,
+        key_of: moment.key_of.clone().filter(|_| blank.triggered_by.is_none()),
+        commit_facts,
         ..Run::new(stack, birth)
     };
     Ok(run)
+}
+
+/// Who uploaded a source: its author, as far as anybody knows.
+fn uploaded(view: &impl Rows, stack: &Stack, source: &SourceVersion) -> Result<Option<Box<CommitFacts>>, Fault> {
+    let SourceVersion::Upload { digest } = source else { return Ok(None) };
+    let mut found = None;
+    let id = stack.id.number();
+    view.walk(t::STACK_SEQ_TO_UPLOAD, (id, 0)..=(id, u64::MAX), Order::Down, |_, upload: Upload| {
+        if upload.digest == *digest {
+            let by = Signature::new(&upload.key_of.unwrap_or(upload.by).name, "");
+            let message = String::new();
+            found = Some(Box::new(CommitFacts { author: by.clone(), committer: by, at: upload.at, message }));
+        }
+        Ok(if found.is_some() { Flow::Break(()) } else { Flow::Continue(()) })
+    })?;
+    Ok(found)
 }

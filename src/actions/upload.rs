@@ -163,6 +163,7 @@ impl Actions {
                 entries: info.entries,
                 at: moment.now,
                 by: moment.actor.clone(),
+                key_of: moment.key_of.clone(),
             };
             let seq = tx.next("upload")?;
             tx.put(t::STACK_SEQ_TO_UPLOAD, (id.number(), seq), &row)?;

@@ -131,6 +131,16 @@ pub(crate) fn run_task(task: RunTaskId) -> Place {
     Place::new(Purpose::Credential, task, "hmac")
 }
 
+/// What deliveries to a webhook are signed with.
+pub(crate) fn webhook_secret(webhook: &Slug) -> Place {
+    Place::new(Purpose::SigningKey, format_args!("webhook {webhook}"), "secret")
+}
+
+/// The values of a webhook's headers.
+pub(crate) fn webhook_headers(webhook: &Slug) -> Place {
+    Place::new(Purpose::Token, format_args!("webhook {webhook}"), "headers")
+}
+
 /// The one-off token of one call of a run task.
 pub(crate) fn task_token(result: TaskResultId) -> Place {
     Place::new(Purpose::Credential, result, "token")

@@ -46,6 +46,7 @@ pub enum Permission {
     AttachRunTasks,
     OverrideRunTasks,
     ManagePolicies,
+    ManageWebhooks,
     ManageContexts,
     ManageImages,
     SeeAudit,
@@ -95,6 +96,7 @@ impl Permission {
             | Self::ManageServices
             | Self::ManageRunTasks
             | Self::ManagePolicies
+            | Self::ManageWebhooks
             | Self::ManageContexts
             | Self::ManageImages
             | Self::SeeAudit
@@ -140,6 +142,7 @@ impl Permission {
             Self::AttachRunTasks => "attach run tasks",
             Self::OverrideRunTasks => "override run tasks",
             Self::ManagePolicies => "manage policies",
+            Self::ManageWebhooks => "manage webhooks",
             Self::ManageContexts => "manage contexts",
             Self::ManageImages => "manage images",
             Self::SeeAudit => "see the audit log",
@@ -185,6 +188,7 @@ impl Permission {
             Self::AttachRunTasks => "run_task.attach",
             Self::OverrideRunTasks => "run_task.override",
             Self::ManagePolicies => "policy.manage",
+            Self::ManageWebhooks => "webhook.manage",
             Self::ManageContexts => "context.manage",
             Self::ManageImages => "image.manage",
             Self::SeeAudit => "audit.see",

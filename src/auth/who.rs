@@ -6,7 +6,8 @@ use super::token::{self, Presented};
 use crate::{
     crypt,
     domain::{
-        Actor, Role, RunId, SessionId, StackId, TaskName, Timestamp, UserId, authorization::Authorization, limits,
+        Actor, Role, RunId, SessionId, StackId, TaskName, Timestamp, UserId, actor::ActorName,
+        authorization::Authorization, limits,
     },
     store::{
         Fault, Find, Rows,
@@ -20,6 +21,8 @@ use crate::{
 pub struct Who {
     pub actor: Actor,
     pub admin: bool,
+    /// The person who made the key that it is.
+    key_of: Option<ActorName>,
     roles: Vec<RoleOnStack>,
     /// What a running declared task may do; it has no role.
     workload: Option<Workload>,
@@ -59,6 +62,7 @@ impl Who {
         Self {
             actor: Actor::System,
             admin: true,
+            key_of: None,
             roles: Vec::new(),
             workload: None,
             ceilings: Vec::new(),
@@ -113,6 +117,19 @@ impl Who {
         }
     }
 
+    /// The person who made the key that it is.
+    pub const fn key_of(&self) -> Option<&ActorName> {
+        self.key_of.as_ref()
+    }
+
+    /// The person that this is: themselves, or whose key it is.
+    pub fn person(&self) -> Option<ActorName> {
+        match &self.actor {
+            Actor::User { .. } => Some(self.actor.public()),
+            Actor::ApiKey { .. } | Actor::Workload { .. } | Actor::System => self.key_of.clone(),
+        }
+    }
+
     /// Whether the password was shown lately enough for something dangerous. Keys need not.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         match (&self.actor, &self.session) {
@@ -164,6 +181,7 @@ pub fn of_user(user: User) -> Option<Who> {
     user.enabled.then(|| Who {
         actor: Actor::User { id: user.id, name: user.name.to_string() },
         admin: user.admin,
+        key_of: None,
         roles: user.roles,
         workload: None,
         ceilings: Vec::new(),
@@ -177,6 +195,7 @@ fn of_key(key: ApiKey, now: Timestamp) -> Option<Who> {
     valid.then(|| Who {
         actor: Actor::ApiKey { id: key.id, name: key.name.to_string() },
         admin: key.admin,
+        key_of: key.person,
         roles: key.roles,
         workload: None,
         ceilings: Vec::new(),
@@ -193,6 +212,7 @@ pub fn of_run(view: &impl Rows, id: RunId) -> Result<Option<Who>, Fault> {
     Ok(Some(Who {
         actor: Actor::Workload { run: id, name },
         admin: false,
+        key_of: None,
         roles: Vec::new(),
         workload: Some(Workload { stack: run.stack, authorizations: demand.authorizations }),
         ceilings: Vec::new(),

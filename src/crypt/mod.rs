@@ -42,6 +42,6 @@ pub use keys::Keys;
 pub use master::{MasterKey, MasterKeyError, MasterKeyId};
 pub use rotation::{begin_rotation, finish_rotation, load_keyring};
 pub use secret::Secret;
-pub use signature::{is_signed, signature};
+pub use signature::{is_signed, signature, webhook_signatures};
 pub use token::{random_bytes, random_token};
 pub use under::{Unauthentic, open_under, seal_under};

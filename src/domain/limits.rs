@@ -45,6 +45,8 @@ pub const LABELS: usize = 50;
 pub const LABEL_CHARS: usize = 64;
 /// Characters of a note, a message, a comment.
 pub const NOTE_CHARS: usize = 2_000;
+/// Characters of a name or an address in a commit.
+pub const SIGNATURE_CHARS: usize = 200;
 /// Comments on one run.
 pub const COMMENTS: usize = 500;
 /// Reviews of one run.
@@ -357,6 +359,8 @@ pub const POLICY_LABELS: usize = 50;
 pub const POLICY_WALL: Duration = Duration::from_secs(5);
 /// Time for evaluating one plan policy.
 pub const PLAN_POLICY_WALL: Duration = Duration::from_secs(45);
+/// Time for evaluating one push or notification policy: nobody waits for it.
+pub const PATIENT_POLICY_WALL: Duration = Duration::from_secs(10);
 /// Memory for evaluating one policy, beyond what this program itself takes.
 pub const POLICY_MEMORY_BYTES: u64 = 256 * MIB;
 /// Bytes of a policy's input, as JSON.
@@ -389,6 +393,45 @@ pub const FOLLOWERS: usize = 20;
 pub const FOLLOWED_DEPTH: u32 = 8;
 /// Ended runs that are looked after in one go.
 pub const FOLLOWED_AT_ONCE: usize = 100;
+
+/// Changes of state that notification policies are asked about in one go.
+pub const NOTICES_AT_ONCE: usize = 100;
+
+// ── Webhooks and messages ───────────────────────────────────────────────────────────────────
+/// Webhooks of an installation.
+pub const WEBHOOKS: usize = 100;
+/// Characters of a webhook's name.
+pub const WEBHOOK_NAME_CHARS: usize = 120;
+/// Headers that a webhook, or a policy, adds.
+pub const WEBHOOK_HEADERS: usize = 20;
+/// Characters of a header's name, and of its value.
+pub const HEADER_NAME_CHARS: usize = 100;
+pub const HEADER_VALUE_CHARS: usize = 2_000;
+/// Bytes of what is delivered.
+pub const DELIVERY_BYTES: usize = 256 * KIB as usize;
+/// Characters that are kept of an answer.
+pub const DELIVERY_ANSWER_CHARS: usize = 2_000;
+/// Tries of a delivery that was not answered, or with a 5xx.
+pub const WEBHOOK_TRIES: u32 = 3;
+/// Before the second try; three times as long before the third.
+pub const WEBHOOK_RETRY: Duration = Duration::from_secs(2);
+/// Deliveries in a row that failed: the webhook is switched off.
+pub const WEBHOOK_FAILURES: u32 = 10;
+/// Deliveries that are kept of one webhook.
+pub const WEBHOOK_DELIVERIES: usize = 200;
+/// Deliveries that may wait for one webhook; more are not even tried.
+pub const WEBHOOK_WAITING: usize = 100;
+/// Attempts that are kept of one delivery.
+pub const WEBHOOK_ATTEMPTS: usize = 20;
+/// Messages in the inbox of an installation; the oldest makes room.
+pub const MESSAGES: usize = 500;
+/// How long they are kept.
+pub const MESSAGE_AGE: Duration = Duration::from_hours(14 * 24);
+/// Characters of a message's title, and of its text.
+pub const MESSAGE_TITLE_CHARS: usize = 200;
+pub const MESSAGE_TEXT_CHARS: usize = 4_000;
+/// Messages that a page shows.
+pub const MESSAGES_SHOWN: usize = 20;
 
 // ── Store ───────────────────────────────────────────────────────────────────────────────────
 /// redb's page cache.

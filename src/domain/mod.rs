@@ -24,6 +24,7 @@ pub mod size;
 pub mod stack;
 pub mod time;
 pub mod verdict;
+pub mod webhook;
 
 pub use actor::{Actor, ActorKind, Role};
 pub use change::{Action, Changes, Counts, Delta, OutputChange, OutputCounts, ResourceChange};
@@ -42,3 +43,4 @@ pub use run::{BlockedBy, Kind, Look, State};
 pub use run_task::{Enforcement, ResultStatus, Stage, StageStatus, Stages};
 pub use time::{Clock, Timestamp};
 pub use verdict::Verdict;
+pub use webhook::{Severity, WebhookForm};

@@ -80,7 +80,26 @@ impl PolicyKind {
             ],
             Self::Trigger => &["trigger"],
             Self::Access => &["read", "write", "deny", "deny_write"],
-            Self::Notification => &["inbox", "webhook", "slack", "email", "pull_request"],
+            Self::Notification => &["inbox", "webhook", "slack", "pull_request"],
+        }
+    }
+
+    /// Rules that others know and that are carried out by nothing here, each with what to use instead. A
+    /// policy that counted on one would be silent, so it is no policy.
+    pub const fn refused_rules(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Notification => {
+                &[("email", "no mail is sent; use `inbox` for people here, or `webhook` to a service that sends mail")]
+            }
+            Self::Task | Self::Plan | Self::Approval | Self::Push | Self::Trigger | Self::Access => &[],
+        }
+    }
+
+    /// What is to be known before one is written, beyond when it is asked.
+    pub const fn caveat(self) -> Option<&'static str> {
+        match self {
+            Self::Push => Some("nothing is pushed to Airlock yet: it can be saved and tried, but nothing asks it"),
+            Self::Task | Self::Plan | Self::Approval | Self::Trigger | Self::Access | Self::Notification => None,
         }
     }
 }

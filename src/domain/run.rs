@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     actor::ActorName,
     id::RunId,
+    limits,
     name::{BranchName, CommitSha, Digest},
+    time::Timestamp,
 };
 
 /// What sort of run it is.
@@ -342,6 +344,40 @@ impl SourceVersion {
             Self::Git { commit, .. } => commit.as_ref(),
             Self::Upload { .. } => None,
         }
+    }
+}
+
+/// What a version of a source says of itself. Nobody has checked it: the author of a commit is
+/// whoever was written down as its author.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitFacts {
+    pub author: Signature,
+    /// Who put it where it is; often the same.
+    pub committer: Signature,
+    pub at: Timestamp,
+    pub message: String,
+}
+
+/// Somebody, as a commit names them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    pub name: String,
+    pub email: String,
+}
+
+impl Signature {
+    /// Bounded, and without what could disturb a page or a terminal.
+    pub fn new(name: &str, email: &str) -> Self {
+        let clean = |text: &str| -> String {
+            text.trim().chars().filter(|c| !c.is_control()).take(limits::SIGNATURE_CHARS).collect()
+        };
+        Self { name: clean(name), email: clean(email) }
+    }
+
+    /// The names that whoever this is may have here, the surest first.
+    pub fn candidates(&self) -> impl Iterator<Item = &str> {
+        let local = self.email.split_once('@').map(|(local, _)| local);
+        [Some(self.email.as_str()), local, Some(self.name.as_str())].into_iter().flatten()
     }
 }
 

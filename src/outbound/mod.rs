@@ -4,12 +4,14 @@
 //! | --- | --- |
 //! | [`answers`] | to those who called a declared task as their run task |
 //! | [`run_tasks`] | requests to the run tasks of runs that are checked |
+//! | [`webhooks`] | deliveries to webhooks |
 //!
 //! Must not know the store or the machine: what is due comes from an action, and what came back goes
 //! into one.
 
 pub mod answers;
 pub mod run_tasks;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -19,7 +21,7 @@ use crate::{
 };
 
 /// What others see of who calls them.
-const USER_AGENT: &str = concat!("Airlock/", env!("CARGO_PKG_VERSION"), " (run tasks)");
+const USER_AGENT: &str = concat!("Airlock/", env!("CARGO_PKG_VERSION"));
 
 /// Why nobody can be called.
 #[derive(Debug, thiserror::Error)]

@@ -55,7 +55,8 @@ impl Outside for Network {
             match sent {
                 Ok(reply) => Reply {
                     status: Some(reply.status.as_u16()),
-                    note: Some(excerpt(&reply.body)).filter(|note| reply.status != StatusCode::OK && !note.is_empty()),
+                    note: Some(excerpt(&reply.body, limits::DELIVERY_NOTE_CHARS))
+                        .filter(|note| reply.status != StatusCode::OK && !note.is_empty()),
                     may_pass: true,
                     took,
                 },
@@ -74,11 +75,11 @@ fn call_of(request: &Request) -> Option<Call> {
 }
 
 /// The beginning of an answer, fit for one line.
-fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(4 * limits::DELIVERY_NOTE_CHARS)]);
+pub(super) fn excerpt(body: &[u8], most: usize) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * most)]);
     let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let words: Vec<&str> = line.split_whitespace().collect();
-    words.join(" ").chars().take(limits::DELIVERY_NOTE_CHARS).collect()
+    words.join(" ").chars().take(most).collect()
 }
 
 /// Sends what is due, and gives up what is over, until the server stops.

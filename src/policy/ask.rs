@@ -32,12 +32,8 @@ pub struct Evaluator {
 pub const fn wall(kind: PolicyKind) -> Duration {
     match kind {
         PolicyKind::Plan => limits::PLAN_POLICY_WALL,
-        PolicyKind::Task
-        | PolicyKind::Approval
-        | PolicyKind::Push
-        | PolicyKind::Trigger
-        | PolicyKind::Access
-        | PolicyKind::Notification => limits::POLICY_WALL,
+        PolicyKind::Push | PolicyKind::Notification => limits::PATIENT_POLICY_WALL,
+        PolicyKind::Task | PolicyKind::Approval | PolicyKind::Trigger | PolicyKind::Access => limits::POLICY_WALL,
     }
 }
 
@@ -45,6 +41,12 @@ impl Evaluator {
     /// `program` is this binary.
     pub fn new(program: PathBuf, uid: Option<u32>) -> Self {
         Self { program, uid, turns: Arc::new(Semaphore::new(limits::POLICIES_AT_ONCE)) }
+    }
+
+    /// The same beside this one: neither waits for the other's evaluations.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self { turns: Arc::new(Semaphore::new(1)), ..self.clone() }
     }
 
     /// Asks one question. Every way of not answering is a [`Trouble`].

@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Trouble;
+use super::{
+    Trouble,
+    notification::{self, Notification},
+};
 use crate::domain::{PolicyKind, PolicyOutcome, limits};
 
 /// What one policy said about one input.
@@ -50,14 +53,6 @@ pub struct Access {
     pub write: bool,
     pub deny: bool,
     pub deny_write: bool,
-}
-
-/// A message that a notification policy wants sent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Notification {
-    /// The rule: `inbox`, `webhook`, …
-    pub channel: String,
-    pub content: Value,
 }
 
 /// A definition of a rule that gave an answer.
@@ -103,8 +98,9 @@ impl Decision {
     /// Everything that it says to people, the gravest first.
     pub fn said(&self) -> Vec<String> {
         let stacks = self.trigger.iter().map(|stack| format!("triggers {stack}"));
+        let told = self.notifications.iter().map(Notification::said);
         let all = self.deny.iter().chain(&self.warn).chain(&self.notes).chain(&self.messages).cloned();
-        all.chain(stacks).collect()
+        all.chain(stacks).chain(told).collect()
     }
 
     /// Takes over what a rule gave.
@@ -130,7 +126,7 @@ impl Decision {
             (PolicyKind::Push, "cancel") => self.cancel = messages(rule, value)?,
             (PolicyKind::Push, "message") => self.messages = messages(rule, value)?,
             (PolicyKind::Push, _) => self.push.extend(holds(rule, value)?.then(|| rule.to_owned())),
-            (PolicyKind::Notification, _) => self.notifications.extend(notifications(rule, value)),
+            (PolicyKind::Notification, _) => self.notifications.extend(notification::read(rule, value)?),
             (
                 PolicyKind::Task | PolicyKind::Plan | PolicyKind::Approval | PolicyKind::Trigger | PolicyKind::Access,
                 _,
@@ -173,16 +169,7 @@ fn holds(rule: &str, value: &Value) -> Result<bool, Trouble> {
     }
 }
 
-fn notifications(rule: &str, value: &Value) -> Vec<Notification> {
-    let one = |content: &Value| Notification { channel: rule.to_owned(), content: content.clone() };
-    match value {
-        Value::Array(items) => items.iter().take(limits::POLICY_MESSAGES).map(one).collect(),
-        Value::Object(_) => vec![one(value)],
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
-    }
-}
-
-fn strange(rule: &str, is: &str, should: &str) -> Trouble {
+pub(super) fn strange(rule: &str, is: &str, should: &str) -> Trouble {
     Trouble::new(format!("the rule `{rule}` gives {is} where {should} would be understood"))
 }
 
@@ -194,7 +181,7 @@ fn text(value: &Value) -> String {
 }
 
 /// A message as people see it: bounded, without control characters.
-fn cut(message: String) -> String {
+pub(super) fn cut(message: String) -> String {
     let clean = |c: char| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c };
     let mut kept: String = message.chars().take(limits::POLICY_MESSAGE_CHARS).map(clean).collect();
     if message.chars().nth(limits::POLICY_MESSAGE_CHARS).is_some() {
@@ -232,11 +219,7 @@ impl Decision {
                 put("deny_write", self.access.deny_write.into());
             }
             PolicyKind::Notification => {
-                let all = self.notifications.iter();
-                put(
-                    "messages",
-                    all.map(|one| serde_json::json!({"channel": one.channel, "content": one.content})).collect(),
-                );
+                put("messages", serde_json::to_value(&self.notifications).unwrap_or_default());
             }
         }
         put("flag", self.flags.clone().into());

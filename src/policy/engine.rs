@@ -42,6 +42,7 @@ fn check(kind: PolicyKind, module: &Module) -> Result<(), Trouble> {
     // Evaluating anything at all puts the statements of every rule into an order.
     engine.eval_query("true".to_owned(), false).map_err(|error| trouble(&error))?;
     let rules = Rules::of(&mut engine, 0)?;
+    refuse_unheard(kind, &rules)?;
     if kind.rules().iter().any(|rule| rules.has(rule)) {
         return Ok(());
     }
@@ -59,6 +60,7 @@ pub(super) fn decide(question: &Question) -> Result<Decision, Trouble> {
     engine.set_gather_prints(true);
     engine.set_enable_coverage(question.explain);
     let rules = Rules::of(&mut engine, 0)?;
+    refuse_unheard(question.kind, &rules)?;
     let mut decision = Decision::default();
     for rule in asked(question.kind).filter(|rule| rules.has(rule)) {
         if let Some(value) = rules.value(&mut engine, rule)? {
@@ -75,6 +77,17 @@ pub(super) fn decide(question: &Question) -> Result<Decision, Trouble> {
         decision.origins = rules.origins(&mut engine, question.kind);
     }
     Ok(decision)
+}
+
+/// A rule that nothing here carries out is told, with what to use instead.
+fn refuse_unheard(kind: PolicyKind, rules: &Rules) -> Result<(), Trouble> {
+    for (rule, instead) in kind.refused_rules() {
+        if let Some(defined) = rules.defined.iter().find(|one| one.rule == *rule) {
+            let message = format!("the rule `{rule}` is not carried out here: {instead}");
+            return Err(Trouble { message, line: Some(defined.line), column: None });
+        }
+    }
+    Ok(())
 }
 
 fn test(modules: &[Module]) -> Result<Vec<Tested>, Trouble> {

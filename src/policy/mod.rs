@@ -3,6 +3,7 @@
 //! | file | what it owns |
 //! | --- | --- |
 //! | `decision` | what a policy decided, as types; how the values of its rules are read |
+//! | `notification` | what a notification policy wants said, to whom |
 //! | `engine` | Rego itself: parsing, evaluating, testing; pure |
 //! | `child` | `airlock evaluate`: the process that an evaluation happens in, and its fences |
 //! | `library` | policies to begin with |
@@ -18,6 +19,7 @@ mod child;
 mod decision;
 mod engine;
 mod library;
+mod notification;
 #[cfg(test)]
 mod tests;
 
@@ -28,8 +30,9 @@ use crate::domain::PolicyKind;
 
 pub use ask::{Evaluator, wall};
 pub use child::main;
-pub use decision::{Access, Decision, Notification, Origin};
+pub use decision::{Access, Decision, Origin};
 pub use library::{LIBRARY, Offered};
+pub use notification::{Inbox, Notification, Slack, Webhook};
 
 /// One module of Rego.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

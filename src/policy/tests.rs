@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json, value::RawValue};
 
-use super::{Answer, Ask, Decision, LIBRARY, Module, Question, TestOutcome, Trouble, engine};
+use super::{Answer, Ask, Decision, LIBRARY, Module, Notification, Question, TestOutcome, Trouble, engine};
 use crate::domain::{PolicyKind, PolicyOutcome};
 
 fn module(body: &str) -> Module {
@@ -140,7 +140,8 @@ fn every_other_kind_reads_its_own_rules() {
     assert_eq!((decision.push, decision.cancel), (vec!["track".to_owned()], vec!["r".to_owned()]));
     let told = "package spacelift\ninbox[{\"title\": \"x\", \"severity\": \"INFO\"}] { true }\n";
     let decision = decide(PolicyKind::Notification, told, json!({})).unwrap();
-    assert_eq!(decision.notifications[0].content["title"], "x");
+    let Notification::Inbox(inbox) = &decision.notifications[0] else { panic!("{decision:?}") };
+    assert_eq!(inbox.title.as_deref(), Some("x"));
 }
 
 #[test]

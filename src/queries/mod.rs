@@ -11,6 +11,7 @@
 //! | `run_tasks` | outside checks: where they are attached, what they said, how calling them went |
 //! | `calls` | what those hear who called a declared task |
 //! | `access` | users, keys, sessions, credentials |
+//! | `webhooks`, `inbox` | webhooks and their deliveries; messages to people |
 //! | `policies` | policies, what they are attached to, what they were asked about |
 //! | `guests` | registered guests; what a run's guests may do and left |
 //! | `audit` | the audit log, its chain |
@@ -40,6 +41,7 @@ mod follow;
 mod guests;
 mod home;
 mod images;
+mod inbox;
 mod log_page;
 mod log_text;
 mod logs;
@@ -48,6 +50,7 @@ mod run_tasks;
 mod runs;
 mod stacks;
 mod states;
+mod webhooks;
 
 pub use access::{Access, CredentialRow, SessionRow};
 pub use audit::{AuditFilter, AuditPage};
@@ -58,6 +61,7 @@ pub use follow::{Follower, LogPoint, Piece};
 pub use guests::{ArtifactRow, GuestRow, RunGuests};
 pub use home::{Home, Queue, Waiting, blocked_by};
 pub use images::ImageRow;
+pub use inbox::MessageRow;
 pub use log_page::{LogLine, LogMark, LogPart, LogSpan, LogWindow};
 pub use log_text::{LogLines, LogText, TextLine};
 pub use logs::{LogPlace, PhaseLog};
@@ -70,10 +74,11 @@ pub use crate::manifest::{DeclaredTask, declared::MountSource};
 pub use crate::policy::{LIBRARY, Offered, Origin};
 pub use crate::store::layers::{Attached, Layered};
 pub use crate::store::record::{
-    ApiKey, Attachment, AuditEntry, Comment, Context, Credential, CredentialKind, Delivery, DeliveryReason, File,
-    HistoryEntry, Holder, Image, Left, Outcome, Patched, PhaseRow, Review, RoleOnStack, Run, RunRuntime, RunTask,
-    RunTaskKind, Service, Session, SessionKind, Setting, SettingLevel, Stack, StageRow, Standing, StateLock,
-    StateVersion, TaskResources, TaskResult, Upload, User, Variable, VariableValue, current_reviews,
+    About, ApiKey, Attachment, Attempt, AuditEntry, Comment, Context, Credential, CredentialKind, Delivery,
+    DeliveryReason, File, HistoryEntry, Holder, Image, Left, Outcome, Patched, PhaseRow, Review, RoleOnStack, Run,
+    RunRuntime, RunTask, RunTaskKind, Service, Session, SessionKind, Setting, SettingLevel, Stack, StageRow, Standing,
+    StateLock, StateVersion, TaskResources, TaskResult, Upload, User, Variable, VariableValue, Webhook,
+    WebhookDelivery, current_reviews,
 };
 
 /// Everything that queries read from. Cheap to clone.

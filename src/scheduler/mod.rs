@@ -37,9 +37,33 @@ async fn resume_rotation(actions: &Actions) {
     }
 }
 
-/// Looks after time, and after what follows from runs that ended, until the server stops.
+/// Looks after time, after what follows from runs that ended, and after who is told of what, until the
+/// server stops.
 pub async fn run(actions: Actions, stop: CancellationToken) {
-    tokio::join!(time(actions.clone(), stop.clone()), followers(actions, stop));
+    tokio::join!(
+        time(actions.clone(), stop.clone()),
+        followers(actions.clone(), stop.clone()),
+        listeners(actions, stop)
+    );
+}
+
+/// Asks notification policies about changes of state.
+async fn listeners(actions: Actions, stop: CancellationToken) {
+    let mut bell = actions.bells().hear_work();
+    loop {
+        bell.mark_unchanged();
+        let told = tokio::select! {
+            () = stop.cancelled() => return,
+            told = actions.tell() => told,
+        };
+        if let Err(error) = told {
+            tracing::error!(%error, "nobody can be told of changes of state");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = bell.changed() => if changed.is_err() { return },
+        }
+    }
 }
 
 /// Asks trigger policies about runs that have ended, and triggers what they say.

@@ -21,7 +21,7 @@ struct Step {
 const STEPS: &[Step] = &[
     // Tables of declared tasks and services; making them is all there is to do.
     Step { from: 1, run: make_tables },
-    // Tables of run tasks, policies, reviews and contexts.
+    // Tables of run tasks, policies, reviews, contexts and webhooks.
     Step { from: 2, run: make_tables },
 ];
 
@@ -98,12 +98,14 @@ pub(super) fn every_table(each: &mut impl Each) -> Result<(), Fault> {
             RESULT_N_TO_DELIVERY
             NAME_TO_CONTEXT CONTEXT_NAME_TO_VARIABLE CONTEXT_PATH_TO_FILE STACK_CONTEXT_TO_ATTACHMENT
             RUN_TO_RUNTIME NAME_TO_KEY
+            SEQ_TO_NOTICE ID_TO_WEBHOOK WEBHOOK_SEQ_TO_DELIVERY SEQ_TO_MESSAGE
             STACK_TASK_TO_RESOURCES NAME_TO_IMAGE;
         plain:
             CALLER_TO_CALL OPEN_CALL
             NAME_TO_COUNTER SLUG_TO_STACK_ID RUN_ID_TO_SEQ STACK_RUN LOOK_RUN KIND_RUN ACTOR_RUN
             ACTIVE_STACK_RUN QUEUE_RUN SLOT_RUN UID_TO_RUN UNACKNOWLEDGED_RUN KIND_POLICY STACK_POLICY USER_NAME_TO_ID USER_SESSION ACTOR_AUDIT OBJECT_AUDIT VERB_AUDIT
             APPROVAL_DUE RUN_TASK_NAME_TO_ID STAGE_ID_TO_RUN OPEN_RESULT HASH_TO_RESULT
+            OPEN_DELIVERY MESSAGE_USER_TO_MARK
     }
     Ok(())
 }

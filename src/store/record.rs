@@ -13,6 +13,7 @@ mod context;
 mod guest;
 mod image;
 mod key;
+mod notice;
 mod person;
 mod policy;
 mod resources;
@@ -20,12 +21,14 @@ mod review;
 mod run;
 mod run_task;
 mod stack;
+mod webhook;
 
 pub use call::{Call, Told};
 pub use context::{AUTOMATIC, Context, ContextAttachment, RunRuntime};
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
 pub use image::Image;
 pub use key::LastingKey;
+pub use notice::{Audience, Mark, Message, Notice};
 pub use person::{
     ApiKey, AuditEntry, Holder, Idempotent, Invitation, Outcome, RoleOnStack, Session, SessionKind, User,
 };
@@ -41,6 +44,7 @@ pub use run_task::{
     TaskToken,
 };
 pub use stack::{Credential, CredentialKind, File, Stack, StateLock, StateVersion, Upload, Variable, VariableValue};
+pub use webhook::{About, Attempt, Webhook, WebhookDelivery};
 
 /// The version of all present records.
 const VERSION: u8 = 1;

@@ -78,6 +78,19 @@ pub const STACK_POLICY: Index<(Id, &str)> = TableDefinition::new("STACK_POLICY")
 pub const POLICY_SEQ_TO_SAMPLE: Table<(&str, Seq), r::Sample> = table("POLICY_SEQ_TO_SAMPLE");
 /// Ended runs after which trigger policies are to be asked, or stacks to be triggered.
 pub const RUN_TO_FOLLOW: Table<Seq, r::Follow> = table("RUN_TO_FOLLOW");
+/// Changes of state that notification policies are to be asked about.
+pub const SEQ_TO_NOTICE: Table<Seq, r::Notice> = table("SEQ_TO_NOTICE");
+
+// Webhooks and messages.
+pub const ID_TO_WEBHOOK: Table<&str, r::Webhook> = table("ID_TO_WEBHOOK");
+/// What was, or is to be, delivered: (webhook, number of the delivery).
+pub const WEBHOOK_SEQ_TO_DELIVERY: Table<(&str, Seq), r::WebhookDelivery> = table("WEBHOOK_SEQ_TO_DELIVERY");
+/// Those that wait.
+pub const OPEN_DELIVERY: Index<(&str, Seq)> = TableDefinition::new("OPEN_DELIVERY");
+pub const SEQ_TO_MESSAGE: Table<Seq, r::Message> = table("SEQ_TO_MESSAGE");
+/// What people did with messages, [`r::Mark`] as a number: (message, user).
+pub const MESSAGE_USER_TO_MARK: Numbers<(Seq, Id), u8> = TableDefinition::new("MESSAGE_USER_TO_MARK");
+
 // Contexts.
 pub const NAME_TO_CONTEXT: Table<&str, r::Context> = table("NAME_TO_CONTEXT");
 pub const CONTEXT_NAME_TO_VARIABLE: Table<(&str, &str), r::Variable> = table("CONTEXT_NAME_TO_VARIABLE");

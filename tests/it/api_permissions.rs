@@ -128,6 +128,14 @@ fn table() -> Vec<(&'static str, Need, Value)> {
         ("GET /api/v1/stacks/{stack}/run-tasks/{attached}", READER, none.clone()),
         ("PATCH /api/v1/stacks/{stack}/run-tasks/{attached}", STACK_ADMIN, json!({})),
         ("DELETE /api/v1/stacks/{stack}/run-tasks/{attached}", STACK_ADMIN, none.clone()),
+        ("GET /api/v1/webhooks", Admin, none.clone()),
+        ("POST /api/v1/webhooks", Admin, json!({"name": "x", "url": "ftp://nothing"})),
+        ("GET /api/v1/webhooks/{id}", Admin, none.clone()),
+        ("PATCH /api/v1/webhooks/{id}", Admin, json!({})),
+        ("DELETE /api/v1/webhooks/{id}", Admin, none.clone()),
+        ("POST /api/v1/webhooks/{id}/test", Admin, none.clone()),
+        ("GET /api/v1/webhooks/{id}/deliveries", Admin, none.clone()),
+        ("POST /api/v1/webhooks/{id}/deliveries/{delivery}/redeliver", Admin, none.clone()),
         ("GET /api/v1/policies", Admin, none.clone()),
         ("POST /api/v1/policies", Admin, json!({"name": "A b", "kind": "task", "body": ""})),
         ("GET /api/v1/policies/{name}", Admin, none.clone()),
@@ -237,6 +245,8 @@ async fn everybody_gets_exactly_what_is_theirs() {
             .replace("{variable}", "NOTHING")
             .replace("{path}", "nothing")
             .replace("{session}", "session_01ARZ3NDEKTSV4RRFFQ69G5FAV")
+            .replace("webhooks/{id}", "webhooks/nothing")
+            .replace("{delivery}", "1")
             .replace("{id}", "taskrs_01ARZ3NDEKTSV4RRFFQ69G5FAV")
             .replace("{attached}", "wstask_01ARZ3NDEKTSV4RRFFQ69G5FAV")
             .replace("{key}", "key_01ARZ3NDEKTSV4RRFFQ69G5FAV");

@@ -6,6 +6,7 @@ mod pages_admin;
 mod pages_run;
 mod pages_run_tasks;
 mod pages_stack;
+mod pages_webhooks;
 mod sample;
 mod sample_log;
 
@@ -29,6 +30,7 @@ fn all_pages(theme: Theme) -> Vec<Page> {
     let mut pages = pages_stack::all(theme);
     pages.extend(pages_run::all(theme));
     pages.extend(pages_run_tasks::all(theme));
+    pages.extend(pages_webhooks::all(theme));
     pages.extend(pages_admin::all(theme));
     pages
 }

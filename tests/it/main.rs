@@ -24,6 +24,7 @@ mod direction;
 mod fetched;
 mod gallery;
 mod gates;
+mod notifications;
 mod pages;
 mod policies;
 mod run_tasks;

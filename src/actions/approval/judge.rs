@@ -155,10 +155,10 @@ impl Actions {
             if !self.would_do(case, more, None).await? {
                 continue;
             }
-            let requester = &case.run.triggered_by;
+            let requester = case.run.requester();
             let said = current_reviews(&case.reviews, &case.run);
             let asks = matches!(requester.kind, ActorKind::User | ActorKind::ApiKey)
-                && !said.iter().any(|review| review.by.public() == *requester);
+                && !said.iter().any(|review| review.person() == *requester);
             let counts = !asks || self.would_do(case, more - 1, Some(requester.clone())).await?;
             return Ok(Lacks { more: Some(more), not_by: (!counts).then(|| requester.clone()) });
         }
@@ -196,17 +196,21 @@ impl Actions {
             return Ok(None);
         };
         let reviews = reviews_of(&view, &run)?;
-        let spoke = current_reviews(&reviews, &run).iter().any(|review| review.by.is(&who.actor));
+        let me = who.person().unwrap_or_else(|| who.actor.public());
+        let spoke = current_reviews(&reviews, &run).iter().any(|review| review.person() == me);
         if policies.is_empty() || spoke {
             return Ok(None);
         }
         drop(view);
         let case = Case { voices: voices::of(&reviews, &run), run, stack, reviews };
-        let me = who.actor.public();
         if self.would_do(&case, more - 1, Some(me.clone())).await? {
             return Ok(None);
         }
-        let reason = if me == case.run.triggered_by { ": you triggered this run" } else { "" };
+        let reason = match (me == *case.run.requester(), who.key_of()) {
+            (false, _) => String::new(),
+            (true, None) => ": you triggered this run".to_owned(),
+            (true, Some(person)) => format!(": {} triggered this run, and this is a key of theirs", person.name),
+        };
         let why = format!("{} does not count your approval{reason}", standing.open());
         Ok(Some(Refused::forbidden(why).in_state(case.run.state.word())))
     }

@@ -18,7 +18,8 @@ pub(super) fn of(reviews: &[Review], run: &Run) -> Reviews {
 
 fn facts(review: &Review) -> ReviewFacts {
     ReviewFacts {
-        author: review.by.public(),
+        author: review.person(),
+        given_by: review.by.public(),
         address: review.address.clone(),
         at: review.at,
         approve: review.decision == ReviewDecision::Approve,
@@ -36,7 +37,7 @@ pub(super) fn and(reviews: &Reviews, more: impl IntoIterator<Item = ReviewFacts>
 
 /// An approval by somebody in particular, had they given it now.
 pub(super) fn yes_by(author: ActorName, run: &Run, at: Timestamp) -> ReviewFacts {
-    ReviewFacts { author, address: None, at, approve: true, note: None, state: run.state }
+    ReviewFacts { given_by: author.clone(), author, address: None, at, approve: true, note: None, state: run.state }
 }
 
 /// An approval by a writer of whom nothing else is known. No user can have such a name.

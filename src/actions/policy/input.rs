@@ -10,15 +10,16 @@ use serde_json::{Value, json};
 use crate::{
     auth::Who,
     domain::{
-        Action, Actor, ActorKind, Changes, Kind, RelativePath, ResourceChange, State, Timestamp,
+        Action, Actor, ActorKind, Changes, Kind, PolicyReceipt, RelativePath, ResourceChange, State, Timestamp,
         actor::ActorName,
         change::OutputChange,
-        run::SourceVersion,
+        run::{Signature, SourceVersion},
+        run_task::ORGANIZATION,
         stack::{Source, Vendor},
     },
     store::{
         Fault, Find, Rows,
-        record::{HistoryEntry, Run, Stack},
+        record::{HistoryEntry, Notice, Run, Stack, Webhook},
         tables as t,
     },
 };
@@ -26,7 +27,10 @@ use crate::{
 /// What somebody said about a run.
 #[derive(Clone, Debug)]
 pub struct ReviewFacts {
+    /// Whose word it is.
     pub author: ActorName,
+    /// The same, or the key that it was given with.
+    pub given_by: ActorName,
     pub address: Option<String>,
     pub at: Timestamp,
     pub approve: bool,
@@ -95,7 +99,7 @@ pub(crate) fn plan(
         changes.outputs.iter().map(|output| (output.name.clone(), planned_output(output))).collect();
     Ok(json!({
         "spacelift": {
-            "commit": commit(run),
+            "commit": commit(view, run)?,
             "request": {"timestamp_ns": nanoseconds(now)},
             "previous_run": null,
             "run": self::run(view, run)?,
@@ -120,6 +124,45 @@ pub(crate) fn trigger(view: &impl Rows, stack: &Stack, run: &Run) -> Result<Valu
     Ok(json!({"run": document, "stack": self::stack(view, stack)?, "stacks": stacks, "workflow": []}))
 }
 
+/// A run came into a state. `endpoints` are the webhooks that can be called.
+pub(crate) fn notification(
+    view: &impl Rows,
+    stack: &Stack,
+    run: &Run,
+    notice: &Notice,
+    endpoints: &[Webhook],
+    url: &str,
+) -> Result<Value, Fault> {
+    let mut document = self::run(view, run)?;
+    document["state"] = json!(shout(notice.state.word()));
+    document["updated_at"] = json!(nanoseconds(notice.at));
+    let receipt = |one: &PolicyReceipt| json!({"name": one.name, "type": shout(one.kind.word()), "outcome": one.decision.word(), "flags": []});
+    document["policy_receipts"] = run.policies.iter().map(receipt).collect();
+    let endpoint = |webhook: &Webhook| json!({"id": webhook.id, "labels": webhook.labels});
+    Ok(json!({
+        "account": {"name": ORGANIZATION},
+        "run_updated": {
+            "state": shout(notice.state.word()),
+            "username": notice.by.name,
+            "note": notice.note.clone().unwrap_or_default(),
+            "run": document,
+            "stack": self::stack(view, stack)?,
+            "timing": timing(&history(view, run)?, notice.n),
+            "urls": {"run": url},
+        },
+        "webhook_endpoints": endpoints.iter().map(endpoint).collect::<Vec<Value>>(),
+    }))
+}
+
+/// How long each state before the n-th entry lasted.
+fn timing(history: &[HistoryEntry], n: u32) -> Vec<Value> {
+    let until = history.iter().take(usize::try_from(n).unwrap_or(usize::MAX));
+    let pairs = until.clone().zip(until.skip(1));
+    let lasted = |one: &HistoryEntry, next: &HistoryEntry| i64::try_from((next.at - one.at).as_nanos());
+    let one = |(one, next): (&HistoryEntry, &HistoryEntry)| json!({"state": shout(one.state.word()), "duration": lasted(one, next).unwrap_or(i64::MAX)});
+    pairs.map(one).collect()
+}
+
 fn history(view: &impl Rows, run: &Run) -> Result<Vec<HistoryEntry>, Fault> {
     view.all(t::RUN_N_TO_HISTORY, (run.seq, 0)..=(run.seq, u32::MAX))
 }
@@ -138,7 +181,7 @@ fn run(view: &impl Rows, run: &Run) -> Result<Value, Fault> {
         "command": run.command.as_ref().or(run.guest.as_ref()),
         "declared_task": run.declared_task,
         "branch": branch(run),
-        "commit": commit(run),
+        "commit": commit(view, run)?,
         "based_on_local_workspace": matches!(run.source, SourceVersion::Upload { .. }),
         "created_at": nanoseconds(run.created_at),
         "updated_at": nanoseconds(run.updated_at),
@@ -192,7 +235,7 @@ pub(crate) fn stack(view: &impl Rows, stack: &Stack) -> Result<Value, Fault> {
         "terraform_version": null,
         "terraform_workspace": workspace,
         "vendor": settings.vendor.word(),
-        "tracked_commit": latest.as_ref().map_or(Value::Null, commit),
+        "tracked_commit": latest.as_ref().map_or(Ok(Value::Null), |run| commit(view, run))?,
         "space": {"id": "root", "labels": [], "name": "root"},
         "worker_pool": {"id": "local", "labels": [], "name": "local", "public": false},
     }))
@@ -323,9 +366,9 @@ fn review(one: &ReviewFacts) -> Value {
         "request": {"remote_ip": one.address.clone().unwrap_or_default(), "timestamp_ns": nanoseconds(one.at)},
         "session": {
             "login": one.author.name,
-            "name": one.author.name,
+            "name": one.given_by.name,
             "teams": [],
-            "machine": one.author.kind != ActorKind::User,
+            "machine": one.given_by.kind != ActorKind::User,
         },
         "state": shout(one.state.word()),
     })
@@ -365,7 +408,7 @@ fn creator(view: &impl Rows, run: &Run) -> Result<Value, Fault> {
     Ok(json!({
         "admin": admin,
         "creator_ip": "",
-        "login": by.name,
+        "login": run.requester().name,
         "name": by.name,
         "teams": [],
         "machine": machine,
@@ -373,7 +416,7 @@ fn creator(view: &impl Rows, run: &Run) -> Result<Value, Fault> {
 }
 
 /// `policy/<name>`, `user/<name>`, …; null where nobody asked.
-fn triggered_by(by: &ActorName) -> Value {
+pub(crate) fn triggered_by(by: &ActorName) -> Value {
     match by.kind {
         ActorKind::System => Value::Null,
         ActorKind::User => json!(by.name),
@@ -387,29 +430,51 @@ fn triggered_by(by: &ActorName) -> Value {
     }
 }
 
-fn branch(run: &Run) -> Option<&str> {
+pub(crate) fn branch(run: &Run) -> Option<&str> {
     match &run.source {
         SourceVersion::Git { branch, .. } => Some(branch.as_str()),
         SourceVersion::Upload { .. } => None,
     }
 }
 
-/// What is known of the commit.
-fn commit(run: &Run) -> Value {
-    match &run.source {
-        SourceVersion::Git { branch, commit: Some(commit) } => json!({
-            "hash": commit,
-            "branch": branch,
-            "author": "",
-            "message": run.message.as_ref().map(ToString::to_string).unwrap_or_default(),
-            "created_at": nanoseconds(run.created_at),
-            "url": null,
-        }),
-        SourceVersion::Git { commit: None, .. } | SourceVersion::Upload { .. } => Value::Null,
-    }
+/// What is known of the commit, or of the upload.
+fn commit(view: &impl Rows, run: &Run) -> Result<Value, Fault> {
+    let (hash, branch) = match &run.source {
+        SourceVersion::Git { commit: None, .. } => return Ok(Value::Null),
+        SourceVersion::Git { branch, commit: Some(commit) } => (commit.to_string(), Some(branch)),
+        SourceVersion::Upload { digest } => (digest.to_string(), None),
+    };
+    let facts = run.commit_facts.as_ref();
+    let login = |who: Option<&Signature>| who.map_or_else(|| Ok(String::new()), |who| login(view, who));
+    let name = |who: Option<&Signature>| who.map(|who| who.name.clone()).unwrap_or_default();
+    let (author, committer) = (facts.map(|facts| &facts.author), facts.map(|facts| &facts.committer));
+    let requested = || run.message.as_ref().map(ToString::to_string).unwrap_or_default();
+    let message = facts.map(|facts| facts.message.clone()).filter(|message| !message.is_empty());
+    Ok(json!({
+        "hash": hash,
+        "branch": branch,
+        "author": login(author)?,
+        "author_name": name(author),
+        "committer": login(committer)?,
+        "committer_name": name(committer),
+        "message": message.unwrap_or_else(requested),
+        "created_at": nanoseconds(facts.map_or(run.created_at, |facts| facts.at)),
+        "url": null,
+    }))
 }
 
-fn shout(word: &str) -> String {
+/// What whoever is named in a commit is called here: the user whose name is the address, or what stands
+/// before its `@`, or the name. Else the name as it is.
+pub(crate) fn login(view: &impl Rows, who: &Signature) -> Result<String, Fault> {
+    for name in who.candidates().filter(|name| !name.is_empty()) {
+        if let Some(user) = view.user_by_name(name)? {
+            return Ok(user.name.to_string());
+        }
+    }
+    Ok(who.name.clone())
+}
+
+pub(crate) fn shout(word: &str) -> String {
     word.to_uppercase()
 }
 

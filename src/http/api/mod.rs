@@ -15,6 +15,7 @@
 //! | `guests` | registered guests; what guests left of a run |
 //! | `log`, `events` | what a run prints, at once or as it comes |
 //! | `run_tasks` | outside checks, on stacks and by themselves |
+//! | `webhooks` | webhooks, and what is delivered to them |
 //! | `policies` | policies, their attachments, what they would say |
 //! | `declared`, `resources`, `services` | declared tasks, their bounds, and what they are connected to |
 //! | `users`, `keys`, `credentials`, `audit`, `master_key` | the installation |
@@ -51,6 +52,7 @@ mod stacks;
 mod state;
 mod users;
 mod verbs;
+mod webhooks;
 mod words;
 
 use axum::Router;
@@ -95,6 +97,7 @@ fn described() -> OpenApiRouter<Web> {
         .merge(policies::routes())
         .merge(declared::routes())
         .merge(run_tasks::routes())
+        .merge(webhooks::routes())
         .merge(audit::routes())
         .merge(master_key::routes())
         .merge(docs::routes());

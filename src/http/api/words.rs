@@ -7,7 +7,7 @@ use utoipa::openapi::{
 
 use crate::domain::{
     Action, ActorKind, Enforcement, Kind, Phase, PolicyKind, ResultStatus, ReviewDecision, Role, Stage, StageStatus,
-    State,
+    State, WebhookForm,
 };
 
 /// A schema, as fields name it.
@@ -98,6 +98,24 @@ pub(super) fn kind() -> Schemed {
 
 pub(super) fn policy_kind() -> Schemed {
     one_of(PolicyKind::ALL.map(PolicyKind::word))
+}
+
+pub(super) fn webhook_form() -> Schemed {
+    one_of(WebhookForm::ALL.map(WebhookForm::word))
+}
+
+/// Texts by the names of headers.
+pub(super) fn header_values() -> Schemed {
+    by_name(text())
+}
+
+/// The same; null removes one.
+pub(super) fn header_changes() -> Schemed {
+    by_name(optional(Type::String))
+}
+
+fn by_name(of: Schemed) -> Schemed {
+    ObjectBuilder::new().schema_type(Type::Object).additional_properties(Some(of)).build().into()
 }
 
 pub(super) fn phase() -> Schemed {

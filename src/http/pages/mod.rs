@@ -71,7 +71,7 @@ pub fn routes(_: &Web) -> Router<Web> {
         get(stack::environment::get).post(stack::environment::post).layer(DefaultBodyLimit::max(with_file));
     let context = get(admin::contexts::get_one).post(admin::contexts::post_one).layer(DefaultBodyLimit::max(with_file));
     Router::new()
-        .route("/", get(home::get))
+        .route("/", get(home::get).post(home::post))
         .route("/setup", get(doors::setup).post(doors::post_setup))
         .route("/invitation", get(doors::invitation).post(doors::post_invitation))
         .route("/sign-in", get(doors::sign_in).post(doors::post_sign_in))
@@ -108,6 +108,8 @@ pub fn routes(_: &Web) -> Router<Web> {
         .route("/admin/policies", get(admin::policies::get).post(admin::policies::post))
         .route("/admin/policies/new", get(admin::policies::get_new).post(admin::policies::post_new).layer(long))
         .route("/admin/policies/{name}", workbench)
+        .route("/admin/webhooks", get(admin::webhooks::get).post(admin::webhooks::post))
+        .route("/admin/webhooks/{id}", get(admin::webhooks::get_one).post(admin::webhooks::post_one))
         .route("/account", get(account::get).post(account::post))
         .route("/docs/api", get(docs::get))
         .merge(live_routes())

@@ -103,6 +103,7 @@ pub fn admin_tabs(here: &str) -> Vec<Tab> {
         ("Services", "/admin/services"),
         ("Run tasks", "/admin/run-tasks"),
         ("Policies", "/admin/policies"),
+        ("Webhooks", "/admin/webhooks"),
     ]
     .into_iter()
     .map(|(word, href)| Tab::new(word, href, word == here))

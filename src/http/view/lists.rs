@@ -7,11 +7,12 @@ use super::{
     form::{Choice, Control, Field, Fields, form},
     frame::{Empty, Frame, Pager},
     rows::{RunList, RunRow, StackGroup, StackRow},
+    webhook::MessageRow,
     words,
 };
 use crate::domain::{Kind, State};
 
-/// `/`. Block: `lists`.
+/// `/`. Block: `lists`. Posts `do=read|dismiss`, `message`.
 #[derive(Clone, Debug, Template)]
 #[template(path = "home.html", blocks = ["lists"])]
 pub struct HomePage {
@@ -19,6 +20,8 @@ pub struct HomePage {
     pub rev: u64,
     /// Unconfirmed, pending review, lost and not acknowledged.
     pub needs_you: Vec<RunRow>,
+    /// What policies and Airlock itself have to say.
+    pub messages: Vec<MessageRow>,
     pub working: Vec<RunRow>,
     pub slots_taken: usize,
     pub slots: usize,

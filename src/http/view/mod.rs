@@ -22,6 +22,7 @@
 //! | `/admin/contexts`, `/admin/contexts/{name}` | [`ContextsPage`], [`ContextPage`] |
 //! | `/admin/run-tasks`, `/{name}` below it, `/runs/{id}/outcomes/…` | [`RunTasksPage`], [`RunTaskPage`], [`OutcomePage`] |
 //! | `/admin/policies`, `/new`, `/{name}`, `/stacks/{slug}/policies` | [`PoliciesPage`], [`NewPolicyPage`], [`PolicyPage`], [`StackPoliciesPage`] |
+//! | `/admin/webhooks`, `/admin/webhooks/{id}` | [`WebhooksPage`], [`WebhookPage`] |
 //! | `/admin/users`, `/keys`, `/credentials`, `/services`, `/guests`, `/images` | [`UsersPage`], [`KeysPage`], [`CredentialsPage`], [`ServicesPage`], [`GuestsPage`], [`ImagesPage`] |
 //! | `/setup`, `/sign-in`, `/sign-in/again`, `/invitation`, `/account` | [`SetupPage`], [`SignInPage`], [`ReauthenticatePage`], [`InvitationPage`], [`AccountPage`] |
 //! | errors, `/docs/api` | [`ErrorPage`], [`ApiDocsPage`] |
@@ -49,6 +50,7 @@ pub mod run_task;
 pub mod stack;
 pub mod stack_form;
 pub mod status;
+pub mod webhook;
 pub mod words;
 
 pub use account::{AccountPage, InvitationPage, ReauthenticatePage, SetupPage, SignInPage};
@@ -66,3 +68,4 @@ pub use run::{RunChangesPage, RunLogPage, RunPage};
 pub use run_task::{OutcomePage, RunTaskPage, RunTasksPage, StackRunTasksPage};
 pub use stack::{StackEnvironmentPage, StackRunsPage, StackSettingsPage, StackTasksPage};
 pub use stack_form::NewStackPage;
+pub use webhook::{WebhookPage, WebhooksPage};

@@ -62,11 +62,11 @@ form!(
 
 impl PolicyForm {
     pub fn new() -> Self {
-        let kinds =
-            PolicyKind::ALL.map(|kind| Choice::new(kind.word(), format!("{} — {}", kind.word(), kind.when()))).to_vec();
+        let kinds = PolicyKind::ALL.map(|kind| Choice::new(kind.word(), described(kind))).to_vec();
         Self {
             name: Field::text("name", "Name").placeholder("no-state-surgery").hint("a-z, 0-9, - and _").required(),
-            kind: Field::new("kind", "Kind", Control::Select(kinds)),
+            kind: Field::new("kind", "Kind", Control::Select(kinds))
+                .hint("Nothing is pushed to Airlock yet: push policies can be saved and tried, but nothing asks them."),
             description: Field::text("description", "What it does"),
             labels: Field::text("labels", "Labels").placeholder("autoattach:prod").hint(
                 "With commas between. autoattach:prod attaches it to every stack labelled prod, autoattach:* to all.",
@@ -75,6 +75,12 @@ impl PolicyForm {
             input: Field::code_area("input", "Input", 22).hint("JSON: a sample, or your own."),
         }
     }
+}
+
+/// `plan — after planning`
+fn described(kind: PolicyKind) -> String {
+    let trial = if kind.caveat().is_some() { " (only tried so far)" } else { "" };
+    format!("{} — {}{trial}", kind.word(), kind.when())
 }
 
 impl Default for PolicyForm {
@@ -157,6 +163,8 @@ pub struct PolicyPage {
     pub name: String,
     pub kind: &'static str,
     pub when: &'static str,
+    /// What is to be known about its kind.
+    pub caveat: Option<&'static str>,
     pub attached: String,
     pub updated: Moment,
     pub by: Mark,

@@ -12,7 +12,8 @@ approvers contains review.author if {
 	counts(review.author)
 }
 
-# Neither whoever asked for the run nor whoever wrote the commit reviews their own work.
+# Neither whoever asked for the run nor whoever wrote or made the commit reviews their own work. A
+# commit says of itself who that is; a signed history is what makes it true.
 counts(name) if {
 	not name in own
 	may_review(name)
@@ -21,6 +22,8 @@ counts(name) if {
 own contains input.run.creator_session.login
 
 own contains input.run.commit.author
+
+own contains input.run.commit.committer
 
 may_review(_) if count(reviewers) == 0
 

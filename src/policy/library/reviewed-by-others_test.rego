@@ -4,7 +4,7 @@ import data.airlock.reviewed_by_others
 import rego.v1
 
 by(approvals, rejections) := {
-	"run": {"state": "UNCONFIRMED", "creator_session": {"login": "ann"}, "commit": {"author": "cid"}},
+	"run": {"state": "UNCONFIRMED", "creator_session": {"login": "ann"}, "commit": {"author": "cid", "committer": "cora"}},
 	"reviews": {"current": {
 		"approvals": [{"author": name} | some name in approvals],
 		"rejections": [{"author": name} | some name in rejections],
@@ -18,6 +18,8 @@ test_somebody_else_is_enough if reviewed_by_others.approve with input as by(["bo
 test_the_requester_is_not if not reviewed_by_others.approve with input as by(["ann"], [])
 
 test_the_author_is_not if not reviewed_by_others.approve with input as by(["cid"], [])
+
+test_the_committer_is_not if not reviewed_by_others.approve with input as by(["cora"], [])
 
 test_a_no_is_a_no if reviewed_by_others.reject with input as by(["bob"], ["dan"])
 

@@ -6,9 +6,11 @@ use crate::{
     crypt::digest,
     domain::{
         BranchName, CommitSha, RelativePath, Verdict, limits,
+        run::{CommitFacts, Signature},
         stack::{ExecutorKind, NetworkMode},
         verdict::bytes,
     },
+    mask::MaskSet,
     protocol::{Bind, Environment, Fetch, GitCredential, PatchFile, Prepare, RunFacts, ShownFile, file, inside},
     source::{
         git::{self, Address, Credential, FetchScript},
@@ -188,9 +190,10 @@ impl Chain {
             return Ok(Why::verdict(why));
         }
         match git::fetched(&request, &attended.report) {
-            Ok(commit) => {
+            Ok(git::Fetched { commit, facts }) => {
                 desk.log.note(&format!("checked out {commit} of {}", wanted.branch));
                 desk.produced.commit = Some(commit.clone());
+                desk.produced.commit_facts = facts.map(|facts| Box::new(masked(facts, &self.tools.masks)));
                 self.commit = Some(commit);
                 Ok(Verdict::SUCCESS)
             }
@@ -228,6 +231,18 @@ struct Wanted {
     commit: Option<CommitSha>,
     submodules: bool,
     local: Option<PathBuf>,
+}
+
+/// A commit's words for other eyes: what the run masks in logs is masked here, too.
+fn masked(facts: CommitFacts, masks: &MaskSet) -> CommitFacts {
+    let mask = |text: String| if masks.contains_secret(&text) { masks.mask_text(&text) } else { text };
+    let signature = |who: Signature| Signature { name: mask(who.name), email: mask(who.email) };
+    CommitFacts {
+        author: signature(facts.author),
+        committer: signature(facts.committer),
+        at: facts.at,
+        message: mask(facts.message),
+    }
 }
 
 /// What every program finds, whatever it is for.

@@ -167,7 +167,8 @@ fn secrets(request: &Request<'_>) -> Result<BTreeMap<String, String>, FetchError
     Ok(pairs.into_iter().map(|(name, value)| (format!("AIRLOCK_FETCH_{name}"), value)).collect())
 }
 
-/// Reports `commit SHA`, or `failed STAGE` and behind it what git said.
+/// Reports `commit SHA` and behind it what the commit says of itself, its fields parted by NUL; or
+/// `failed STAGE` and behind it what git said.
 const TEXT: &str = r#"set -eu
 url=$1 branch=$2 commit=$3 submodules=$4 into=$5 configuration=$6 transport=$7
 fail() {
@@ -252,4 +253,6 @@ if [ -f .gitattributes ] && grep -q 'filter=lfs' .gitattributes; then
 echo "airlock: files kept in LFS are not fetched; their pointers are checked out"
 fi
 printf 'commit %s\n' "$commit" >&3
+about='%an%x00%ae%x00%cn%x00%ce%x00%ct%x00%B'
+git log -1 --no-show-signature --encoding=UTF-8 --format="$about" "$commit" -- 2>/dev/null | head -c 16384 >&3 || true
 "#;

@@ -1,7 +1,10 @@
 //! What the fetching script reported: a commit, or why there is none.
 
 use super::Request;
-use crate::domain::CommitSha;
+use crate::domain::{
+    CommitSha, Timestamp, limits,
+    run::{CommitFacts, Signature},
+};
 
 /// Characters of git's own words that an error repeats.
 const SAID_CHARS: usize = 300;
@@ -55,13 +58,22 @@ pub enum FetchError {
     NothingReported { address: String },
 }
 
+/// What is checked out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    pub commit: CommitSha,
+    /// None where git did not say.
+    pub facts: Option<CommitFacts>,
+}
+
 /// What the script reported: the commit that is checked out, or why there is none.
-pub fn fetched(request: &Request<'_>, reported: &[u8]) -> Result<CommitSha, FetchError> {
+pub fn fetched(request: &Request<'_>, reported: &[u8]) -> Result<Fetched, FetchError> {
     let reported = String::from_utf8_lossy(reported);
     let (first, said) = reported.split_once('\n').unwrap_or_default();
     let address = request.address.to_string();
     if let Some(commit) = first.strip_prefix("commit ") {
-        return CommitSha::new(commit).map_err(|_| FetchError::NothingReported { address });
+        let commit = CommitSha::new(commit).map_err(|_| FetchError::NothingReported { address })?;
+        return Ok(Fetched { commit, facts: facts(said) });
     }
     Err(match first.strip_prefix("failed ").unwrap_or_default() {
         "git" => FetchError::NoGit,
@@ -77,6 +89,17 @@ pub fn fetched(request: &Request<'_>, reported: &[u8]) -> Result<CommitSha, Fetc
         "workspace" | "checkout" | "private" => local_failure(said),
         _ => FetchError::NothingReported { address },
     })
+}
+
+/// Author, committer, time and message, as the script has git print them.
+fn facts(said: &str) -> Option<CommitFacts> {
+    let mut fields = said.splitn(6, '\0');
+    let mut signature = || Some(Signature::new(fields.next()?, fields.next()?));
+    let (author, committer) = (signature()?, signature()?);
+    let seconds: i64 = fields.next()?.parse().ok()?;
+    let clean = |c: &char| !c.is_control() || *c == '\n';
+    let message = fields.next()?.trim().chars().filter(clean).take(limits::NOTE_CHARS).collect();
+    Some(CommitFacts { author, committer, at: Timestamp::from_millis(seconds.saturating_mul(1_000)), message })
 }
 
 /// Makes an error of the request, its address, and a line of what was said.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use self::repository::Repository;
 use super::*;
-use crate::domain::{BranchName, CommitSha};
+use crate::domain::{BranchName, CommitSha, Timestamp, limits, run::CommitFacts};
 
 /// A place to fetch to.
 struct Rig {
@@ -26,6 +26,7 @@ struct Rig {
 
 struct Fetched {
     result: Result<CommitSha, FetchError>,
+    facts: Option<CommitFacts>,
     log: String,
 }
 
@@ -60,7 +61,7 @@ impl Rig {
         edit(&mut request);
         let script = match script(&request) {
             Ok(script) => script,
-            Err(error) => return Fetched { result: Err(error), log: String::new() },
+            Err(error) => return Fetched { result: Err(error), facts: None, log: String::new() },
         };
         let report = self.dir.path().join("report");
         fs::write(&report, "").unwrap();
@@ -79,8 +80,10 @@ impl Rig {
             .unwrap();
         let left: Vec<_> = fs::read_dir(self.dir.path().join("tmp")).unwrap().collect();
         assert!(left.is_empty(), "the private directory is gone");
+        let done = fetched(&request, &fs::read(report).unwrap());
         Fetched {
-            result: fetched(&request, &fs::read(report).unwrap()),
+            facts: done.as_ref().ok().and_then(|done| done.facts.clone()),
+            result: done.map(|done| done.commit),
             log: String::from_utf8_lossy(&output.stdout).into_owned(),
         }
     }
@@ -100,6 +103,32 @@ fn the_head_of_a_branch_is_checked_out_and_its_commit_reported() {
     assert_eq!(rig.file("a.txt"), "one\n");
     assert_eq!(repository::git(&rig.workspace(), &["rev-parse", "HEAD"]).trim(), head.as_str());
     assert_eq!(rig.workspace().join("a.txt").metadata().unwrap().mode() & 0o777, 0o644);
+}
+
+#[test]
+fn a_commit_says_who_wrote_and_who_made_it_and_cannot_disturb_anybody() {
+    let repository = Repository::new();
+    let head = repository.commit("a.txt", "one\n");
+    // What `git commit` would tidy up is written as it is.
+    let object = format!(
+        "tree {}\nparent {head}\nauthor Zoë \u{1b}[31m李 <zoe@example.org> 1700000000 +0900\n\
+         committer {} <merge@example.org> 1700000060 +0000\n\nMake the cache larger 🎉\n\nWhy:\u{1b}c {}\n",
+        repository.git(&["rev-parse", "HEAD^{tree}"]).trim(),
+        "M".repeat(1_000),
+        "because ".repeat(4_000),
+    );
+    fs::write(repository.dir.path().join("object"), object).unwrap();
+    let written = repository.git(&["hash-object", "-t", "commit", "-w", "--literally", "../object"]);
+    repository.git(&["update-ref", "refs/heads/main", written.trim()]);
+    let fetched = Rig::new().fetch(&local(&repository), |_| {});
+    assert_eq!(fetched.result.unwrap().as_str(), written.trim(), "{}", fetched.log);
+    let facts = fetched.facts.unwrap();
+    assert_eq!((facts.author.name.as_str(), facts.author.email.as_str()), ("Zoë [31m李", "zoe@example.org"));
+    assert_eq!(facts.committer.name, "M".repeat(limits::SIGNATURE_CHARS));
+    assert_eq!(facts.committer.email, "merge@example.org");
+    assert_eq!(facts.at, Timestamp::from_millis(1_700_000_060_000));
+    assert!(facts.message.starts_with("Make the cache larger 🎉\n\nWhy:c because"), "{}", facts.message);
+    assert_eq!(facts.message.chars().count(), limits::NOTE_CHARS);
 }
 
 #[test]

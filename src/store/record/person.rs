@@ -77,6 +77,9 @@ pub struct ApiKey {
     pub roles: Vec<RoleOnStack>,
     pub created_at: Timestamp,
     pub created_by: ActorName,
+    /// The person who made it, be it by another key: what it says about runs, they say.
+    #[serde(default)]
+    pub person: Option<ActorName>,
     pub expires_at: Option<Timestamp>,
     pub used_at: Option<Timestamp>,
     pub revoked: bool,

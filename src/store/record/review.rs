@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Run;
 use crate::domain::{
-    Actor, Approval, Digest, Note, PolicyOutcome, PolicyReceipt, ReviewDecision, Role, State, Timestamp,
+    Actor, ActorKind, Approval, Digest, Note, PolicyOutcome, PolicyReceipt, ReviewDecision, Role, State, Timestamp,
     actor::ActorName,
 };
 
@@ -14,6 +14,9 @@ pub struct Review {
     pub at: Timestamp,
     /// By id, so that nobody counts twice under another name.
     pub by: Actor,
+    /// The person who made the key that it was given with: it is that person's.
+    #[serde(default)]
+    pub key_of: Option<ActorName>,
     /// What they were on the stack then.
     pub role: Role,
     pub address: Option<String>,
@@ -33,13 +36,24 @@ impl Review {
     pub fn is_current(&self, run: &Run) -> bool {
         self.round == run.round && self.plan_digest == run.plan_digest
     }
+
+    /// Whose word it is.
+    pub fn person(&self) -> ActorName {
+        self.key_of.clone().unwrap_or_else(|| self.by.public())
+    }
+
+    /// Whether it is the word of the same one, be it given with a key. Names of users are theirs alone;
+    /// those of keys are not.
+    fn is_by_whom(&self, other: &Self) -> bool {
+        self.by.is(&other.by) || (self.person().kind == ActorKind::User && self.person() == other.person())
+    }
 }
 
 /// The newest review of each person out of those that count for what the run waits with now, in the
 /// order in which they were given.
 pub fn current_reviews<'r>(reviews: &'r [Review], run: &Run) -> Vec<&'r Review> {
     let current: Vec<&Review> = reviews.iter().filter(|review| review.is_current(run)).collect();
-    let newest = |n: usize, review: &Review| !current[n + 1..].iter().any(|later| later.by.is(&review.by));
+    let newest = |n: usize, review: &Review| !current[n + 1..].iter().any(|later| later.is_by_whom(review));
     current.iter().enumerate().filter(|(n, review)| newest(*n, review)).map(|(_, review)| *review).collect()
 }
 

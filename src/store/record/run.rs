@@ -8,8 +8,11 @@ use crate::{
     crypt::Sealed,
     domain::{
         BlockedBy, CommitSha, Delta, Digest, Kind, Note, Phase, PolicyReceipt, RunId, ServiceName, Slug, StackId,
-        Stage, State, TaskName, Timestamp, Verdict, actor::ActorName, authorization::Authorization, change,
-        run::SourceVersion,
+        Stage, State, TaskName, Timestamp, Verdict,
+        actor::ActorName,
+        authorization::Authorization,
+        change,
+        run::{CommitFacts, SourceVersion},
     },
 };
 
@@ -25,11 +28,17 @@ pub struct Run {
     pub state: State,
     pub reason: Option<String>,
     pub triggered_by: ActorName,
+    /// The person who made the key that triggered it.
+    #[serde(default)]
+    pub key_of: Option<ActorName>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     /// When the present state was entered.
     pub state_since: Timestamp,
     pub source: SourceVersion,
+    /// What that version says of itself; none until it was fetched.
+    #[serde(default)]
+    pub commit_facts: Option<Box<CommitFacts>>,
     pub message: Option<Note>,
     pub command: Option<String>,
     pub skip_initialization: bool,
@@ -115,10 +124,12 @@ impl Run {
             state: State::Queued,
             reason: None,
             triggered_by: birth.by,
+            key_of: None,
             created_at: birth.at,
             updated_at: birth.at,
             state_since: birth.at,
             source: birth.source,
+            commit_facts: None,
             message: None,
             command: None,
             skip_initialization: false,
@@ -154,6 +165,13 @@ impl Run {
             checking: None,
             stages: 0,
         }
+    }
+}
+
+impl Run {
+    /// Who wanted it: the person behind a key, where there is one.
+    pub fn requester(&self) -> &ActorName {
+        self.key_of.as_ref().unwrap_or(&self.triggered_by)
     }
 }
 

@@ -68,6 +68,9 @@ pub struct Upload {
     pub entries: u64,
     pub at: Timestamp,
     pub by: ActorName,
+    /// The person who made the key that it was uploaded with.
+    #[serde(default)]
+    pub key_of: Option<ActorName>,
 }
 
 /// One version of a managed state. The bytes are in a file, encrypted.

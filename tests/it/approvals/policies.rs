@@ -69,7 +69,7 @@ async fn self_approval_is_refused_at_every_door() {
 }
 
 /// A verb of the command line as bob: its exit code, and what it says to people.
-async fn command(team: &Team, args: &[&str], approve: bool) -> (i32, String) {
+pub async fn command(team: &Team, args: &[&str], approve: bool) -> (i32, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_airlock"));
     command.args(args).args(approve.then_some("--approve"));
     command.env("AIRLOCK_URL", &team.site.base).env("AIRLOCK_TOKEN", team.bob.cookie("airlock").unwrap());

@@ -40,6 +40,13 @@ pub struct Reply {
 }
 
 impl Reply {
+    async fn of(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let text = response.text().await.unwrap();
+        Self { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+    }
+
     #[track_caller]
     pub fn expect(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{:#}", self.body);
@@ -80,10 +87,21 @@ impl Api for Browser {
     async fn call(&self, method: Method, path: &str, body: Value) -> Reply {
         let request = self.request(method, &format!("/api/v1/{path}"));
         let request = if body.is_null() { request } else { request.json(&body) };
-        let response = request.send().await.unwrap();
-        let status = response.status().as_u16();
-        let text = response.text().await.unwrap();
-        Reply { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+        Reply::of(request).await
+    }
+}
+
+/// A program with a key.
+pub struct Key {
+    base: String,
+    pub secret: String,
+}
+
+impl Api for Key {
+    async fn call(&self, method: Method, path: &str, body: Value) -> Reply {
+        let request = reqwest::Client::new().request(method, format!("{}/api/v1/{path}", self.base));
+        let request = if body.is_null() { request } else { request.json(&body) };
+        Reply::of(request.bearer_auth(&self.secret)).await
     }
 }
 
@@ -105,6 +123,11 @@ impl Team {
     pub async fn with(settings: Value) -> Self {
         let site = Site::new().await;
         let stack = site.stack(settings).await;
+        Self::of(site, stack).await
+    }
+
+    /// The people of a site with one stack.
+    pub async fn of(site: Site, stack: Stack) -> Self {
         let ada = site.admin().await;
         let writer = async |name| site.person(name, false, &[(&stack, Role::Writer)]).await;
         let (bob, cleo, dan) = (writer("bob").await, writer("cleo").await, writer("dan").await);
@@ -122,6 +145,19 @@ impl Team {
         };
         let permit = self.site.permit(Permission::ManagePolicies, On::Installation);
         self.site.app.actions.save_policy(&permit, Saving::New, new, None).await.unwrap();
+    }
+
+    /// Makes a policy out of the library one that every stack has.
+    pub async fn library_policy(&self, name: &str) {
+        let offered = airlock::policy::LIBRARY.iter().find(|one| one.name == name).unwrap();
+        self.policy(name, offered.kind, offered.body).await;
+    }
+
+    /// Somebody with a key of their own making, for the shop; an admin's if that is said.
+    pub async fn key(&self, name: &str, by: &impl Api, admin: bool) -> Key {
+        let roles = json!([{"stack": "shop", "role": "writer"}]);
+        let made = by.call(Method::POST, "api-keys", json!({"name": name, "admin": admin, "roles": roles})).await;
+        Key { base: self.site.base.clone(), secret: made.expect(201)["secret"].as_str().unwrap().to_owned() }
     }
 
     pub async fn forget_policy(&self, name: &str) {

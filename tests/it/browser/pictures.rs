@@ -18,6 +18,13 @@ async fn every_page_fits_its_window_and_leaves_the_console_silent() {
     let mut pages = furnish(&window).await;
     pages.extend(super::guests::pages(&window).await);
     window.console().await; // A refused import was among it.
+    let wrong = taken(&window, &pages).await;
+    window.close().await;
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// Takes the pictures of pages; gives what must not be on any of them.
+pub async fn taken(window: &Window, pages: &[(String, String)]) -> Vec<String> {
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
     fs::create_dir_all(&dir).unwrap();
     let mut wrong = Vec::new();
@@ -27,7 +34,7 @@ async fn every_page_fits_its_window_and_leaves_the_console_silent() {
         for (width, height) in WIDTHS {
             let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
             window.debug("Emulation.setDeviceMetricsOverride", size).await;
-            for (name, path) in &pages {
+            for (name, path) in pages {
                 window.go(path).await;
                 window.find("h1").await;
                 let over = window
@@ -48,8 +55,8 @@ async fn every_page_fits_its_window_and_leaves_the_console_silent() {
             }
         }
     }
-    window.close().await;
-    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    window.debug("Emulation.clearDeviceMetricsOverride", json!({})).await;
+    wrong
 }
 
 /// Fills the installation with what a small team has, and names its pages.

@@ -1,7 +1,7 @@
 //! Home, lists, stacks.
 
 use airlock::{
-    domain::{FieldError, State, runtime::Origin},
+    domain::{FieldError, Severity, State, runtime::Origin},
     http::view::{
         HomePage, NewStackPage, QueuePage, RunsPage, StackEnvironmentPage, StackRunsPage, StackSettingsPage,
         StackTasksPage, StacksPage, TasksPage,
@@ -14,6 +14,7 @@ use airlock::{
         stack::{FileForm, FileRow, LockCard, Shown, StackHead, TriggerForm, UploadRow, VariableForm, VariableRow},
         stack_form::{SourceTest, StackForm},
         status::Badge,
+        webhook::{MessageRow, severity_badge},
     },
 };
 
@@ -33,6 +34,7 @@ fn home(theme: Theme) -> HomePage {
         frame,
         rev: 1,
         needs_you: needs_you(),
+        messages: messages(),
         working: working(),
         slots_taken: 3,
         slots: 4,
@@ -43,11 +45,36 @@ fn home(theme: Theme) -> HomePage {
     }
 }
 
+fn messages() -> Vec<MessageRow> {
+    let message = |number, severity, title: &str, text: &str, read| MessageRow {
+        number,
+        badge: severity_badge(severity),
+        title: title.into(),
+        text: text.into(),
+        href: (number > 1).then(|| "/runs/run_01K00000000000000000000042".into()),
+        policy: (number == 2).then(|| "tell-operations".into()),
+        at: ago(i64::try_from(number).unwrap() * 4_000),
+        read,
+    };
+    vec![
+        message(3, Severity::Info, "Tracked run #42 of Shop is finished", "", false),
+        message(2, Severity::Warning, "The cache of Shop doubles", "from 1 to 2 nodes, about 80 € a month", true),
+        message(
+            1,
+            Severity::Error,
+            "The webhook Pager was switched off",
+            "10 deliveries in a row failed; the last one: HTTP 503. Mend what it calls, then switch it on again.",
+            false,
+        ),
+    ]
+}
+
 fn lists(theme: Theme) -> Vec<Page> {
     let here = |word: &str| vec![Crumb::here(word)];
     let bare = |word: &str, place, path: &str| frame(theme, word, place, path, here(word));
     let first = HomePage {
         needs_you: vec![],
+        messages: vec![],
         working: vec![],
         failed: vec![],
         stacks: vec![],

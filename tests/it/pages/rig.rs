@@ -143,9 +143,11 @@ impl Site {
         stack
     }
 
-    /// A stack that waits for its upload.
+    /// A stack that waits for its upload, unless it has another source.
     pub async fn bare_stack(&self, mut settings: serde_json::Value) -> Stack {
-        settings["source"] = serde_json::json!({"kind": "upload"});
+        if settings["source"].is_null() {
+            settings["source"] = serde_json::json!({"kind": "upload"});
+        }
         let settings = serde_json::from_value(settings).unwrap();
         let permit = self.permit(Permission::CreateStack, On::Installation);
         self.app.actions.create_stack(&permit, NewStack { slug: None, settings }, None).await.unwrap()

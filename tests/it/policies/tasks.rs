@@ -162,6 +162,24 @@ async fn a_denied_task_comes_back_in_its_form_with_what_was_typed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_denied_task_is_refused_in_the_terminal_with_the_policys_words_and_is_on_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Process::start(dir.path()).await;
+    server.stack(custom("Shop"), &[]).await;
+    let policy = json!({"name": "no-rm", "kind": "task", "body": NO_RM, "labels": ["autoattach:*"]});
+    server.post("policies", policy).await;
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_airlock"));
+    command.args(["task", "perform", "shop", "--", "rm", "-rf", "x"]);
+    let ran = command.env("AIRLOCK_URL", server.url()).env("AIRLOCK_TOKEN", server.token()).output().await.unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(3), "{said}");
+    assert!(said.contains("admin: nothing is removed here (policy `no-rm`)"), "{said}");
+    assert_eq!(server.get("runs").await["items"], json!([]));
+    let audit = server.get("audit?verb=task.perform").await;
+    assert_eq!(audit["items"][0]["outcome"], "refused", "{audit}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_declared_task_is_asked_about_too() {
     let dir = tempfile::tempdir().unwrap();
     let server = Process::start(dir.path()).await;

@@ -1,6 +1,9 @@
 //! What is outside: a service that speaks the protocol, as far as these tests need it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     Router,
@@ -43,13 +46,19 @@ pub struct Outside {
 struct Desk {
     came: mpsc::UnboundedSender<Came>,
     status: Arc<Mutex<StatusCode>>,
+    silent: Arc<AtomicBool>,
     plan: Arc<Mutex<String>>,
 }
 
 impl Outside {
     pub async fn open() -> Self {
         let (sender, came) = mpsc::unbounded_channel();
-        let desk = Desk { came: sender, status: Arc::new(Mutex::new(StatusCode::OK)), plan: Arc::default() };
+        let desk = Desk {
+            came: sender,
+            status: Arc::new(Mutex::new(StatusCode::OK)),
+            silent: Arc::default(),
+            plan: Arc::default(),
+        };
         let router = Router::new().route("/{*path}", any(answer)).with_state(desk.clone());
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -60,6 +69,11 @@ impl Outside {
     /// What it answers from now on.
     pub fn answers(&self, status: u16) {
         *self.desk.status.lock().unwrap() = StatusCode::from_u16(status).unwrap();
+    }
+
+    /// Whether it takes what comes and never answers.
+    pub fn is_silent(&self, silent: bool) {
+        self.desk.silent.store(silent, Ordering::Relaxed);
     }
 
     /// The plan behind `/plan`.
@@ -87,6 +101,9 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     let _ = desk.came.send(Came { method, path: path.clone(), headers, body });
+    if desk.silent.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
+    }
     match path.as_str() {
         "plan" => Redirect::temporary("/plan-file").into_response(),
         "plan-file" => desk.plan.lock().unwrap().clone().into_response(),

@@ -1,5 +1,5 @@
 //! The administration: users, API keys, contexts, credentials, services, guests, images, run tasks,
-//! policies.
+//! policies, webhooks.
 
 pub mod contexts;
 pub mod credentials;
@@ -10,6 +10,7 @@ pub mod policies;
 pub mod run_tasks;
 pub mod services;
 pub mod users;
+pub mod webhooks;
 
 use std::collections::BTreeMap;
 

@@ -211,6 +211,7 @@ fn workbench(web: &Web, visitor: &Visitor, name: &PolicyName, asked: Option<&str
         name: name.to_string(),
         kind: row.policy.kind.word(),
         when: row.policy.kind.when(),
+        caveat: row.policy.kind.caveat(),
         attached: attached(&row),
         updated: Moment::new(row.policy.updated_at, now),
         by: mark(&row.policy.updated_by),

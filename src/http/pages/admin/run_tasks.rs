@@ -83,7 +83,7 @@ fn shown(web: &Web, row: Record) -> RunTaskRow {
 }
 
 /// An address without its path, which may be a secret.
-fn host(url: &str) -> String {
+pub(super) fn host(url: &str) -> String {
     url::Url::parse(url)
         .map_or_else(|_| url.to_owned(), |url| url[url::Position::BeforeScheme..url::Position::BeforePath].to_owned())
 }
