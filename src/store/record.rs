@@ -24,7 +24,7 @@ mod stack;
 pub use call::{Call, Told};
 pub use context::{AUTOMATIC, Context, ContextAttachment, RunRuntime};
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
-pub use image::Image;
+pub use image::{Image, PinnedImage};
 pub use key::LastingKey;
 pub use person::{
     ApiKey, AuditEntry, Holder, Idempotent, Invitation, Outcome, RoleOnStack, Session, SessionKind, User,
