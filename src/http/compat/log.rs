@@ -212,7 +212,11 @@ pub fn fuzz(dir: &std::path::Path, bytes: &[u8]) {
     assert!(all.is_sorted_by(|one, other| id(one) < id(other)), "ids grow");
     for (n, item) in all.iter().enumerate().take(32) {
         assert_eq!(fuzz_items(dir, id(item), 1), std::slice::from_ref(item), "an item is where its id says");
-        assert_eq!(fuzz_items(dir, id(item) + 1, usize::MAX), all[n + 1..], "resumed behind {}", id(item));
+        // A log of half a million lines is read to its end once, not 32 times.
+        let most = if n == 0 { all.len() } else { 64 };
+        let rest = &all[n + 1..];
+        let rest = &rest[..rest.len().min(most)];
+        assert_eq!(fuzz_items(dir, id(item) + 1, most), rest, "resumed behind {}", id(item));
     }
 }
 
