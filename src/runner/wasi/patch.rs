@@ -170,9 +170,20 @@ fn lines(path: &Path, sides: &(Side, Side), deadline: Instant) -> Option<String>
         Side::Nothing => "/dev/null".to_owned(),
         Side::Text(_) | Side::Data => named(of, path),
     };
-    let diff = TextDiff::configure().deadline(deadline).diff_lines(left, right);
-    let (from, to) = (name(&sides.0, "a"), name(&sides.1, "b"));
-    Some(diff.unified_diff().context_radius(CONTEXT).header(&from, &to).to_string())
+    // Lines end where `git` and the runner see their end: a carriage return alone is a part of one.
+    let [old, new]: [Vec<&str>; 2] = [left, right].map(|text| text.split_inclusive('\n').collect());
+    let diff = TextDiff::configure().deadline(deadline).diff_slices(&old, &new);
+    let mut text = format!("--- {}\n+++ {}\n", name(&sides.0, "a"), name(&sides.1, "b"));
+    for hunk in diff.unified_diff().context_radius(CONTEXT).iter_hunks() {
+        _ = writeln!(text, "{}", hunk.header());
+        for change in hunk.iter_changes() {
+            _ = write!(text, "{}{}", change.tag(), change.value());
+            if !change.value().ends_with('\n') {
+                text.push_str("\n\\ No newline at end of file\n");
+            }
+        }
+    }
+    Some(text)
 }
 
 fn content(side: &Side) -> &str {

@@ -163,3 +163,19 @@ fn what_does_not_fit_any_more_is_counted_and_named() {
     assert!(text.len() <= PATCH_BYTES && text.ends_with("Binary files differ\n"), "{}", text.len());
     assert_eq!(text.matches("diff --git").count(), 20);
 }
+
+#[test]
+fn a_carriage_return_ends_no_line() {
+    let (text, summary, [before, after]) = patch(
+        |dir| fs::write(dir.join("old"), "one\rtwo\rthree\nfour\r").unwrap(),
+        |dir| {
+            fs::write(dir.join("old"), "one\r2\rthree\nfour\r\r").unwrap();
+            fs::write(dir.join("windows"), "one\r\ntwo\r\n").unwrap();
+            symlink("a\r\rb\r", dir.join("link")).unwrap();
+        },
+    );
+    assert_eq!((summary.added, summary.changed, summary.unshown), (2, 1, 0));
+    applied(&text, before.path());
+    assert_eq!(fs::read(before.path().join("old")).unwrap(), fs::read(after.path().join("old")).unwrap());
+    assert_eq!(fs::read_link(before.path().join("link")).unwrap(), Path::new("a\r\rb\r"));
+}
