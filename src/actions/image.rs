@@ -2,7 +2,8 @@
 //!
 //! An image is unpacked once, by the digest of its archive, beside its place; then it gets its name by
 //! one rename and is never written to again. A runner that shows it holds a lock on its directory, so
-//! that a sweep leaves it alone.
+//! that a sweep leaves it alone; so does a run that waits, because it is [pinned](pin) to the digest that
+//! its first chain began with.
 
 use std::{
     fs, io,
@@ -19,12 +20,12 @@ use ulid::Ulid;
 use crate::{
     auth::Permit,
     crypt::Hasher,
-    domain::{Digest, ImageName, Refused, RefusedKind, limits},
+    domain::{Digest, ImageName, Kind, Refused, RefusedKind, limits},
     image::{self, ImageError, ImageInfo},
     protocol::Root,
     store::{
-        Error, Fault, Rows, Tx,
-        record::{Image, Outcome},
+        Error, Fault, Find, Rows, Tx,
+        record::{Image, Outcome, PinnedImage, Run, Stack},
         tables as t,
     },
     workspace::remove_tree,
@@ -46,7 +47,7 @@ impl Actions {
     }
 
     /// Takes over an archive that lies whole in `scratch`. What had the name before is replaced: runs
-    /// get it from their next chain on. `scratch` is gone afterwards, whatever comes out.
+    /// that have begun go on with what they began with. `scratch` is gone afterwards, whatever comes out.
     pub async fn import_image(
         &self,
         permit: &Permit,
@@ -132,18 +133,19 @@ impl Actions {
         unpacking.await.map_err(|error| Fault::Panicked(error.to_string()))?
     }
 
-    /// Removes what no image needs and no runner shows. Says how many; none while one is being imported.
+    /// Removes what no image and no run needs and no runner shows. Says how many; none while one is being
+    /// imported.
     pub fn sweep_images(&self) -> Result<usize, Error> {
         let Ok(_alone) = self.one_image() else { return Ok(0) };
         self.sweep_unneeded()
     }
 
     fn sweep_unneeded(&self) -> Result<usize, Error> {
-        let images = self.store.read()?.all(t::NAME_TO_IMAGE, ""..="\u{10ffff}")?;
+        let needed = needed(&self.store.read()?)?;
         let mut removed = 0;
         for entry in fs::read_dir(dir(&self.setup.data)).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let wanted = images.iter().any(|image| name.to_str() == Some(image.digest.digits()));
+            let wanted = needed.iter().any(|digest| name.to_str() == Some(digest.digits()));
             let incoming = name.as_encoded_bytes().starts_with(INCOMING.as_bytes());
             if wanted || incoming || !is_free(&entry.path()) {
                 continue;
@@ -165,6 +167,50 @@ impl Actions {
         }
         self.sweep_images().map(drop)
     }
+}
+
+/// The images that have a name, and those that runs which have not ended are pinned to.
+fn needed(view: &impl Find) -> Result<Vec<Digest>, Fault> {
+    let images = view.all(t::NAME_TO_IMAGE, ""..="\u{10ffff}")?;
+    let pinned = view.all_active_runs()?.into_iter().filter_map(|run| run.image?.digest);
+    Ok(images.into_iter().map(|image| image.digest).chain(pinned).collect())
+}
+
+/// Writes down what a run's jails have as their root, when its first chain begins: what was planned in
+/// one image is not applied in another.
+pub(crate) fn pin(tx: &Tx<'_>, run: &mut Run) -> Result<(), Fault> {
+    // What a declared task wants is in its source.
+    if run.image.is_some() || !run.phases.is_empty() || run.kind == Kind::OnDemand {
+        return Ok(());
+    }
+    let Some(stack) = tx.stack(run.stack)? else { return Ok(()) };
+    let name = wanted(tx, run, &stack)?;
+    let digest = tx.get(t::NAME_TO_IMAGE, &*name)?.map(|image| image.digest);
+    // Where there is none of that name any more, the chain's start says so.
+    run.image = (digest.is_some() || name == HOST).then_some(PinnedImage { name, digest });
+    Ok(())
+}
+
+/// The image that a run that has not begun is to have: the trigger's choice, else the stack's.
+pub(crate) fn wanted(view: &impl Rows, run: &Run, stack: &Stack) -> Result<String, Fault> {
+    let asked = view.get(t::RUN_TO_RUNTIME, run.seq)?.and_then(|row| row.trigger?.runner_image);
+    Ok(asked.unwrap_or_else(|| stack.settings.executor.image.clone()))
+}
+
+/// The root of a run that is pinned, or the refusal that says that it is gone.
+pub(crate) fn root_of_pinned(data: &Path, pinned: &PinnedImage) -> Result<Root, Error> {
+    let Some(digest) = &pinned.digest else { return Ok(Root::Host) };
+    let path = root(&dir(data), digest);
+    if path.is_dir() {
+        return Ok(Root::Image { path });
+    }
+    Err(Refused::conflict(format!(
+        "the image `{}` that the run began with ({}) is not there any more; trigger the run again, so that it is \
+         planned in the one that has the name now",
+        pinned.name,
+        digest.short()
+    ))
+    .into())
 }
 
 /// What a jail of this image sees as its root, or the refusal that says what to do.

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-use super::{Moment, approval, gate, notify, policy, vault};
+use super::{Moment, approval, gate, image, notify, policy, vault};
 
 /// What belongs to a transition beside the event.
 #[derive(Clone, Debug, Default)]
@@ -175,7 +175,10 @@ pub(crate) fn append_history(tx: &Tx<'_>, moment: &Moment, run: &mut Run, why: &
 /// Turns an effect into the row that makes it happen.
 fn carry_out(tx: &Tx<'_>, moment: &Moment, run: &mut Run, effect: Effect) -> Result<(), Error> {
     match effect {
-        Effect::Start(chain) => start_chain(tx, moment, run, chain)?,
+        Effect::Start(chain) => {
+            image::pin(tx, run)?;
+            start_chain(tx, moment, run, chain)?;
+        }
         Effect::Check(stage) => gate::begin(tx, moment, run, stage)?,
         Effect::StopChain => ask(tx, run, ChainAsk::Stop)?,
         Effect::KillChain => ask(tx, run, ChainAsk::Kill)?,

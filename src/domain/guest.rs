@@ -351,6 +351,9 @@ pub struct PatchSummary {
     pub deleted: u32,
     /// Of these, how many are listed only: binary, or too large to be shown.
     pub unshown: u32,
+    /// How many links that came or changed lead out of the workspace.
+    #[serde(default)]
+    pub leading_out: u32,
     /// It holds secrets, which are masked: it cannot be applied.
     #[serde(default)]
     pub masked: bool,
@@ -359,5 +362,19 @@ pub struct PatchSummary {
 impl PatchSummary {
     pub const fn is_empty(&self) -> bool {
         self.added + self.changed + self.deleted == 0
+    }
+
+    /// Why it cannot be proposed, if it cannot.
+    pub fn objection(&self) -> Option<String> {
+        let Self { unshown, leading_out, masked, .. } = *self;
+        if masked {
+            return Some("the patch holds secrets, which are masked; it cannot be proposed".to_owned());
+        }
+        if unshown > 0 {
+            let why = "binary or too large to be looked at; what nobody can look at cannot be proposed";
+            return Some(format!("of the changed files, {unshown} are {why}"));
+        }
+        let why = "out of the workspace, as the run's warnings say; such a patch cannot be proposed";
+        (leading_out > 0).then(|| format!("of the changed links, {leading_out} lead {why}"))
     }
 }

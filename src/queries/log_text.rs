@@ -94,6 +94,14 @@ impl LogText {
         part.log.range(within, max.min(there)).map_err(unreadable)
     }
 
+    /// Where the printed line begins that holds `offset`. Blocks on the files.
+    pub fn start_of_line(&self, offset: u64) -> Result<u64> {
+        let Some(part) = self.parts.iter().find(|part| offset < part.from + part.len) else { return Ok(self.len) };
+        let line = part.log.line_of_offset(offset.saturating_sub(part.from)).map_err(unreadable)?;
+        let within = part.log.offset_of_line(line).map_err(unreadable)?;
+        Ok(part.from + within.unwrap_or(0))
+    }
+
     /// The lines from `offset` on.
     pub fn lines(self, offset: u64) -> LogLines {
         LogLines { text: self, at: offset, open: None }

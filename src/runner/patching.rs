@@ -9,11 +9,23 @@ use crate::domain::RelativePath;
 pub trait Files {
     type Error;
 
-    /// The content of a regular file; none when there is none.
-    fn read(&self, path: &RelativePath) -> Result<Option<Vec<u8>>, Self::Error>;
+    /// What stands at a path; none when it is neither a regular file nor a link.
+    fn read(&self, path: &RelativePath) -> Result<Option<Entry>, Self::Error>;
     /// Writes a file; `executable` is none where it stays as it is.
     fn write(&self, path: &RelativePath, content: &[u8], executable: Option<bool>) -> Result<(), Self::Error>;
+    /// Makes a link, in place of one that is there.
+    fn link(&self, path: &RelativePath, target: &[u8]) -> Result<(), Self::Error>;
+    /// Removes a file or a link, and the directories above that are empty then.
     fn remove(&self, path: &RelativePath) -> Result<(), Self::Error>;
+}
+
+/// What a patch sees at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// With its content.
+    File(Vec<u8>),
+    /// With its target.
+    Link(Vec<u8>),
 }
 
 /// Why a patch cannot be applied.
@@ -66,26 +78,69 @@ impl<'p> Lines<'p> {
     }
 }
 
+/// What a patch calls a file's mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    File { executable: bool },
+    Link,
+}
+
+impl Mode {
+    fn read(text: &str) -> Option<Self> {
+        match text {
+            "100644" => Some(Self::File { executable: false }),
+            "100755" => Some(Self::File { executable: true }),
+            "120000" => Some(Self::Link),
+            _ => None,
+        }
+    }
+}
+
+/// What is said of one file before its lines.
+struct Head {
+    path: RelativePath,
+    added: Option<Mode>,
+    deleted: Option<Mode>,
+    /// Only files change their mode.
+    executable: Option<bool>,
+}
+
+impl Head {
+    fn read<E>(lines: &mut Lines<'_>) -> Result<Self, PatchError<E>> {
+        let names = lines.after("diff --git ").ok_or_else(|| lines.foreign("`diff --git` is expected"))?;
+        let path = path_of(names).ok_or_else(|| lines.foreign("the file's name"))?;
+        let mut mode = |start: &str| match lines.after(start).map(Mode::read) {
+            Some(None) => Err(lines.foreign("the file's mode")),
+            Some(Some(mode)) => Ok(Some(mode)),
+            None => Ok(None),
+        };
+        let (added, deleted) = (mode("new file mode ")?, mode("deleted file mode ")?);
+        let (old, new) = (mode("old mode ")?, mode("new mode ")?);
+        let executable = match (old, new) {
+            (Some(Mode::File { .. }), Some(Mode::File { executable })) => Some(executable),
+            (None, None) => None,
+            _ => return Err(lines.foreign("a file stays a file, and a link a link")),
+        };
+        Ok(Self { path, added, deleted, executable })
+    }
+}
+
 /// The changes of one file.
 fn one<F: Files>(lines: &mut Lines<'_>, files: &F) -> Result<(), PatchError<F::Error>> {
-    let names = lines.after("diff --git ").ok_or_else(|| lines.foreign("`diff --git` is expected"))?;
-    let path = path_of(names).ok_or_else(|| lines.foreign("the file's name"))?;
-    let added = lines.after("new file mode ");
-    let deleted = lines.after("deleted file mode ");
-    let (old, new) = (lines.after("old mode "), lines.after("new mode "));
-    let modes = [added, deleted, old, new].into_iter().flatten();
-    if modes.into_iter().any(|mode| !matches!(mode, "100644" | "100755")) {
-        return Err(unfit(&path, "symbolic links are not applied"));
-    }
+    let Head { path, added, deleted, executable } = Head::read(lines)?;
     if lines.peek() == Some("Binary files differ") {
         return Err(unfit(&path, "it is binary, or too large to be shown"));
     }
-    let before = files.read(&path).map_err(PatchError::Files)?;
-    let before = match (before, added) {
+    let (before, is_link) = match (files.read(&path).map_err(PatchError::Files)?, added) {
         (Some(_), Some(_)) => return Err(unfit(&path, "it is there already")),
         (None, None) => return Err(unfit(&path, "it is not there")),
-        (before, _) => before.unwrap_or_default(),
+        (Some(Entry::File(content)), None) => (content, false),
+        (Some(Entry::Link(target)), None) => (target, true),
+        (None, Some(mode)) => (Vec::new(), mode == Mode::Link),
     };
+    if deleted.is_some_and(|mode| (mode == Mode::Link) != is_link) || (executable.is_some() && is_link) {
+        return Err(unfit(&path, if is_link { "it is a link" } else { "it is no link" }));
+    }
     let before = String::from_utf8(before).map_err(|_| unfit(&path, "it is not text"))?;
     let after = if lines.after("--- ").is_some() {
         lines.after("+++ ").ok_or_else(|| lines.foreign("`+++` is expected"))?;
@@ -96,10 +151,16 @@ fn one<F: Files>(lines: &mut Lines<'_>, files: &F) -> Result<(), PatchError<F::E
     let done = match deleted {
         Some(_) if after.is_empty() => files.remove(&path),
         Some(_) => return Err(unfit(&path, "something of it would be left")),
-        None => files.write(&path, after.as_bytes(), added.or(new).map(|mode| mode == "100755")),
+        None if is_link && (after.is_empty() || after.contains('\0')) => {
+            return Err(unfit(&path, "a link leads somewhere"));
+        }
+        None if is_link => files.link(&path, after.as_bytes()),
+        None => files.write(&path, after.as_bytes(), executable.or(added.map(|mode| mode == EXECUTABLE))),
     };
     done.map_err(PatchError::Files)
 }
+
+const EXECUTABLE: Mode = Mode::File { executable: true };
 
 fn unfit<E>(path: &RelativePath, why: impl Into<String>) -> PatchError<E> {
     PatchError::Unfit { path: path.clone(), why: why.into() }
@@ -206,30 +267,43 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Memory(RefCell<BTreeMap<String, (Vec<u8>, bool)>>);
+    struct Memory(RefCell<BTreeMap<String, (Entry, bool)>>);
 
     impl Memory {
         fn with(files: &[(&str, &str)]) -> Self {
-            let of = |(path, text): &(&str, &str)| ((*path).to_owned(), (text.as_bytes().to_vec(), false));
+            let of = |(path, text): &(&str, &str)| ((*path).to_owned(), (Entry::File(text.as_bytes().to_vec()), false));
             Self(RefCell::new(files.iter().map(of).collect()))
         }
 
+        fn linked(self, path: &str, target: &str) -> Self {
+            self.0.borrow_mut().insert(path.to_owned(), (Entry::Link(target.as_bytes().to_vec()), false));
+            self
+        }
+
         fn text(&self, path: &str) -> Option<String> {
-            self.0.borrow().get(path).map(|(bytes, _)| String::from_utf8(bytes.clone()).unwrap())
+            match &self.0.borrow().get(path)?.0 {
+                Entry::File(bytes) => Some(String::from_utf8(bytes.clone()).unwrap()),
+                Entry::Link(target) => Some(format!("-> {}", std::str::from_utf8(target).unwrap())),
+            }
         }
     }
 
     impl Files for Memory {
         type Error = Infallible;
 
-        fn read(&self, path: &RelativePath) -> Result<Option<Vec<u8>>, Infallible> {
-            Ok(self.0.borrow().get(path.as_str()).map(|(bytes, _)| bytes.clone()))
+        fn read(&self, path: &RelativePath) -> Result<Option<Entry>, Infallible> {
+            Ok(self.0.borrow().get(path.as_str()).map(|(entry, _)| entry.clone()))
         }
 
         fn write(&self, path: &RelativePath, content: &[u8], executable: Option<bool>) -> Result<(), Infallible> {
             let mut files = self.0.borrow_mut();
             let was = files.get(path.as_str()).is_some_and(|(_, executable)| *executable);
-            files.insert(path.to_string(), (content.to_vec(), executable.unwrap_or(was)));
+            files.insert(path.to_string(), (Entry::File(content.to_vec()), executable.unwrap_or(was)));
+            Ok(())
+        }
+
+        fn link(&self, path: &RelativePath, target: &[u8]) -> Result<(), Infallible> {
+            self.0.borrow_mut().insert(path.to_string(), (Entry::Link(target.to_vec()), false));
             Ok(())
         }
 
@@ -256,7 +330,29 @@ mod tests {
         assert_eq!(files.text("a.txt").unwrap(), "one\nTWO\nthree\nfour\nfive\nsix\nseven\neight\nnine");
         assert_eq!(files.text("gone"), None);
         assert_eq!(files.text("empty").unwrap(), "");
-        assert_eq!(files.0.borrow()["ä \"b"], (b"#!/bin/sh\n".to_vec(), true));
+        assert_eq!(files.0.borrow()["ä \"b"], (Entry::File(b"#!/bin/sh\n".to_vec()), true));
+    }
+
+    #[test]
+    fn links_are_made_changed_and_deleted_and_are_never_taken_for_files() {
+        let no_end = "\\ No newline at end of file\n";
+        let made =
+            format!("diff --git a/l b/l\nnew file mode 120000\n--- /dev/null\n+++ b/l\n@@ -0,0 +1 @@\n+a\n{no_end}");
+        let changed = format!("diff --git a/l b/l\n--- a/l\n+++ b/l\n@@ -1 +1 @@\n-a\n{no_end}+d/b\n{no_end}");
+        let gone = format!(
+            "diff --git a/l b/l\ndeleted file mode 120000\n--- a/l\n+++ /dev/null\n@@ -1 +0,0 @@\n-d/b\n{no_end}"
+        );
+        let files = Memory::default();
+        for (patch, after) in [(&made, Some("-> a")), (&changed, Some("-> d/b")), (&gone, None)] {
+            assert_eq!(apply(patch, &files), Ok(1));
+            assert_eq!(files.text("l").as_deref(), after, "{patch}");
+        }
+        let why = |patch: &str, files: &Memory| apply(patch, files).unwrap_err().to_string();
+        let file = Memory::with(&[("l", "d/b")]);
+        assert!(why(&gone, &file).contains("it is no link"));
+        let link = Memory::default().linked("l", "d/b");
+        assert!(why(&gone.replace("120000", "100644"), &link).contains("it is a link"));
+        assert!(why("diff --git a/l b/l\nold mode 100644\nnew mode 100755\n", &link).contains("it is a link"));
     }
 
     #[test]
@@ -275,7 +371,9 @@ mod tests {
             ("diff --git a/../x b/../x\nnew file mode 100644\n", "the file's name"),
             ("diff --git a//etc b//etc\nnew file mode 100644\n", "the file's name"),
             ("diff --git a/x b/y\nnew file mode 100644\n", "the file's name"),
-            ("diff --git a/l b/l\nnew file mode 120000\n", "symbolic links"),
+            ("diff --git a/l b/l\nnew file mode 120000\n", "a link leads somewhere"),
+            ("diff --git a/l b/l\nnew file mode 160000\n", "the file's mode"),
+            ("diff --git a/gone b/gone\nold mode 100644\nnew mode 120000\n", "a file stays a file"),
             ("diff --git a/gone b/gone\nBinary files differ\n", "binary"),
             ("diff --git a/gone b/gone\nnew file mode 100644\n", "already"),
             ("hello\n", "`diff --git` is expected"),

@@ -4,9 +4,13 @@
 //! name is opened that is not a regular file, nothing is read without a bound.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{Read, Write},
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
     path::Path,
 };
 
@@ -21,7 +25,12 @@ use crate::{
     workspace::{Open, SealReport, SealTerms, Workspace, remove_tree},
 };
 
-use super::{dir::ChainDir, fault::Fault, patching::Files};
+use super::{
+    dir::ChainDir,
+    fault::Fault,
+    patching::{Entry, Files},
+    wasi::{Kind, Root},
+};
 
 /// Configuration files of a project root that are looked at.
 const CONFIGURATION_FILES: usize = 2_000;
@@ -126,10 +135,7 @@ impl Tree {
 
     /// Removes a file from `tree/run`; it is fine when there is none.
     pub fn remove_run_file(&self, name: &str) -> Result<(), Fault> {
-        match rustix::fs::unlinkat(&self.run, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(Fault::io(format!("remove `{name}`"))(error)),
-        }
+        unlink(self.run.as_fd(), name).map_err(Fault::io(format!("remove `{name}`")))
     }
 
     /// Opens a regular file of the workspace; none when there is none of that name.
@@ -144,7 +150,7 @@ impl Tree {
 
     /// Puts a file into the workspace, in place of what is there, through no link.
     pub fn place(&self, path: &RelativePath, content: &[u8]) -> Result<(), Fault> {
-        let (parents, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
+        let (parents, name) = apart(path.as_str());
         self.place_in(parents, name, content)
     }
 
@@ -174,10 +180,7 @@ impl Tree {
 
     fn replace(&self, dir: BorrowedFd<'_>, name: &str, content: &[u8], shown: &str) -> Result<(), Fault> {
         let doing = || format!("place the file `{shown}`");
-        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(Fault::io(doing())(error)),
-        }
+        unlink(dir, name).map_err(Fault::io(doing()))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR).map_err(Fault::io(doing()))?;
         give(&fd, self.owner).map_err(Fault::io(doing()))?;
@@ -233,9 +236,17 @@ impl Tree {
 impl Files for Tree {
     type Error = Fault;
 
-    fn read(&self, path: &RelativePath) -> Result<Option<Vec<u8>>, Fault> {
-        let Some(file) = self.workspace_file(path)? else { return Ok(None) };
-        read_bounded(file, path.as_str(), limits::PATCH_FILE_BYTES).map(Some)
+    fn read(&self, path: &RelativePath) -> Result<Option<Entry>, Fault> {
+        if let Some(file) = self.workspace_file(path)? {
+            return read_bounded(file, path.as_str(), limits::PATCH_FILE_BYTES)
+                .map(|content| Some(Entry::File(content)));
+        }
+        let (root, at) = (Root(self.workspace()), Path::new(path.as_str()));
+        let read = || match root.look(at)? {
+            Some((Kind::Link, _)) => root.link(at).map(|target| Some(Entry::Link(target))),
+            Some((Kind::File(_) | Kind::Directory | Kind::Other, _)) | None => Ok(None),
+        };
+        read().map_err(Fault::io(format!("look at `{path}`")))
     }
 
     fn write(&self, path: &RelativePath, content: &[u8], executable: Option<bool>) -> Result<(), Fault> {
@@ -254,10 +265,45 @@ impl Files for Tree {
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(Fault::io(doing()))
     }
 
-    fn remove(&self, path: &RelativePath) -> Result<(), Fault> {
-        let (parents, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
+    fn link(&self, path: &RelativePath, target: &[u8]) -> Result<(), Fault> {
+        let doing = || format!("make the link `{path}`");
+        let (parents, name) = apart(path.as_str());
         let parent = self.directories(parents)?;
-        rustix::fs::unlinkat(&parent, name, AtFlags::empty()).map_err(Fault::io(format!("remove `{path}`")))
+        unlink(parent.as_fd(), name).map_err(Fault::io(doing()))?;
+        rustix::fs::symlinkat(OsStr::from_bytes(target), &parent, name).map_err(Fault::io(doing()))?;
+        let Some(id) = self.owner else { return Ok(()) };
+        let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+        rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(Fault::io(doing()))
+    }
+
+    fn remove(&self, path: &RelativePath) -> Result<(), Fault> {
+        let (mut parents, mut name) = apart(path.as_str());
+        let mut flags = AtFlags::empty();
+        loop {
+            let parent = self.directories(parents)?;
+            match rustix::fs::unlinkat(&parent, name, flags) {
+                Err(Errno::NOTEMPTY | Errno::EXIST) if flags == AtFlags::REMOVEDIR => return Ok(()),
+                other => other.map_err(Fault::io(format!("remove `{path}`")))?,
+            }
+            if parents.is_empty() {
+                return Ok(());
+            }
+            (parents, name) = apart(parents);
+            flags = AtFlags::REMOVEDIR;
+        }
+    }
+}
+
+/// The directories of a path, and the name in the last.
+fn apart(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+/// Removes what is no directory; it is fine when there is none.
+fn unlink(dir: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

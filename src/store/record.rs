@@ -26,7 +26,7 @@ mod webhook;
 pub use call::{Call, Told};
 pub use context::{AUTOMATIC, Context, ContextAttachment, RunRuntime};
 pub use guest::{Draft, Guest, GuestDraft, GuestTask, Left, Patched, PinnedGuest, RunGuests};
-pub use image::Image;
+pub use image::{Image, PinnedImage};
 pub use key::LastingKey;
 pub use notice::{Audience, Mark, Message, Notice};
 pub use person::{

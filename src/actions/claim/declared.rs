@@ -16,7 +16,9 @@ use crate::{
         DeclaredTask,
         declared::{MountSource, Stdin, TaskType},
     },
-    protocol::{Bind, Build, Command, Demand, Relay, RunFacts, Shell, StateAccess, Step, Variable, Workload, inside},
+    protocol::{
+        Bind, Build, Command, Demand, Relay, Root, RunFacts, Shell, StateAccess, Step, Variable, Workload, inside,
+    },
     store::{
         Error, Rows,
         record::{Service, Setting, VariableValue},
@@ -68,7 +70,11 @@ impl Reading<'_> {
 
     /// What the task's jail has as its root: what its type names, else what the stack's other phases
     /// have.
-    pub(super) fn image_of(&self, told: &Told) -> Result<String, Error> {
+    pub(super) fn root_of(&self, told: &Told) -> Result<Root, Error> {
+        image::root_of(&self.view, &self.actions.setup.data, &self.image_of(told)?)
+    }
+
+    fn image_of(&self, told: &Told) -> Result<String, Error> {
         match &told.task.kind {
             TaskType::Native => Ok(self.stack.settings.executor.image.clone()),
             // A guest sees nothing of it; its build hook is a stranger to every image.

@@ -17,8 +17,8 @@ use crate::{
     machine::{Chain as ChainKind, Shape},
     protocol::{
         AtEnd, Bind, ChainSecrets, ChainSpec, Command, Demand, Fetch, GitCredential, JailSpec, ManagedState,
-        MountedFile, Open, PatchFile, Prepare, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION, Variable,
-        inside,
+        MountedFile, Open, PatchFile, Prepare, Root, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION,
+        Variable, inside,
     },
     source::git::{self, Address},
     store::{
@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-use super::{Actions, declaration, gate, guest::code, image, life, missing, vault};
+use super::{Actions, declaration, gate, guest::code, life, missing, vault};
 
 mod declared;
 mod guest;
@@ -77,8 +77,8 @@ struct Content {
     ending: Option<Shell>,
     demand: Option<Demand>,
     given: Given,
-    /// What its jails have as their root.
-    image: String,
+    /// Of its jails.
+    root: Root,
 }
 
 /// What phases are given that may be secret.
@@ -113,8 +113,7 @@ impl Reading<'_> {
         let dir = chain_dir(&setup.data, self.run.id, self.chain.number);
         let goes_on = matches!(self.kind, ChainKind::GoOn | ChainKind::Seal);
         let shape = self.kind.shape(self.run.kind, self.run.skip_initialization, self.may_keep()?);
-        let Content { facts, steps, limits, state, ending, demand, given, image } = self.content(&shape)?;
-        let root = image::root_of(&self.view, &setup.data, &image)?;
+        let Content { facts, steps, limits, state, ending, demand, given, root } = self.content(&shape)?;
         let slug_key = steps.iter().any(|step| matches!(step, Step::Build(_))).then(|| slug::key(&self.keys));
         let guest_key = steps.iter().any(|step| matches!(step, Step::Guest(_))).then(|| code::key(&self.keys));
         let spec = ChainSpec {
@@ -180,7 +179,7 @@ impl Reading<'_> {
             ending: self.ending()?,
             demand: None,
             given: Given { variables: self.variables()?, files: self.files()?, ..Given::default() },
-            image: self.image()?,
+            root: self.root()?,
         })
     }
 
@@ -192,8 +191,8 @@ impl Reading<'_> {
             let (state, steps) = (StateAccess::None, self.steps(shape)?);
             let given = guest.map(|task| self.given_to_guest(&task)).transpose()?.unwrap_or_default();
             // Nothing of this chain runs a command of the task's.
-            let image = image::HOST.to_owned();
-            return Ok(Content { facts, steps, limits, state, ending: None, demand: None, given, image });
+            let root = Root::Host;
+            return Ok(Content { facts, steps, limits, state, ending: None, demand: None, given, root });
         }
         let told = self.told()?;
         let secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
@@ -215,7 +214,7 @@ impl Reading<'_> {
                 masks: self.masks_of_call(&told)?,
                 plan: self.plan_of_call(&told)?,
             },
-            image: self.image_of(&told)?,
+            root: self.root_of(&told)?,
         })
     }
 

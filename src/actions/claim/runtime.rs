@@ -8,7 +8,7 @@ use crate::{
         runtime::{ContextHooks, Known, Layers},
         stack::Vendor,
     },
-    protocol::Runtime,
+    protocol::{Root, Runtime},
     store::{
         Error, Fault, Rows,
         layers::{self, Attached},
@@ -18,6 +18,7 @@ use crate::{
 };
 
 use super::Reading;
+use crate::actions::image;
 
 /// Stacks with this label are not configured by their source; Spacelift's word.
 const IGNORES_FILE: &str = "feature:ignore_runtime_config";
@@ -57,11 +58,21 @@ impl Reading<'_> {
         })
     }
 
-    /// What the run's jails have as their root: the trigger's choice, else the stack's.
-    pub(super) fn image(&self) -> Result<String, Fault> {
-        let row = self.view.get(t::RUN_TO_RUNTIME, self.run.seq)?;
-        let own = row.and_then(|row| row.trigger?.runner_image);
-        Ok(own.unwrap_or_else(|| self.stack.settings.executor.image.clone()))
+    /// What the run's jails have as their root.
+    pub(super) fn root(&self) -> Result<Root, Error> {
+        let data = &self.actions.setup.data;
+        match &self.run.image {
+            Some(pinned) => image::root_of_pinned(data, pinned),
+            None => image::root_of(&self.view, data, &self.image()?),
+        }
+    }
+
+    /// Its name.
+    fn image(&self) -> Result<String, Fault> {
+        match &self.run.image {
+            Some(pinned) => Ok(pinned.name.clone()),
+            None => image::wanted(&self.view, &self.run, &self.stack),
+        }
     }
 
     /// Whether this chain is the one that fetches the source, and the source has a say.

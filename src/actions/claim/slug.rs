@@ -2,7 +2,6 @@
 
 use super::{Reading, declared::Told};
 use crate::{
-    actions::image,
     crypt::{Key, Keyring, Purpose, Secret, Tagger},
     domain::{Digest, run::SourceVersion},
     protocol::{SlugPlace, Variable},
@@ -25,8 +24,7 @@ impl Reading<'_> {
             SourceVersion::Git { commit, .. } => commit.as_ref()?.to_string(),
             SourceVersion::Upload { digest } => digest.to_string(),
         };
-        let root = image::root_of(&self.view, &self.actions.setup.data, &self.image_of(told).ok()?).ok()?;
-        let root = serde_json::to_vec(&root).ok()?;
+        let root = serde_json::to_vec(&self.root_of(told).ok()?).ok()?;
         let mut tagger = Tagger::new(&encrypting(&self.keys));
         let mut add = |part: &[u8]| {
             tagger.update(&(part.len() as u64).to_be_bytes());

@@ -88,12 +88,8 @@ fn newest_patch(view: &impl Rows, run: &Run) -> Result<Left, Error> {
     if left.expired {
         return Err(no("the patch was removed because its time was up; run the guest again"));
     }
-    if patch.unshown > 0 {
-        let why = format!("{} of the changed files are binary or too large to be looked at", patch.unshown);
-        return Err(no(&format!("{why}; what nobody can look at cannot be proposed")));
-    }
-    if patch.masked {
-        return Err(no("the patch holds secrets, which are masked; it cannot be proposed"));
+    if let Some(objection) = patch.objection() {
+        return Err(no(&objection));
     }
     if run.source.commit().is_none() && matches!(run.source, crate::domain::run::SourceVersion::Git { .. }) {
         return Err(no("it is not known which commit the run worked on"));

@@ -23,8 +23,8 @@ pub enum ImageVerb {
 
 /// Unpack an image on a server
 ///
-/// What has the name already is replaced; what runs in it goes on with it. Stacks name an image as
-/// `executor.image`, declared tasks as `type: image:NAME`.
+/// What has the name already is replaced; runs that have begun go on with what they began with. Stacks
+/// name an image as `executor.image`, declared tasks as `type: image:NAME`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Examples

@@ -37,6 +37,7 @@ use crate::{
         native::{self, Room, RoomView, RoomWorkspace, StopSignal, Writable},
         wasi::{
             changes::{Change, Views},
+            is_too_deep,
             job::{Directory, End, Job, Run, Told},
             leave, line, patch,
         },
@@ -52,6 +53,8 @@ const ENGINE_BYTES: u64 = 256 * limits::MIB;
 const THREADS: u32 = 64;
 /// Open files: the guest's own bound is lower.
 const OPEN_FILES: u32 = 1_024;
+/// Links leading out of the workspace that are named; the others are counted.
+const LINKS_NAMED: usize = 5;
 /// The engine ends a guest on time and tells what it used; after so long the runner ends the engine.
 const SPARE_TIME: Duration = Duration::from_secs(5);
 
@@ -273,9 +276,17 @@ impl Chain {
             let tree = self.tree()?;
             let before = tree.workspace();
             let views = Views::new(&before, touched, after);
-            let changes = views.changes().map_err(Fault::io("compare the workspace with the guest's copy"))?;
+            let changes = match views.changes() {
+                Ok(changes) => changes,
+                Err(error) if is_too_deep(&error) => return Ok(too_deep()),
+                Err(error) => return Err(Fault::io("compare the workspace with the guest's copy")(error)),
+            };
             let keeps = phase.grants.workspace == WorkspaceGrant::Keep;
             if keeps && is_good(phase, &verdict) {
+                let size = leave::size(views, &changes).map_err(Fault::io("measure what the guest changed"))?;
+                if size > phase.caps.files_bytes {
+                    return Ok(file_limit(phase));
+                }
                 leave::keep(views, &changes, before, tree.owner())
                     .map_err(Fault::io("keep what the guest changed in the workspace"))?;
             } else if !keeps {
@@ -293,6 +304,14 @@ impl Chain {
         if !summary.is_empty() {
             let masked = self.tools.masks.mask_text(&text);
             summary.masked = masked != text;
+            let out = patch::leading_out(views, changes).map_err(Fault::io("see where the guest's links lead"))?;
+            summary.leading_out = u32::try_from(out.len()).unwrap_or(u32::MAX);
+            let named = out.iter().take(LINKS_NAMED).map(|(path, target)| {
+                let text =
+                    format!("the link `{}` leads out of the workspace, to `{}`", path.display(), target.display());
+                self.tools.masks.mask_text(&text).escape_debug().to_string()
+            });
+            desk.produced.warnings.extend(named);
             desk.produced.patch = Some(summary);
             desk.result.patch = Some(Secret::new(masked));
         }
@@ -372,6 +391,11 @@ fn judge(phase: &GuestPhase, attended: &Attended, told: Option<&Told>, full: boo
         End::Stopped => Verdict::Stopped,
         End::Refused { reason } => Verdict::Refused { reason },
     }
+}
+
+fn too_deep() -> Verdict {
+    let reason = "the guest left more directories within each other than can be followed; nothing of it was kept";
+    Verdict::Refused { reason: reason.to_owned() }
 }
 
 fn file_limit(phase: &GuestPhase) -> Verdict {

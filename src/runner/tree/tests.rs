@@ -29,6 +29,24 @@ fn a_file_is_placed_in_place_of_a_link_and_never_through_one() {
 }
 
 #[test]
+fn links_are_made_and_removed_and_never_followed() {
+    let (root, tree) = tree();
+    let workspace = root.path().join("tree/workspace");
+    symlink("..", workspace.join("out")).unwrap();
+    tree.link(&path("d/e/link"), b"../../a").unwrap();
+    assert_eq!(tree.read(&path("d/e/link")).unwrap(), Some(Entry::Link(b"../../a".to_vec())));
+    tree.link(&path("d/e/link"), b"other").unwrap();
+    assert_eq!(std::fs::read_link(workspace.join("d/e/link")).unwrap(), Path::new("other"));
+    assert!(tree.link(&path("out/link"), b"x").is_err());
+    assert!(!root.path().join("tree/link").exists());
+    tree.write(&path("d/file"), b"text", None).unwrap();
+    tree.remove(&path("d/e/link")).unwrap();
+    assert!(!workspace.join("d/e").exists(), "directories that hold nothing any more go");
+    assert_eq!(tree.read(&path("d/file")).unwrap(), Some(Entry::File(b"text".to_vec())));
+    assert_eq!(tree.read(&path("d")).unwrap(), None);
+}
+
+#[test]
 fn what_is_not_a_regular_file_is_not_read() {
     let (root, tree) = tree();
     let run = root.path().join("tree/run");

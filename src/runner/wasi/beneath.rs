@@ -25,6 +25,11 @@ pub enum Kind {
     Other,
 }
 
+/// Whether a path is longer than the kernel takes: a guest nests directories as deep as it likes.
+pub fn is_too_deep(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::NAMETOOLONG.raw_os_error())
+}
+
 /// A tree to read in.
 #[derive(Clone, Copy, Debug)]
 pub struct Root<'a>(pub BorrowedFd<'a>);

@@ -10,6 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::io::Errno;
+
 use super::beneath::{Kind, Root};
 use crate::domain::limits::WORKSPACE_DEPTH;
 
@@ -35,7 +37,8 @@ impl<'a> Views<'a> {
         Self { before: Root(before.as_fd()), touched: Root(touched.as_fd()), after: Root(after.as_fd()) }
     }
 
-    /// All changes, in the order of their paths.
+    /// All changes, in the order of their paths; an error that [is told](super::beneath::is_too_deep)
+    /// where the guest made more directories within each other than can be followed.
     pub fn changes(self) -> io::Result<Vec<Change>> {
         let mut changes = Vec::new();
         self.directory(Path::new(""), 0, &mut changes)?;
@@ -45,7 +48,7 @@ impl<'a> Views<'a> {
 
     fn directory(self, path: &Path, depth: usize, changes: &mut Vec<Change>) -> io::Result<()> {
         if depth > WORKSPACE_DEPTH {
-            return Err(io::Error::other(format!("directories are nested deeper than {WORKSPACE_DEPTH}")));
+            return Err(Errno::NAMETOOLONG.into());
         }
         let after = self.after.names(path)?;
         for name in self.before.names(path)? {
@@ -89,7 +92,7 @@ impl<'a> Views<'a> {
 
     fn below(self, path: &Path, depth: usize, changes: &mut Vec<Change>) -> io::Result<()> {
         if depth > WORKSPACE_DEPTH {
-            return Err(io::Error::other(format!("directories are nested deeper than {WORKSPACE_DEPTH}")));
+            return Err(Errno::NAMETOOLONG.into());
         }
         self.before.names(path)?.into_iter().try_for_each(|name| self.gone(&path.join(name), depth + 1, changes))
     }

@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{
-    beneath::{Kind, Root},
+    beneath::{Kind, Root, is_too_deep},
     changes::{Change, Views},
 };
 use crate::{
@@ -59,10 +59,12 @@ impl Collection<'_> {
         }
         for name in self.root.names(path)? {
             let path = path.join(name);
-            match self.root.look(&path)? {
-                Some((Kind::Directory, _)) => self.directory(&path, depth + 1, place)?,
-                Some((Kind::File(_), stat)) => self.file(&path, stat.st_size.cast_unsigned(), place)?,
-                Some((Kind::Link | Kind::Other, _)) | None => self.skipped += 1,
+            match self.root.look(&path) {
+                Err(error) if is_too_deep(&error) => self.skipped += 1,
+                Err(error) => return Err(error),
+                Ok(Some((Kind::Directory, _))) => self.directory(&path, depth + 1, place)?,
+                Ok(Some((Kind::File(_), stat))) => self.file(&path, stat.st_size.cast_unsigned(), place)?,
+                Ok(Some((Kind::Link | Kind::Other, _)) | None) => self.skipped += 1,
             }
         }
         Ok(())
@@ -90,6 +92,14 @@ impl Collection<'_> {
         self.artifacts.push(Artifact { path: name.to_owned(), bytes: copied, digest: hasher.digest() });
         Ok(())
     }
+}
+
+/// Bytes of the files that came or changed, holes included: a file may be longer than what it was written.
+pub fn size(views: Views<'_>, changes: &[Change]) -> io::Result<u64> {
+    changes.iter().filter(|change| matches!(change.after, Some(Kind::File(_)))).try_fold(0_u64, |sum, change| {
+        let found = views.after.look(&change.path)?;
+        Ok(sum.saturating_add(found.map_or(0, |(_, stat)| stat.st_size.cast_unsigned())))
+    })
 }
 
 /// Makes the changes in the workspace itself. New things belong to `owner`.

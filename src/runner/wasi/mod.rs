@@ -47,7 +47,7 @@ use std::{fs::File, io::Write};
 use super::native::Inside;
 use job::Job;
 
-pub use beneath::Root;
+pub use beneath::{Kind, Root, is_too_deep};
 
 /// Stands for the settings of this engine, in names of compiled guests.
 pub fn fingerprint() -> Result<&'static str, String> {

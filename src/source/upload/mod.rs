@@ -7,7 +7,6 @@
 
 mod entry;
 mod error;
-mod links;
 mod stream;
 mod tree;
 mod unpack;

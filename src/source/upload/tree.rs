@@ -1,9 +1,12 @@
 //! The tree that an archive describes, as far as it takes to judge its entries: names and kinds.
 
-use std::collections::{HashMap, hash_map};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map},
+};
 
-use super::{UploadError, entry::What, error::shown, links};
-use crate::domain::limits;
+use super::{UploadError, entry::What, error::shown};
+use crate::{domain::limits, source::links};
 
 /// Bytes of a path: what is left of the kernel's 4 096 is for the directory that it will lie in.
 pub const PATH_BYTES: usize = 3_072;
@@ -67,7 +70,7 @@ impl Tree {
     /// Whether every symlink stays inside, as they stand now.
     pub fn check_symlinks(&self) -> Result<(), UploadError> {
         let symlink = |path: &[u8]| match self.nodes.get(path) {
-            Some(Node::Symlink(target)) => Some(target.as_slice()),
+            Some(Node::Symlink(target)) => Some(Cow::Borrowed(target.as_slice())),
             Some(Node::Directory | Node::File) | None => None,
         };
         let mut steps = links::STEPS;

@@ -1,4 +1,4 @@
-//! Imported images.
+//! Imported images, and what runs are pinned to.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,4 +16,12 @@ pub struct Image {
     pub bytes: u64,
     pub imported_at: Timestamp,
     pub imported_by: ActorName,
+}
+
+/// The root that a run's jails have, whatever its name and the stack's settings say meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedImage {
+    pub name: String,
+    /// None: the host's own root.
+    pub digest: Option<Digest>,
 }

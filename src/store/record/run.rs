@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Patched, Stack, VariableValue};
+use super::{Patched, PinnedImage, Stack, VariableValue};
 use crate::store::Fault;
 use crate::{
     crypt::Sealed,
@@ -83,6 +83,10 @@ pub struct Run {
     /// The guest that it runs, as it would be typed; the rest is in its own row.
     #[serde(default)]
     pub guest: Option<String>,
+    /// The root of its jails, from its first chain on. None for declared tasks, whose one jail has what
+    /// their type names.
+    #[serde(default)]
+    pub image: Option<PinnedImage>,
     /// The changes of another run that its source is patched with.
     #[serde(default)]
     pub patched: Option<Patched>,
@@ -159,6 +163,7 @@ impl Run {
             logs_expired: false,
             uid: None,
             guest: None,
+            image: None,
             patched: None,
             policies: Vec::new(),
             followed: 0,

@@ -44,16 +44,30 @@ tasks:
     type: wasi:patcher
     run: {command: append greeting 'and a line of the agent'}
     airlock: {workspace: write}
+  survey:
+    type: wasi:surveyor
+    run: {command: --title Agents}
+  judge:
+    type: wasi:guard
+    run: {command: --forbid delete}
+    airlock: {stdin: {file: plan.json}}
   report:
     type: native
     run: {command: 'echo \"$GREETING for $DB_HOST\"', timeout: 600}
     relationships: {db: 'maindb:main'}
 ";
 
+const PLAN: &str = r#"[{"address": "db.main", "type": "db", "action": "delete", "before": {}}]"#;
+
 /// A stack with declared tasks, a guest of its own and a service.
 async fn prepare(window: &Window) {
     window.new_stack("Agents", "exit 2", "true").await;
-    upload(window, "agents", &[(".airlock/config.yaml", CONFIG), ("greeting", "hello from the source\n")]).await;
+    upload(
+        window,
+        "agents",
+        &[(".airlock/config.yaml", CONFIG), ("greeting", "hello from the source\n"), ("plan.json", PLAN)],
+    )
+    .await;
 
     window.go("/admin/guests").await;
     window.find_text("main", "None imported yet").await;
@@ -171,6 +185,25 @@ async fn a_guest_is_imported_run_and_looked_at_and_what_it_changed_is_proposed()
 
     run(&window, "loop", "", "Failed").await;
     window.find_text(".verdict", "fuel").await;
+
+    run(&window, "judge", "", "Failed").await;
+    window.find_text("[data-log] [data-lines]", "1 of 1 changes are not allowed").await;
+
+    run(&window, "survey", "", "Finished").await;
+    tab(&window, "guest").await;
+    window.find_text("[aria-labelledby=artifacts]", "report.json").await;
+    let got = window
+        .run(
+            "const get = new XMLHttpRequest();
+             const links = [...document.querySelectorAll('[aria-labelledby=artifacts] a')];
+             get.open('GET', links.find((link) => link.textContent === 'report.json').href, false);
+             get.send();
+             return [get.status, get.getResponseHeader('content-disposition'), get.responseText];",
+        )
+        .await;
+    assert!(got[0] == 200 && got[1].as_str().unwrap().starts_with("attachment"), "{got}");
+    assert!(got[2].as_str().unwrap().contains("greeting"), "{got}");
+    window.console().await; // Browsers would rather be asked for it the other way.
 
     let mend = run(&window, "mend", "", "Finished").await;
     tab(&window, "guest").await;

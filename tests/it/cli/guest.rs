@@ -46,6 +46,24 @@ fn a_guest_is_tried_and_what_it_leaves_is_saved() {
 }
 
 #[test]
+fn the_bundled_guests_are_at_hand_by_name() {
+    let desk = desk();
+    desk.write("work/notes.md", "one\nTODO two\n");
+    desk.run(&["guest", "run", "surveyor", "--workspace", "work", "--save", "out"]).expect(0);
+    let report = fs::read_to_string(desk.path("out/output/report.json")).unwrap();
+    assert!(report.contains("notes.md"), "{report}");
+    let edit = ["guest", "run", "patcher", "--arg", "append", "--arg", "a", "--arg", "after", "--workspace", "work"];
+    let told = desk.run(&[&edit[..], &["--write", "--json"]].concat()).expect(0).json();
+    assert!(told["patch"].as_str().unwrap().contains("+after\n"), "{told:#}");
+    let plan =
+        |action: &str| format!(r#"[{{"address": "db.main", "type": "db", "action": "{action}", "before": {{}}}}]"#);
+    for (action, code) in [("create", 0), ("delete", 1)] {
+        let ran = desk.run_with(&["guest", "run", "guard", "--stdin", "-"], &plan(action), &[]).expect(code);
+        assert!(ran.out.contains(if code == 0 { "none of them forbidden" } else { "db.main" }), "{ran:#?}");
+    }
+}
+
+#[test]
 fn a_cap_that_is_hit_is_a_failure_with_a_name() {
     let desk = desk();
     let ran = desk.run(&["guest", "run", "endless.wasm", "--fuel", "1000000"]).expect(1);

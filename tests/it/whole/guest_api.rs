@@ -8,8 +8,9 @@ use super::server::Server;
 async fn a_patch_goes_from_a_task_over_its_proposal_to_a_run_over_http() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path()).await;
-    let vendor = json!({"kind": "custom", "plan": "cat a.txt; exit 2"});
-    let stack = server.stack(json!({"name": "Shop", "vendor": vendor}), &[("a.txt", "one\n")]).await;
+    let vendor = json!({"kind": "custom", "plan": "cat a.txt; exit 2", "apply": "cat a.txt"});
+    let shop = json!({"name": "Shop", "allow_promotion": true, "vendor": vendor});
+    let stack = server.stack(shop, &[("a.txt", "one\n")]).await;
     let task = json!({"guest": "patcher", "args": ["append", "a.txt", "two"], "caps": {"workspace": "write", "memory": "32MiB"}});
     let run = server.post(&format!("stacks/{stack}/tasks"), task).await;
     let id = run["id"].as_str().unwrap();
@@ -22,7 +23,14 @@ async fn a_patch_goes_from_a_task_over_its_proposal_to_a_run_over_http() {
     let proposed = server.post(&format!("runs/{id}/propose"), json!({"note": "please"})).await;
     assert_eq!((&proposed["kind"], &proposed["patched_by"]), (&json!("proposed"), &json!(id)));
     let proposed = server.until(proposed["id"].as_str().unwrap(), "finished").await;
-    assert!(server.log(proposed["id"].as_str().unwrap()).await.contains("one\ntwo\n"));
+    let proposed = proposed["id"].as_str().unwrap();
+    assert!(server.log(proposed).await.contains("one\ntwo\n"));
+    let tracked = server.post(&format!("runs/{proposed}/promote"), json!({})).await;
+    let waits = server.until(tracked["id"].as_str().unwrap(), "unconfirmed").await;
+    let tracked = waits["id"].as_str().unwrap();
+    server.post(&format!("runs/{tracked}/confirm"), json!({"plan_digest": waits["plan_digest"]})).await;
+    server.until(tracked, "finished").await;
+    assert!(server.log(tracked).await.contains("one\ntwo\n"));
 
     let survey = server.post(&format!("stacks/{stack}/tasks"), json!({"guest": "surveyor"})).await;
     let id = survey["id"].as_str().unwrap();

@@ -145,6 +145,94 @@ async fn a_patch_that_holds_a_secret_is_masked_and_not_proposed() {
     assert!(refused.contains("holds secrets"), "{refused}");
 }
 
+/// A guest that makes links in its workspace, in place of what is there; one without a target goes.
+fn linker(links: &[(&str, Option<&str>)]) -> Vec<u8> {
+    let (mut data, mut body) = (String::new(), String::new());
+    for (at, (path, target)) in (1_024..).step_by(512).zip(links) {
+        let (to, len) = (at + 256, path.len());
+        data += &format!("(data (i32.const {at}) \"{path}\")");
+        body += &format!("(drop (call $unlink (i32.const 3) (i32.const {at}) (i32.const {len})))");
+        if let Some(target) = target {
+            data += &format!("(data (i32.const {to}) \"{target}\")");
+            body += &format!(
+                "(if (call $symlink (i32.const {to}) (i32.const {}) (i32.const 3) (i32.const {at}) (i32.const {len}))
+                   (then (unreachable)))",
+                target.len()
+            );
+        }
+    }
+    let text = format!(
+        r#"(module
+  (import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_symlink" (func $symlink (param i32 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1) {data}
+  (func (export "_start") {body}))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+/// A source with links, as `tar` makes one.
+fn with_links(links: &[(&str, &str)]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    for (path, text) in [("a.txt", "one\n"), ("b/c.txt", "two\n")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+    }
+    for (path, target) in links {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        tar.append_link(&mut header, path, target).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_that_a_guest_makes_changes_and_deletes_are_in_the_proposed_workspace() {
+    let rig = Rig::new().await;
+    let plan = "cat moved file; readlink made b/moved file; test -h gone || echo gone; exit 2";
+    let vendor = json!({"kind": "custom", "plan": plan, "apply": "cat moved; readlink made"});
+    let stack = rig.stack(json!({"name": "Shop", "allow_promotion": true, "vendor": vendor}), &[]).await;
+    let source = with_links(&[("moved", "a.txt"), ("b/moved", "../a.txt"), ("gone", "a.txt"), ("file", "a.txt")]);
+    rig.upload_archive(&stack, &source).await;
+    let edits = [("made", Some("b/c.txt")), ("moved", Some("b/c.txt")), ("b/moved", Some("c.txt")), ("gone", None)];
+    rig.import("linker", &linker(&edits)).await.unwrap();
+    let agent = rig.perform_guest(&stack, "linker", &[], writes()).await;
+    let agent = rig.until_state(&agent, State::Finished).await;
+    let (left, text) = rig.app.queries.patch(&agent).unwrap().unwrap();
+    let summary = left.patch.unwrap();
+    assert_eq!((summary.added, summary.changed, summary.deleted, summary.leading_out), (1, 2, 1, 0), "{text}");
+
+    let permit = rig.permit(Permission::Trigger, &stack);
+    let proposed = rig.app.actions.propose(&permit, agent.id, None, None).await.unwrap();
+    let proposed = rig.until_state(&proposed, State::Finished).await;
+    let said = rig.log(&proposed, Phase::Planning);
+    assert!(said.starts_with("two\none\nb/c.txt\nc.txt\na.txt\n") && said.contains("\ngone\n"), "{said}");
+
+    // Sealed, confirmed and opened again, they are what they were.
+    let permit = rig.permit(Permission::Promote, &stack);
+    let tracked = rig.app.actions.promote(&permit, proposed.id, None).await.unwrap();
+    let tracked = rig.until_state(&tracked, State::Unconfirmed).await;
+    rig.confirm(&tracked).await;
+    let tracked = rig.until_state(&tracked, State::Finished).await;
+    assert!(rig.log(&tracked, Phase::Applying).contains("two\nb/c.txt\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_leads_out_of_the_workspace_is_not_proposed() {
+    let rig = Rig::new().await;
+    let stack = rig.stack(custom(), &[("a.txt", "one\n"), ("b/c.txt", "two\n")]).await;
+    rig.import("linker", &linker(&[("b/out", Some("../../run")), ("in", Some("b/c.txt"))])).await.unwrap();
+    let agent = rig.perform_guest(&stack, "linker", &[], writes()).await;
+    let agent = rig.until_state(&agent, State::Finished).await;
+    assert_eq!(agent.warnings, ["the link `b/out` leads out of the workspace, to `../../run`"]);
+    let permit = rig.permit(Permission::Trigger, &stack);
+    let refused = rig.app.actions.propose(&permit, agent.id, None, None).await.unwrap_err().to_string();
+    assert!(refused.contains("1 lead out of the workspace"), "{refused}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wasi_stack_is_planned_sealed_confirmed_and_applied_by_guests() {
     let rig = Rig::new().await;

@@ -134,3 +134,78 @@ async fn an_image_is_unpacked_once_replaced_by_name_and_removed_when_nobody_need
     assert_eq!(rig.unpacked_images(), 1);
     assert!(rig.remove_image("c").await.unwrap_err().contains("the image c"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_planned_in_an_image_is_applied_in_it_whatever_the_name_means_by_then() {
+    let rig = Rig::new().await;
+    rig.import_image("a", &small_root("planned\n")).await.unwrap();
+    let stack = stack(&rig, "a", "tasks: {}").await;
+    let waiting = rig.unconfirmed(&stack).await;
+    assert!(rig.log(&waiting, Phase::Planning).starts_with("planned\n"));
+    rig.import_image("a", &small_root("moved\n")).await.unwrap();
+    rig.until_tidy().await;
+    assert_eq!(rig.app.actions.sweep_images().unwrap(), 0, "somebody still waits to be applied in it");
+
+    // Not even another image of the stack changes that.
+    let permit = rig.permit(Permission::EditStack, &stack);
+    let mut settings = stack.settings.clone();
+    settings.executor.image = "host".to_owned();
+    rig.app.actions.edit_stack(&permit, stack.id, settings, None).await.unwrap();
+    let rig = rig.restart().await;
+    rig.confirm(&waiting).await;
+    let applied = rig.until_state(&waiting, State::Finished).await;
+    assert!(rig.log(&applied, Phase::Applying).starts_with("planned\n"), "{}", rig.all_logs(&applied));
+    rig.until_tidy().await;
+    assert_eq!(rig.app.actions.sweep_images().unwrap(), 1, "nobody needs what had the name before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_image_is_gone_says_so_and_applies_nothing() {
+    let rig = Rig::new().await;
+    rig.import_image("a", &small_root("planned\n")).await.unwrap();
+    let stack = stack(&rig, "a", "tasks: {}").await;
+    let waiting = rig.unconfirmed(&stack).await;
+    rig.import_image("a", &small_root("moved\n")).await.unwrap();
+    let planned = waiting.image.clone().unwrap().digest.unwrap();
+    fs::remove_dir_all(rig.data().join("images").join(planned.digits())).unwrap();
+    rig.confirm(&waiting).await;
+    let failed = rig.until_state(&waiting, State::Failed).await;
+    let reason = failed.reason.clone().unwrap();
+    assert!(
+        reason.contains("the image `a` that the run began with") && reason.contains("trigger the run again"),
+        "{reason}"
+    );
+    assert_eq!(rig.log(&failed, Phase::Applying), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runtimes_of_declared_tasks_are_the_images_that_the_operator_names() {
+    let rig = Rig::on(std::sync::Arc::new(tempfile::tempdir().unwrap()), |config| {
+        let of = |(runtime, image): (&str, &str)| (runtime.to_owned(), image.to_owned());
+        config.runtime_images = [("nodejs:22", "exact"), ("nodejs", "any"), ("php:8.3", "gone")].map(of).into();
+    })
+    .await;
+    rig.import_image("exact", &small_root("of this version\n")).await.unwrap();
+    rig.import_image("any", &small_root("of any version\n")).await.unwrap();
+    let task = |name: &str, runtime: &str| {
+        format!("  {name}: {{type: '{runtime}', run: {{command: 'read -r whose < /etc/whose; echo $whose'}}}}\n")
+    };
+    let tasks = ["tasks:\n".to_owned(), task("exact", "nodejs:22"), task("any", "nodejs:20")].concat()
+        + &task("none", "python:3.12")
+        + &task("gone", "php:8.3");
+    let stack = stack(&rig, "host", &tasks).await;
+    for (task, says) in [("exact", "of this version\n"), ("any", "of any version\n")] {
+        let run = rig.declared(&stack, task, &[]).await;
+        let run = rig.until_state(&run, State::Finished).await;
+        assert_eq!(rig.log(&run, Phase::Performing), says, "{task}");
+    }
+    for (task, why) in [
+        ("none", "no image stands for `python:3.12`; the operator says which one does in `runtime_images`"),
+        ("gone", "there is no image `gone`"),
+    ] {
+        let run = rig.declared(&stack, task, &[]).await;
+        let run = rig.until_state(&run, State::Failed).await;
+        assert!(run.reason.as_ref().unwrap().contains(why), "{run:?}");
+        assert_eq!(rig.log(&run, Phase::Performing), "", "{task}");
+    }
+}

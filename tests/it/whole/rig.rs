@@ -116,8 +116,12 @@ impl Rig {
     }
 
     pub async fn upload<T: AsRef<[u8]>>(&self, stack: &Stack, files: &[(&str, T)]) {
+        self.upload_archive(stack, &tar_gz(files)).await;
+    }
+
+    pub async fn upload_archive(&self, stack: &Stack, archive: &[u8]) {
         let scratch = self.data().join("uploads").join("incoming-test");
-        std::fs::write(&scratch, tar_gz(files)).unwrap();
+        std::fs::write(&scratch, archive).unwrap();
         let permit = self.permit(Permission::UploadSource, stack);
         self.app.actions.upload(&permit, stack.id, scratch).await.unwrap();
     }

@@ -28,8 +28,18 @@
 //! | one function of 2 MB | `code::a_function_of_two_megabytes_is_refused` | a hundredth of it |
 //! | truncated, random file | `code::what_is_no_guest_is_refused_with_the_reason` | the whole file |
 //! | tampered compiled code | `code::compiled_code_is_used_again_and_tampered_code_is_not` | untouched, it is used again |
+//! | counts and lengths of 2³² | `around::numbers_that_nobody_means_are_errors` | the same call with what is meant |
+//! | files of 2⁴⁰ bytes, hollow files | `around::a_file_is_not_longer_than_what_may_be_written`, `hollow_files_leave_no_more_than_the_cap` | smaller ones |
+//! | hard links out of a read-only grant | `around::a_hard_link_carries_no_right_over`, `a_hard_link_in_a_copy_leaves_the_original_alone` | a link within what is its own |
+//! | directories deeper than any path | `around::directories_that_are_too_deep_are_left_out` | five deep |
+//! | calls that cost only the host | `around::a_directory_is_not_listed_beyond_the_guest_s_time`, `a_component_that_wants_gigabytes_of_a_call_traps` | one call |
+//! | thousands of instances in a component | `around::thousands_of_instances_are_refused` | five |
+//! | endless tail calls | `around::calls_in_place_of_returns_cost_fuel` | a million |
+//! | 64-bit or shared memory, exceptions | `around::proposals_that_are_off_are_refused_with_the_reason` | every other guest |
+//! | small code that costs a compiler much | `around::code_that_is_small_and_costs_a_compiler_much_ends_with_a_verdict` | less of it |
 //! | terminal escapes, HTML | `life::what_a_guest_prints_is_in_the_log_as_it_was_printed`; `it`: `cli::guest::what_a_guest_prints_commands_no_terminal`, `gallery::what_people_and_programs_wrote_is_never_markup` | the log holds it as it was |
 
+mod around;
 mod caps;
 mod code;
 mod fetch;
@@ -43,4 +53,4 @@ mod wat;
 pub use rig::ARGUMENT;
 
 pub const TESTS: &[&[crate::Test]] =
-    &[life::TESTS, caps::TESTS, files::TESTS, code::TESTS, hosts::TESTS, sockets::TESTS];
+    &[life::TESTS, caps::TESTS, around::TESTS, files::TESTS, code::TESTS, hosts::TESTS, sockets::TESTS];

@@ -15,7 +15,10 @@ use crate::{
     },
     http::{
         Problem, Web, api,
-        pages::visitor::{Answer, Visitor},
+        pages::{
+            sent::sentence,
+            visitor::{Answer, Visitor},
+        },
         view::{
             guest::{
                 ArtifactLink, Given, GuestPart, GuestView, PatchView, caps, patch_lines, patch_sentence, refusal, used,
@@ -151,11 +154,7 @@ fn patch(web: &Web, visitor: &Visitor, run: &Run) -> Result<Option<PatchView>, P
     let Some((left, text)) = web.queries.patch(run)? else { return Ok(None) };
     let summary = left.patch.unwrap_or_default();
     let (lines, hidden) = patch_lines(&text);
-    let no_propose = match (summary.masked, summary.unshown) {
-        (true, _) => Some("The patch holds secrets, which are masked; it cannot be proposed.".to_owned()),
-        (false, 0) => None,
-        (false, n) => Some(format!("{n} of the files cannot be looked at, so that the patch cannot be proposed.")),
-    };
+    let no_propose = summary.objection().map(|objection| format!("{}.", sentence(&objection)));
     let writes = visitor.who.role_on(run.stack) >= Some(Role::Writer);
     Ok(Some(PatchView {
         sentence: format!("{}.", patch_sentence(summary)),

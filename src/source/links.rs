@@ -1,6 +1,8 @@
 //! Where a symlink leads, through other symlinks.
 
-/// Steps that the links of one archive may take together.
+use std::borrow::Cow;
+
+/// Steps that the links of one tree may take together.
 pub const STEPS: usize = 2_000_000;
 
 /// Symlinks that the kernel follows before it gives up (`ELOOP`).
@@ -18,21 +20,24 @@ pub enum Leads {
 /// there counts as a directory; a loop leads nowhere, hence not outside.
 pub fn leads<'t>(
     path: &[u8],
-    target: &'t [u8],
-    symlink: &impl Fn(&[u8]) -> Option<&'t [u8]>,
+    target: &[u8],
+    symlink: &impl Fn(&[u8]) -> Option<Cow<'t, [u8]>>,
     steps: &mut usize,
 ) -> Leads {
+    if target.starts_with(b"/") {
+        return Leads::Outside;
+    }
     let mut at = path.to_vec();
     pop(&mut at);
     // Parts that are still to be walked, the next one last.
-    let mut ahead = parts(target);
+    let mut ahead = parts(&Cow::Borrowed(target));
     let mut hops = 0;
     while let Some(part) = ahead.pop() {
         if *steps == 0 {
             return Leads::TooFar;
         }
         *steps -= 1;
-        match part {
+        match &*part {
             b"" | b"." => {}
             b".." if at.is_empty() => return Leads::Outside,
             b".." => pop(&mut at),
@@ -47,7 +52,7 @@ pub fn leads<'t>(
                         return Leads::Inside;
                     }
                     pop(&mut at);
-                    ahead.extend(parts(target));
+                    ahead.extend(parts(&target));
                 }
             }
         }
@@ -55,8 +60,12 @@ pub fn leads<'t>(
     Leads::Inside
 }
 
-fn parts(target: &[u8]) -> Vec<&[u8]> {
-    target.split(|byte| *byte == b'/').rev().collect()
+fn parts<'t>(target: &Cow<'t, [u8]>) -> Vec<Cow<'t, [u8]>> {
+    let slash = |byte: &u8| *byte == b'/';
+    match target {
+        Cow::Borrowed(target) => target.split(slash).rev().map(Cow::Borrowed).collect(),
+        Cow::Owned(target) => target.split(slash).rev().map(|part| Cow::Owned(part.to_vec())).collect(),
+    }
 }
 
 fn push(path: &mut Vec<u8>, name: &[u8]) {
