@@ -32,6 +32,7 @@
 //! | [`runner`] | the process that carries out a chain: the jail, the WASI engine in it, the log, limits, the state endpoint |
 //! | [`vendor`] | terraform, opentofu, custom: the commands of each phase, and what plans say |
 //! | [`source`] | git addresses and fetches, uploads |
+//! | [`archive`] | tar as strangers write it: entries with bounded names |
 //! | [`image`] | archives of other roots: walked, unpacked, shown to jails |
 //! | [`workspace`] | the tree that a run works in, open or sealed |
 //! | [`mask`] | the streaming masker: no secret reaches a log |
@@ -55,6 +56,7 @@
 
 pub mod actions;
 pub mod app;
+pub mod archive;
 pub mod auth;
 pub mod cli;
 pub mod config;

@@ -10,11 +10,9 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{
-    error::ImageError,
-    reader::{Reader, What},
-};
+use super::{EXTENDED_BYTES, ImageError};
 use crate::{
+    archive::{ArchiveError, Reader, What, shown},
     crypt::{Hasher, random_bytes},
     domain::limits,
 };
@@ -120,24 +118,24 @@ enum Place {
 fn index(file: &mut File) -> Result<Option<Files>, ImageError> {
     file.rewind().map_err(ImageError::Read)?;
     let mut files = Files::new();
-    let mut reader = Reader::new(BufReader::with_capacity(1 << 20, &*file));
+    let mut reader = Reader::new(BufReader::with_capacity(1 << 20, &*file), EXTENDED_BYTES);
     let mut entries = 0_u64;
     while let Some(entry) = reader.next_entry()? {
         entries += 1;
         if entries > limits::IMAGE_ENTRIES {
-            return Err(ImageError::TooMany { entry: super::error::shown(&entry.name) });
+            return Err(ImageError::TooMany { entry: shown(&entry.name) });
         }
         let name = String::from_utf8_lossy(&entry.name).trim_start_matches("./").to_owned();
         match entry.what {
             What::File { size } => {
                 files.insert(name, Place::File { at: reader.at(), bytes: size });
-                reader.content(size, |_| Ok(()))?;
+                reader.content(size, |_| Ok::<_, ArchiveError>(()))?;
             }
             What::Symlink { target } | What::HardLink { target } => {
                 let to = beside(&name, &String::from_utf8_lossy(&target));
                 files.insert(name, Place::Link { to });
             }
-            What::Directory | What::Special { .. } => {}
+            What::Directory | What::Sparse | What::Special { .. } => {}
         }
         // A root has many files before anything is known; those of an image are few.
         if files.len() > 16_384 {

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use crate::domain::{limits, verdict::bytes};
+use crate::{
+    archive::ArchiveError,
+    domain::{limits, verdict::bytes},
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
@@ -47,8 +50,13 @@ impl ImageError {
     }
 }
 
-/// A name for people: bounded, no control characters.
-pub fn shown(name: &[u8]) -> String {
-    let text = String::from_utf8_lossy(name);
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).take(200).collect()
+impl From<ArchiveError> for ImageError {
+    fn from(error: ArchiveError) -> Self {
+        let (after, why) = match error {
+            ArchiveError::Read { after, error } => (after, error.to_string()),
+            ArchiveError::CutOff { after } => (after, "it is cut off".to_owned()),
+            ArchiveError::Damaged { after, why } => (after, why.to_owned()),
+        };
+        Self::Broken { after, why }
+    }
 }

@@ -25,11 +25,12 @@ use rustix::{
     io::Errno,
 };
 
-use super::{
-    error::{ImageError, shown},
-    reader::{Entry, PATH_BYTES, Reader, What},
+use super::{EXTENDED_BYTES, ImageError};
+use crate::{
+    archive::{ArchiveError, Entry, PATH_BYTES, Reader, What, shown},
+    domain::limits,
+    workspace::remove_tree,
 };
-use crate::{domain::limits, workspace::remove_tree};
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -65,7 +66,7 @@ impl<'d> Root<'d> {
     /// Unpacks a layer over what is there.
     pub fn apply(&mut self, layer: &mut dyn Read) -> Result<(), ImageError> {
         self.made.clear();
-        let mut reader = Reader::new(layer);
+        let mut reader = Reader::new(layer, EXTENDED_BYTES);
         while let Some(entry) = reader.next_entry()? {
             self.take(&entry, &mut reader)?;
         }
@@ -95,7 +96,7 @@ impl<'d> Root<'d> {
         }
         if name.starts_with(WHITEOUT) {
             if let What::File { size } = entry.what {
-                reader.content(size, |_| Ok(()))?;
+                reader.content(size, |_| Ok::<_, ArchiveError>(()))?;
             }
             return self.white_out(above, name);
         }
@@ -109,6 +110,7 @@ impl<'d> Root<'d> {
                 rustix::fs::symlinkat(target, &parent, OsStr::from_bytes(name)).map_err(failed(&path, "symlinkat"))?;
             }
             What::HardLink { target } => self.hard_link(&parent, &path, name, target)?,
+            What::Sparse => return Err(ImageError::Special { entry: shown(&path), what: "sparse file" }),
             What::Special { what } => return Err(ImageError::Special { entry: shown(&path), what }),
         }
         self.made.insert(path);

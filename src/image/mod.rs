@@ -10,7 +10,6 @@
 mod archive;
 mod error;
 mod layer;
-mod reader;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +17,11 @@ mod tests;
 use std::{fs::File, os::fd::BorrowedFd, path::Path};
 
 pub use error::ImageError;
+
+use crate::domain::limits;
+
+/// Bytes of a layer's extended headers: some writers give every entry one.
+const EXTENDED_BYTES: u64 = limits::IMAGE_ENTRIES * 4_096;
 
 /// What was unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,8 +21,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["domain", "crypt"]),
     ("log", &["domain", "mask"]),
     ("vendor", &["domain", "protocol"]),
-    ("source", &["domain", "workspace"]),
-    ("image", &["domain", "crypt", "workspace"]),
+    ("archive", &[]),
+    ("source", &["domain", "archive", "workspace"]),
+    ("image", &["domain", "crypt", "archive", "workspace"]),
     ("guest", &["domain", "crypt"]),
     (
         "runner",

@@ -69,6 +69,34 @@ fn said(review: &Value) -> String {
     format!("{verb} by {}{note}{older}", clean::line(&actor(&review["actor"])))
 }
 
+/// `guard at post_plan (advisory): failed, 2 of 7 changes are not allowed`, one for each run task and stage.
+fn checks(run: &Value) -> Vec<String> {
+    let stages = run["run_tasks"].as_array().into_iter().flatten();
+    let results = stages.flat_map(|stage| {
+        let overridden = stage["overridden_by"].as_str().map(|by| format!("; {} let the run go on", clean::line(by)));
+        stage["results"].as_array().into_iter().flatten().map(move |result| {
+            let message = result["message"].as_str().filter(|message| !message.is_empty());
+            format!(
+                "{} at {} ({}): {}{}{}",
+                text(result, "run_task"),
+                text(stage, "stage"),
+                text(result, "enforcement"),
+                text(result, "status"),
+                message.map(|message| format!(", {}", clean::line(message))).unwrap_or_default(),
+                overridden.clone().unwrap_or_default(),
+            )
+        })
+    });
+    results.collect()
+}
+
+/// `data-is-kept (plan): warn, database.orders holds data`.
+fn policy(receipt: &Value) -> String {
+    let messages = receipt["messages"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let said = messages.map(|message| format!(", {}", clean::line(message))).collect::<String>();
+    format!("{} ({}): {}{said}", text(receipt, "name"), text(receipt, "kind"), text(receipt, "decision"))
+}
+
 /// What a run came to, with the next step.
 pub fn result(run: &Value) -> String {
     let mut line = standing(run);
@@ -131,6 +159,12 @@ pub fn run(client: &Client, run: &Value, changes: Option<&Value>) -> String {
     fact("retry of", text(run, "retry_of"));
     fact("plan", delta(&run["delta"]));
     fact("phases", phases(run));
+    for check in checks(run) {
+        fact("run task", check);
+    }
+    for receipt in run["policies"].as_array().into_iter().flatten() {
+        fact("policy", policy(receipt));
+    }
     for review in run["reviews"].as_array().into_iter().flatten() {
         fact("review", said(review));
     }

@@ -22,6 +22,8 @@ pub struct Example {
     pub task: &'static str,
     /// What the guest `patcher` edits, as an agent would, in a sandbox; its patch is proposed.
     pub agent: Option<&'static [&'static str]>,
+    /// Whether a guest judges its plans.
+    pub judged: bool,
     /// What waits to be confirmed.
     pub second: Version,
 }
@@ -86,6 +88,7 @@ fn shop() -> Example {
             "wanted.txt",
             "bucket.logs      bucket     public=false",
         ]),
+        judged: true,
         second: Version {
             message: "Add search, retire the cart, move to PostgreSQL 16",
             files: shop_files(include_str!("shop/live-2.txt"), include_str!("shop/wanted-2.txt")),
@@ -121,6 +124,7 @@ fn platform(vendor: &str) -> Example {
             _ => "terraform state list",
         },
         agent: None,
+        judged: false,
         second: Version {
             message: "A third zone, monitoring instead of the bastion, a newer cluster",
             files: vec![("main.tf", include_str!("platform/main-2.tf"))],

@@ -4,6 +4,7 @@
 //! that anybody should get by a wrong `--data`.
 
 mod example;
+mod gates;
 mod story;
 mod words;
 

@@ -1,6 +1,6 @@
 //! How the examples come about: a first deployment that is confirmed, a task, a guest whose patch is
-//! proposed, a change that is left waiting. Each step follows from what the store says, so that a demo that was stopped goes on where
-//! it was.
+//! proposed, a change that is left waiting. Each step follows from what the store says, so that a demo
+//! that was stopped goes on where it was.
 
 use crate::{
     actions::{Decision, Error, NewGuestTask, NewRun, NewStack, NewTask, NewVariable},
@@ -18,6 +18,7 @@ use crate::{
 use super::{
     super::{client::pack_files, output},
     example::{self, Example, Version},
+    gates,
 };
 
 /// Makes all examples and says which run waits.
@@ -27,6 +28,9 @@ pub(super) async fn tell_all(app: &App, user: &UserName) {
         Ok(None) => return,
         Err(error) => return tracing::error!(%error, "the examples cannot be made"),
     };
+    if let Err(error) = gates::for_production(app, &who).await {
+        tracing::error!(%error, "what gates the examples cannot be made");
+    }
     let examples = example::all();
     let told = examples.iter().map(|example| async {
         let teller = Teller { app, who: &who, example };
@@ -66,6 +70,9 @@ impl Teller<'_> {
     /// Goes through the story from wherever it is. The run that waits at its end, if one does.
     async fn tell(&self) -> Result<Option<Run>, Error> {
         let stack = self.stack().await?;
+        if self.example.judged {
+            gates::judge(self.app, self.who, stack.id).await?;
+        }
         loop {
             let newest = self.newest(&stack)?;
             // Listens before it looks: nothing falls between.

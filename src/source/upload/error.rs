@@ -2,7 +2,10 @@
 
 use std::io;
 
-use crate::domain::{limits, verdict::bytes};
+use crate::{
+    archive::ArchiveError,
+    domain::{limits, verdict::bytes},
+};
 
 /// Why an archive is refused, with the name of the entry that is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -66,12 +69,18 @@ impl UploadError {
     }
 }
 
-/// A name for people: bounded, no control characters.
-pub fn shown(name: &[u8]) -> String {
-    let text: String = String::from_utf8_lossy(name).chars().flat_map(escaped).take(200).collect();
-    if text.is_empty() { ".".to_owned() } else { text }
-}
-
-fn escaped(c: char) -> Vec<char> {
-    if c.is_control() { c.escape_default().collect() } else { vec![c] }
+impl From<ArchiveError> for UploadError {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::CutOff { after } => Self::CutOff { after },
+            ArchiveError::Damaged { after, why } => Self::Damaged { after, why: why.to_owned() },
+            ArchiveError::Read { after, error } if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::CutOff { after }
+            }
+            // What the layers below know better: see `stream`.
+            ArchiveError::Read { after, error } => {
+                error.downcast::<Self>().unwrap_or_else(|error| Self::Damaged { after, why: error.to_string() })
+            }
+        }
+    }
 }

@@ -5,7 +5,6 @@
 //! one that is absolute, has `..`, links out of the tree (symlinks are resolved through each other),
 //! lies below a link, is a device, is one too many or too large.
 
-mod entry;
 mod error;
 mod stream;
 mod tree;

@@ -21,30 +21,6 @@ impl<R: Read> Stream<R> {
         Self { decoder: MultiGzDecoder::new(BufReader::with_capacity(64 * 1024, sent)), unzipped: 0 }
     }
 
-    /// Fills as much of `buffer` as there is.
-    pub fn fill(&mut self, buffer: &mut [u8], after: &str) -> Result<usize, UploadError> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.decoder.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.explain(error, after)),
-            }
-        }
-        self.unzipped += filled as u64;
-        Ok(filled)
-    }
-
-    /// Fills all of `buffer`.
-    pub fn fill_exactly(&mut self, buffer: &mut [u8], after: &str) -> Result<(), UploadError> {
-        if self.fill(buffer, after)? == buffer.len() {
-            Ok(())
-        } else {
-            Err(UploadError::CutOff { after: after.to_owned() })
-        }
-    }
-
     /// Digest and size of what was sent, once all of it has been read.
     pub fn finish(self) -> (Digest, u64) {
         let sent = self.decoder.into_inner().into_inner();
@@ -52,18 +28,29 @@ impl<R: Read> Stream<R> {
         (Digest::from_bytes(digest), sent.size)
     }
 
-    fn explain(&mut self, error: io::Error, after: &str) -> UploadError {
+    /// The error with what is known of it here, if it is anything but damage.
+    fn explain(&mut self, error: io::Error) -> io::Error {
         let sent = self.decoder.get_mut().get_mut();
-        match sent.failed.take() {
-            Some(Failed::TooLarge) => return UploadError::TooLarge,
-            Some(Failed::Read(error)) => return UploadError::Read(error),
-            None => {}
-        }
-        match error.kind() {
-            _ if sent.size == 0 => UploadError::NothingSent,
-            io::ErrorKind::UnexpectedEof => UploadError::CutOff { after: after.to_owned() },
-            _ if self.unzipped == 0 => UploadError::NotGzip,
-            _ => UploadError::Damaged { after: after.to_owned(), why: error.to_string() },
+        io::Error::other(match sent.failed.take() {
+            Some(Failed::TooLarge) => UploadError::TooLarge,
+            Some(Failed::Read(error)) => UploadError::Read(error),
+            None if sent.size == 0 => UploadError::NothingSent,
+            None if error.kind() == io::ErrorKind::UnexpectedEof => return error,
+            None if self.unzipped == 0 => UploadError::NotGzip,
+            None => return error,
+        })
+    }
+}
+
+impl<R: Read> Read for Stream<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.decoder.read(buffer) {
+            Ok(read) => {
+                self.unzipped += read as u64;
+                Ok(read)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Err(error) => Err(self.explain(error)),
         }
     }
 }

@@ -221,7 +221,7 @@ fn sizes_and_counts_are_bounded_before_they_cost_anything() {
 #[test]
 fn one_entry_too_many_is_named() {
     let mut tree = tree::Tree::default();
-    let file = entry::What::File { size: 0 };
+    let file = crate::archive::What::File { size: 0 };
     for n in 0..limits::SOURCE_ENTRIES {
         tree.add(n.to_string().as_bytes(), &file).unwrap();
     }

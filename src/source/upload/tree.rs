@@ -5,11 +5,12 @@ use std::{
     collections::{HashMap, hash_map},
 };
 
-use super::{UploadError, entry::What, error::shown};
-use crate::{domain::limits, source::links};
-
-/// Bytes of a path: what is left of the kernel's 4 096 is for the directory that it will lie in.
-pub const PATH_BYTES: usize = 3_072;
+use super::UploadError;
+use crate::{
+    archive::{PATH_BYTES, What, shown},
+    domain::limits,
+    source::links,
+};
 
 /// Bytes of one name (ext4, xfs, btrfs).
 const NAME_BYTES: usize = 255;
@@ -49,20 +50,19 @@ pub struct Place {
 impl Tree {
     /// Judges an entry and takes it in; none for the root itself, which is there already.
     pub fn add(&mut self, name: &[u8], what: &What) -> Result<Option<Place>, UploadError> {
-        let path = normalized(name)?;
-        if path.is_empty() {
-            return match what {
-                What::Directory => Ok(None),
-                What::File { .. } | What::Symlink { .. } | What::HardLink { .. } => Err(UploadError::Nameless),
-            };
-        }
-        let implied = self.imply(&path)?;
-        let target = self.check(&path, what)?;
         let node = match what {
             What::Directory => Node::Directory,
             What::File { .. } | What::HardLink { .. } => Node::File,
             What::Symlink { target } => Node::Symlink(target.clone()),
+            What::Sparse => return Err(UploadError::Sparse { entry: shown(name) }),
+            What::Special { what } => return Err(UploadError::Special { entry: shown(name), what }),
         };
+        let path = normalized(name)?;
+        if path.is_empty() {
+            return if node == Node::Directory { Ok(None) } else { Err(UploadError::Nameless) };
+        }
+        let implied = self.imply(&path)?;
+        let target = self.check(&path, what)?;
         let replaces = self.insert(&path, node)?;
         Ok(Some(Place { path, implied, replaces, target }))
     }
@@ -109,7 +109,7 @@ impl Tree {
     fn check(&mut self, path: &[u8], what: &What) -> Result<Option<Vec<u8>>, UploadError> {
         let entry = || shown(path);
         match what {
-            What::Directory => Ok(None),
+            What::Directory | What::Sparse | What::Special { .. } => Ok(None),
             What::File { size } => {
                 self.unpacked = self.unpacked.saturating_add(*size);
                 if self.unpacked > limits::SOURCE_UNPACKED_BYTES {

@@ -16,7 +16,8 @@ use rustix::{
     io::Errno,
 };
 
-use super::{UploadError, error::shown, walk::Sink};
+use super::{UploadError, walk::Sink};
+use crate::archive::shown;
 
 /// The last second of the year 9999; a later time is an accident.
 const LATEST: u64 = 253_402_300_799;

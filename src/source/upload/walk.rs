@@ -4,8 +4,12 @@ use std::{collections::BTreeMap, io::Read};
 
 use super::{
     UploadError, UploadInfo,
-    entry::{Entries, Entry, What},
-    tree::Tree,
+    stream::Stream,
+    tree::{NAMES_BYTES, Tree},
+};
+use crate::{
+    archive::{Entry, Reader, What},
+    domain::Digest,
 };
 
 /// Where entries go. Paths are normalized, and their directories have been made before.
@@ -19,16 +23,19 @@ pub trait Sink {
     fn hard_link(&mut self, path: &[u8], target: &[u8], replaces: bool) -> Result<(), UploadError>;
 }
 
+/// Bytes that may follow the archive's end: padding.
+const PADDING_BYTES: usize = 1 << 20;
+
 /// Mode of directories that no entry named.
 const IMPLIED_MODE: u32 = 0o755;
 
 pub fn walk(archive: impl Read, sink: &mut impl Sink) -> Result<UploadInfo, UploadError> {
-    let mut entries = Entries::new(archive);
+    let mut entries = Reader::new(Stream::new(archive), NAMES_BYTES as u64);
     let mut tree = Tree::default();
     while let Some(entry) = entries.next_entry()? {
         take(&entry, &mut entries, &mut tree, sink)?;
     }
-    let (digest, size) = entries.finish()?;
+    let (digest, size) = finish(entries)?;
     if tree.entries == 0 {
         return Err(UploadError::Empty);
     }
@@ -36,9 +43,19 @@ pub fn walk(archive: impl Read, sink: &mut impl Sink) -> Result<UploadInfo, Uplo
     Ok(UploadInfo { digest, size, entries: tree.entries, unpacked: tree.unpacked })
 }
 
+/// Reads what follows the end, so that the digest covers it and a cut is noticed.
+fn finish<R: Read>(mut entries: Reader<Stream<R>>) -> Result<(Digest, u64), UploadError> {
+    let mut rest = vec![0; PADDING_BYTES];
+    let filled = entries.fill(&mut rest)?;
+    if filled == PADDING_BYTES || rest[..filled].iter().any(|byte| *byte != 0) {
+        return Err(UploadError::TrailingData);
+    }
+    Ok(entries.into_stream().finish())
+}
+
 fn take<R: Read>(
     entry: &Entry,
-    entries: &mut Entries<R>,
+    entries: &mut Reader<R>,
     tree: &mut Tree,
     sink: &mut impl Sink,
 ) -> Result<(), UploadError> {
@@ -50,7 +67,7 @@ fn take<R: Read>(
         What::Directory => sink.directory(&place.path, entry.mode),
         What::File { size } => {
             sink.file(&place.path, place.replaces)?;
-            entries.content(*size, &mut |piece| sink.content(piece))?;
+            entries.content(*size, |piece| sink.content(piece))?;
             sink.file_ends(entry.mode, entry.modified)
         }
         What::Symlink { target } => sink.symlink(&place.path, target),
@@ -58,6 +75,8 @@ fn take<R: Read>(
             let target = place.target.as_deref().unwrap_or_default();
             sink.hard_link(&place.path, target, place.replaces)
         }
+        // The tree has refused them.
+        What::Sparse | What::Special { .. } => Ok(()),
     }
 }
 

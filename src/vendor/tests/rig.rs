@@ -120,8 +120,9 @@ impl Rig {
             final_state: None,
         });
         environment.insert("HOME".to_owned(), self.dir.path().to_str().unwrap().to_owned());
-        let output = Process::new("/bin/sh")
-            .args(["-c", r#"exec 2>&1 3>"$1"; shift; exec "$@""#, "_"])
+        // Whoever starts the tests in the background has them ignore what a jail's init does not.
+        let output = Process::new("/usr/bin/env")
+            .args(["--default-signal=INT,TERM", "/bin/sh", "-c", r#"exec 2>&1 3>"$1"; shift; exec "$@""#, "_"])
             .arg(&report)
             .arg(self.shell)
             .args(&script.argv()[1..])

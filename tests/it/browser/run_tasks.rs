@@ -107,6 +107,7 @@ async fn without_scripts_all_of_it_works_too() {
     make_and_attach(&window, &mut outside).await;
     window.go("/stacks/shop?trigger").await;
     window.click("button[value=trigger]").await;
+    window.find(".verdict").await;
     let run = window.path().await;
     let call = outside.next().await;
     say(&call, "passed", "cheap enough", outcomes()).await;

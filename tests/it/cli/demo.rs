@@ -38,6 +38,12 @@ fn a_demo_has_a_past_and_a_run_that_waits_and_goes_on_where_it_was() {
     for change in ["+ site.search", "~ site.web", "± database.orders", "- site.cart", "· provider.prices"] {
         assert!(shown.contains(change), "{change} is not in\n{shown}");
     }
+    for said in ["guard at post_plan (advisory): failed", "data-is-kept (plan): warn, database.orders holds data"] {
+        assert!(shown.contains(said), "{said} is not in\n{shown}");
+    }
+    let report = desk.run(&["run", "list", "shop", "--kind", "task", "--json"]).expect(0).json();
+    let report = desk.run(&["run", "logs", report["items"][0]["id"].as_str().unwrap()]).expect(0).out;
+    assert!(report.contains("The shop in eu-central, with prices in EUR"), "context and stack together: {report}");
     let log = desk.run(&["run", "logs", &run]).expect(0).out;
     assert!(log.contains("with the token ***") && log.contains("Plan: 2 to add, 2 to change"), "{log}");
 

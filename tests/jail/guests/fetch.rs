@@ -1,21 +1,13 @@
 //! A component that sends one HTTP request and prints what comes back.
 
+const HTTP: &str = include_str!("../../wasi-http.wat");
+
 /// Prints `[status]` and the body; where there is no answer `[number of the error code]`, and fails.
 pub fn fetch(scheme: Scheme, authority: &str, path: &str) -> String {
     let (scheme, authority_len, path_len) = (scheme as u32, authority.len(), path.len());
     format!(
         r#"(component
-  {IMPORTS}
-  (core module $libc
-    (memory (export "memory") 4)
-    (global $next (mut i32) (i32.const 65536))
-    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
-      (local $at i32)
-      (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
-      (global.set $next (i32.add (local.get $at) (local.get 3)))
-      (local.get $at)))
-  (core instance $libc (instantiate $libc))
-  {LOWERED}
+  {HTTP}
   (core module $main
     (import "libc" "memory" (memory 4))
     (import "host" "fields" (func $fields (result i32)))
@@ -80,113 +72,3 @@ pub enum Scheme {
 /// Numbers of error codes.
 pub const IP_PROHIBITED: &str = "[004]";
 pub const DENIED: &str = "[015]";
-
-const IMPORTS: &str = r#"
-  (import "wasi:io/poll@0.2.0" (instance $poll
-    (export "pollable" (type $pollable (sub resource)))
-    (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
-  (alias export $poll "pollable" (type $pollable))
-  (import "wasi:io/error@0.2.0" (instance $error (export "error" (type $error (sub resource)))))
-  (alias export $error "error" (type $io-error))
-  (import "wasi:io/streams@0.2.0" (instance $streams
-    (export "input-stream" (type $in (sub resource)))
-    (export "output-stream" (type $out (sub resource)))
-    (alias outer 1 $io-error (type $io-error'))
-    (type $stream-error' (variant (case "last-operation-failed" (own $io-error')) (case "closed")))
-    (export "stream-error" (type $stream-error (eq $stream-error')))
-    (export "[method]input-stream.blocking-read"
-      (func (param "self" (borrow $in)) (param "len" u64) (result (result (list u8) (error $stream-error)))))
-    (export "[method]output-stream.blocking-write-and-flush"
-      (func (param "self" (borrow $out)) (param "contents" (list u8)) (result (result (error $stream-error)))))))
-  (alias export $streams "input-stream" (type $input-stream))
-  (alias export $streams "output-stream" (type $output-stream))
-  (import "wasi:cli/stdout@0.2.0" (instance $stdout
-    (alias outer 1 $output-stream (type $out))
-    (export "get-stdout" (func (result (own $out))))))
-  (import "wasi:http/types@0.2.0" (instance $types
-    (alias outer 1 $pollable (type $pollable'))
-    (alias outer 1 $input-stream (type $in))
-    (export "fields" (type $fields (sub resource)))
-    (export "outgoing-request" (type $request (sub resource)))
-    (export "request-options" (type $options (sub resource)))
-    (export "future-incoming-response" (type $future (sub resource)))
-    (export "incoming-response" (type $response (sub resource)))
-    (export "incoming-body" (type $body (sub resource)))
-    (type $scheme' (variant (case "HTTP") (case "HTTPS") (case "other" string)))
-    (export "scheme" (type $scheme (eq $scheme')))
-    (type $dns' (record (field "rcode" (option string)) (field "info-code" (option u16))))
-    (export "DNS-error-payload" (type $dns (eq $dns')))
-    (type $alert' (record (field "alert-id" (option u8)) (field "alert-message" (option string))))
-    (export "TLS-alert-received-payload" (type $alert (eq $alert')))
-    (type $field' (record (field "field-name" (option string)) (field "field-size" (option u32))))
-    (export "field-size-payload" (type $field (eq $field')))
-    (type $code' (variant
-      (case "DNS-timeout") (case "DNS-error" $dns) (case "destination-not-found") (case "destination-unavailable")
-      (case "destination-IP-prohibited") (case "destination-IP-unroutable") (case "connection-refused")
-      (case "connection-terminated") (case "connection-timeout") (case "connection-read-timeout")
-      (case "connection-write-timeout") (case "connection-limit-reached") (case "TLS-protocol-error")
-      (case "TLS-certificate-error") (case "TLS-alert-received" $alert) (case "HTTP-request-denied")
-      (case "HTTP-request-length-required") (case "HTTP-request-body-size" (option u64))
-      (case "HTTP-request-method-invalid") (case "HTTP-request-URI-invalid") (case "HTTP-request-URI-too-long")
-      (case "HTTP-request-header-section-size" (option u32)) (case "HTTP-request-header-size" (option $field))
-      (case "HTTP-request-trailer-section-size" (option u32)) (case "HTTP-request-trailer-size" $field)
-      (case "HTTP-response-incomplete") (case "HTTP-response-header-section-size" (option u32))
-      (case "HTTP-response-header-size" $field) (case "HTTP-response-body-size" (option u64))
-      (case "HTTP-response-trailer-section-size" (option u32)) (case "HTTP-response-trailer-size" $field)
-      (case "HTTP-response-transfer-coding" (option string)) (case "HTTP-response-content-coding" (option string))
-      (case "HTTP-response-timeout") (case "HTTP-upgrade-failed") (case "HTTP-protocol-error") (case "loop-detected")
-      (case "configuration-error") (case "internal-error" (option string))))
-    (export "error-code" (type $code (eq $code')))
-    (export "[constructor]fields" (func (result (own $fields))))
-    (export "[constructor]outgoing-request" (func (param "headers" (own $fields)) (result (own $request))))
-    (export "[method]outgoing-request.set-authority"
-      (func (param "self" (borrow $request)) (param "authority" (option string)) (result (result))))
-    (export "[method]outgoing-request.set-scheme"
-      (func (param "self" (borrow $request)) (param "scheme" (option $scheme)) (result (result))))
-    (export "[method]outgoing-request.set-path-with-query"
-      (func (param "self" (borrow $request)) (param "path-with-query" (option string)) (result (result))))
-    (export "[method]future-incoming-response.subscribe"
-      (func (param "self" (borrow $future)) (result (own $pollable'))))
-    (export "[method]future-incoming-response.get"
-      (func (param "self" (borrow $future)) (result (option (result (result (own $response) (error $code)))))))
-    (export "[method]incoming-response.status" (func (param "self" (borrow $response)) (result u16)))
-    (export "[method]incoming-response.consume"
-      (func (param "self" (borrow $response)) (result (result (own $body)))))
-    (export "[method]incoming-body.stream" (func (param "self" (borrow $body)) (result (result (own $in)))))))
-  (alias export $types "outgoing-request" (type $outgoing-request))
-  (alias export $types "request-options" (type $request-options))
-  (alias export $types "future-incoming-response" (type $future-response))
-  (alias export $types "error-code" (type $error-code))
-  (import "wasi:http/outgoing-handler@0.2.0" (instance $handler
-    (alias outer 1 $outgoing-request (type $request))
-    (alias outer 1 $request-options (type $options))
-    (alias outer 1 $future-response (type $future))
-    (alias outer 1 $error-code (type $code'))
-    (export "error-code" (type $code (eq $code')))
-    (export "handle" (func (param "request" (own $request)) (param "options" (option (own $options)))
-      (result (result (own $future) (error $code)))))))
-"#;
-
-const LOWERED: &str = r#"
-  (core func $fields (canon lower (func $types "[constructor]fields")))
-  (core func $request (canon lower (func $types "[constructor]outgoing-request")))
-  (core func $authority (canon lower (func $types "[method]outgoing-request.set-authority") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
-  (core func $scheme (canon lower (func $types "[method]outgoing-request.set-scheme") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
-  (core func $path (canon lower (func $types "[method]outgoing-request.set-path-with-query") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
-  (core func $handle (canon lower (func $handler "handle") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
-  (core func $subscribe (canon lower (func $types "[method]future-incoming-response.subscribe")))
-  (core func $block (canon lower (func $poll "[method]pollable.block")))
-  (core func $get (canon lower (func $types "[method]future-incoming-response.get") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
-  (core func $status (canon lower (func $types "[method]incoming-response.status")))
-  (core func $consume (canon lower (func $types "[method]incoming-response.consume") (memory (core memory $libc "memory"))))
-  (core func $stream (canon lower (func $types "[method]incoming-body.stream") (memory (core memory $libc "memory"))))
-  (core func $read (canon lower (func $streams "[method]input-stream.blocking-read") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
-  (core func $stdout (canon lower (func $stdout "get-stdout")))
-  (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush") (memory (core memory $libc "memory"))))
-  (core instance $host
-    (export "fields" (func $fields)) (export "request" (func $request)) (export "authority" (func $authority))
-    (export "scheme" (func $scheme)) (export "path" (func $path)) (export "handle" (func $handle))
-    (export "subscribe" (func $subscribe)) (export "block" (func $block)) (export "get" (func $get))
-    (export "status" (func $status)) (export "consume" (func $consume)) (export "stream" (func $stream))
-    (export "read" (func $read)) (export "stdout" (func $stdout)) (export "write" (func $write)))
-"#;
