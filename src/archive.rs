@@ -190,7 +190,7 @@ impl<R: Read> Reader<R> {
         let sum = sum(&block[..148]) + 8 * u32::from(b' ') + sum(&block[156..]);
         match header.cksum() {
             Ok(stated) if stated == sum => Ok(Some(header)),
-            _ => Err(self.damaged("what follows is not tar")),
+            _ => Err(self.damaged("its next header is not one of tar")),
         }
     }
 
