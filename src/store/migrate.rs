@@ -7,7 +7,7 @@ use redb::{Database, Key, ReadableDatabase as _, TableDefinition, TableError, Va
 use super::{Backend, Fault, tables as t};
 
 /// The schema that this release writes.
-pub const SCHEMA: u64 = 3;
+pub const SCHEMA: u64 = 4;
 
 const SCHEMA_KEY: &str = "schema";
 
@@ -21,8 +21,10 @@ struct Step {
 const STEPS: &[Step] = &[
     // Tables of declared tasks and services; making them is all there is to do.
     Step { from: 1, run: make_tables },
-    // Tables of run tasks, policies, reviews, contexts and webhooks.
+    // Tables of run tasks, policies, reviews and contexts.
     Step { from: 2, run: make_tables },
+    // Tables of webhooks, messages and what is to be told.
+    Step { from: 3, run: make_tables },
 ];
 
 /// Makes every table of a new store, migrates an older one after copying it aside, refuses a newer.

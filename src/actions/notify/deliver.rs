@@ -247,7 +247,10 @@ fn settle(row: &mut WebhookDelivery, now: Timestamp, reply: &Reply) -> bool {
     }
     row.due_at = None;
     if !is_accepted(reply) {
-        row.given_up = Some(format!("given up after {} tries", row.tries).replace(" 1 tries", " 1 try"));
+        row.given_up = Some(match row.tries {
+            1 => "given up after 1 try".to_owned(),
+            tries => format!("given up after {tries} tries"),
+        });
     }
     true
 }

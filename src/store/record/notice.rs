@@ -30,7 +30,7 @@ pub struct Message {
     pub run: Option<RunId>,
     /// The policy that wrote it, or is the matter with.
     pub policy: Option<PolicyName>,
-    /// What a later message of the same topic takes the place of.
+    /// A later message of the same topic is not kept beside this one.
     pub topic: Option<String>,
 }
 
