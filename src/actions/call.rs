@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::{
     auth::{On, Permission, Permit},
-    crypt::{self, Keyring, Secret},
+    crypt::{self, Keyring, Sealed, Secret},
     domain::{
         Refused, RefusedKind, RunId, Slug, StackId, State, TaskName, Timestamp,
         actor::{ActorKind, ActorName},
@@ -189,8 +189,7 @@ impl Actions {
     /// The plan was fetched; none: the caller has none.
     pub async fn call_has_plan(&self, seq: u64, plan: Option<Secret<Vec<u8>>>) -> Result<(), Error> {
         self.on_call(seq, move |_, moment, call| {
-            let seal = |plan: &Secret<Vec<u8>>| vault::call_plan(call.seq).seal(&moment.keys.get(), plan.expose());
-            call.plan = plan.as_ref().map(seal);
+            call.plan = plan.as_ref().map(|plan| seal_plan(moment, call.seq, plan)).transpose()?;
             call.wants_plan = false;
             (call.attempts, call.next_at) = (0, moment.now);
             Ok(())
@@ -301,9 +300,8 @@ fn give_up(tx: &Tx<'_>, moment: &Moment, call: &mut Call, why: &str) -> Result<(
     }
 }
 
-/// Nobody waits any more: what was secret about it goes.
-fn close(tx: &Tx<'_>, call: &mut Call) -> Result<(), Error> {
-    call.plan = None;
+/// Nobody waits any more. The plan stays for as long as the call does: its run may be retried.
+fn close(tx: &Tx<'_>, call: &Call) -> Result<(), Error> {
     Ok(tx.mark(t::OPEN_CALL, call.seq, false)?)
 }
 
@@ -404,8 +402,16 @@ pub(super) fn token_of(view: &impl Rows, keys: &Keyring, seq: u64) -> Result<Opt
 
 /// The plan that a call is about, as far as it was fetched.
 pub(super) fn plan_of(view: &impl Rows, keys: &Keyring, seq: u64) -> Result<Option<Secret<Vec<u8>>>, Error> {
-    let sealed = view.get(t::SEQ_TO_CALL, seq)?.and_then(|call| call.plan);
-    sealed.map(|sealed| vault::call_plan(seq).open(keys, &sealed)).transpose()
+    let Some(sealed) = view.get(t::SEQ_TO_CALL, seq)?.and_then(|call| call.plan) else { return Ok(None) };
+    let packed = vault::call_plan(seq).open(keys, &sealed)?;
+    let plan = zstd::bulk::decompress(packed.expose(), limits::CALL_BODY_BYTES).map_err(sealed_fault)?;
+    Ok(Some(Secret::new(plan)))
+}
+
+/// A plan is kept as long as its call, so it is kept small.
+fn seal_plan(moment: &Moment, seq: u64, plan: &Secret<Vec<u8>>) -> Result<Sealed, Error> {
+    let packed = zstd::bulk::compress(plan.expose(), 3).map(Secret::new).map_err(sealed_fault)?;
+    Ok(vault::call_plan(seq).seal(&moment.keys.get(), packed.expose()))
 }
 
 fn open_calls(view: &impl Rows) -> Result<Vec<Call>, Error> {

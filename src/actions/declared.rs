@@ -8,6 +8,7 @@ use crate::{
     auth::Permit,
     crypt::{Keyring, Secret},
     domain::{EnvName, Refused, RunId, StackId, TaskName, limits, run::Kind},
+    manifest::DeclaredTask,
     store::{
         Error, Fault, Rows, Tx,
         record::{Demand, Run, Stack},
@@ -133,6 +134,11 @@ pub(crate) fn input_of(keys: &Keyring, run: RunId, demand: &Demand) -> Result<In
     serde_json::from_slice(json.expose()).map_err(super::sealed_fault)
 }
 
+/// Whether a declaration is one of a guest, which finds the caller's plan beside it.
+fn judges(declared: &str) -> bool {
+    serde_json::from_str::<DeclaredTask>(declared).is_ok_and(|task| task.kind.is_guest())
+}
+
 /// What an earlier run was asked for, to be asked again.
 pub(super) fn again(actions: &Actions, old: &Run) -> Result<Option<NewDemand>, Error> {
     if old.kind != Kind::OnDemand {
@@ -140,6 +146,13 @@ pub(super) fn again(actions: &Actions, old: &Run) -> Result<Option<NewDemand>, E
     }
     let demand = demand_of(&actions.store.read()?, old)?;
     let input = input_of(&actions.keys.get(), old.id, &demand)?;
-    // Nobody waits for the outcome of a retry.
-    Ok(Some(NewDemand { task: demand.task, variables: input.variables, stdin: input.stdin, call: None }))
+    if let Some(call) = input.call
+        && demand.declared.as_deref().is_some_and(judges)
+        && actions.store.read()?.get(t::SEQ_TO_CALL, call)?.is_none()
+    {
+        let why = "the plan that it judged is not kept any more; whoever called it can call again";
+        return Err(Refused::conflict(why).into());
+    }
+    // The call is what it judges. Its caller has heard an outcome, and hears no other.
+    Ok(Some(NewDemand { task: demand.task, variables: input.variables, stdin: input.stdin, call: input.call }))
 }

@@ -143,6 +143,29 @@ async fn a_guest_judges_the_callers_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_retry_judges_the_same_plan_and_tells_nobody() {
+    let mut rig = Rig::new().await;
+    rig.outside.has_plan(&json!({"resource_changes": [{"address": "db.main", "change": {"actions": ["delete"]}}]}));
+    let (status, text) = rig.call("/run-tasks/checks/judge", &rig.payload("taskrs-5"), KEY).await;
+    assert_eq!(status, 200, "{text}");
+    let run = loop {
+        let came = rig.outside.next().await;
+        if came.path == "callback" && came.json()["data"]["attributes"]["status"] == "failed" {
+            break came.json()["data"]["attributes"]["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        }
+    };
+    let first = rig.server.log(&run).await;
+    assert!(first.contains("1 of 1 changes are not allowed"), "{first}");
+    rig.outside.has_plan(&json!({"resource_changes": []}));
+    let again = rig.server.post(&format!("runs/{run}/retry"), json!({})).await["id"].as_str().unwrap().to_owned();
+    rig.server.until(&again, "failed").await;
+    let log = rig.server.log(&again).await;
+    assert!(log.contains("1 of 1 changes are not allowed"), "{log}");
+    assert!(!log.contains("the-callers-token"), "{log}");
+    assert!(rig.outside.is_quiet(), "nobody waits for a retry");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_does_not_know_the_key_learns_nothing_and_starts_nothing() {
     let mut rig = Rig::new().await;
     let payload = rig.payload("taskrs-3");
