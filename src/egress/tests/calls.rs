@@ -121,6 +121,30 @@ async fn a_host_that_never_answers_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_host_that_answers_byte_by_byte_is_not_waited_for_either() {
+    use tokio::io::AsyncWriteExt as _;
+    for head in ["HTTP/1.1 2", "HTTP/1.1 200 OK\r\nx: ", "HTTP/1.1 200 OK\r\n\r\n"] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let trickle = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            while stream.write_all(b"0").await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        });
+        let client = client(&["127.0.0.1"], Names::default(), &authority()).with_wait(Duration::from_millis(20));
+        let error = client.send(post(&url, "")).await.unwrap_err();
+        // What is endless may be too long before it is too slow.
+        assert!(
+            matches!(error, CallError::Slow { .. } | CallError::Http { .. } | CallError::TooLong { .. }),
+            "{error}"
+        );
+        trickle.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_cannot_be_called_is_refused_without_being_shown() {
     let client = client(&["127.0.0.1"], Names::default(), &authority());
     for url in [

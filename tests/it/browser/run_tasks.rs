@@ -78,6 +78,17 @@ async fn a_check_is_made_attached_watched_and_decides() {
     window.find_text(".check", "cost-check").await;
     say(&call, "running", "half way through", json!([])).await;
     window.find_text(".check", "half way through").await;
+    let run = window.path().await.split('?').next().unwrap().to_owned();
+    window.go("/admin/run-tasks/cost-check").await;
+    window.click("button[value=redeliver]").await;
+    window.find_text(".flash", "The request to cost-check is sent again").await;
+    let again = outside.next().await;
+    assert_eq!(
+        (&again.body, again.headers.get("x-tfc-task-signature")),
+        (&call.body, call.headers.get("x-tfc-task-signature"))
+    );
+    window.go(&format!("{run}?tab=run_tasks")).await;
+    window.find_text(".check", "half way through").await;
     say(&call, "failed", "it costs too much", outcomes()).await;
     window.find_text(".verdict", "Failed").await;
     window.find_text(".check", "it costs too much").await;
@@ -91,6 +102,8 @@ async fn a_check_is_made_attached_watched_and_decides() {
 
     window.go("/admin/run-tasks/cost-check").await;
     window.find_text("table", "200").await;
+    window.find_text("table", "sent again by").await;
+    assert!(!window.has("button[value=redeliver]").await, "what is final is not sent again");
     assert!(window.text(".panel.danger").await.contains("Shop"), "it names the stack that keeps it");
     assert!(!window.has("button[value=delete]").await);
     assert_eq!(window.console().await, Vec::<String>::new());
