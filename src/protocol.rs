@@ -11,9 +11,11 @@
 //! | `records` | [`Record`]s, one JSON line each, fsynced; the truth about progress |
 //! | `control.sock` | [`Request`]s in, [`Bell`]s out |
 //! | `tree/workspace`, `tree/run` | the open workspace; in the jail `/workspace` and `/run/airlock` |
+//! | `tree/settings` | [`Settings`], only ever inside of a sealed workspace |
 //! | `<NN>-<phase>.log`, `.idx` | the masked log of phase number `NN` |
 //! | `<NN>.result` | [`PhaseResult`], encrypted under the chain's key |
 //! | `<NN>-<n>.state` | the n-th state written in phase `NN`, encrypted under the chain's key |
+//! | `<NN>.source` | the source that phase `NN` fetched, a tar.gz, encrypted under the chain's key |
 //! | `<NN>-<n>.artifact` | the n-th artifact of phase `NN`, from 1, as [`Produced::artifacts`] lists them |
 //! | `runner.err` | what the runner itself had to complain about |
 //!
@@ -24,7 +26,8 @@
 //! records where they are carried out: `ending`, and `sealing` when the sealing at the chain's end
 //! failed.
 //!
-//! Results and states are sealed with associated data: [`result_label`], [`state_label`].
+//! Results, states and sources are sealed with associated data: [`result_label`], [`state_label`],
+//! [`source_label`].
 //!
 //! Every message carries [`VERSION`]; a server reads those of the previous release, too.
 
@@ -69,6 +72,8 @@ pub mod file {
     pub const RUN: &str = "run";
     /// Below `tree`: holds the plan that a guest is to judge.
     pub const JUDGED: &str = "judged";
+    /// Below `tree`, while it is sealed: what the run's phases are set to.
+    pub const SETTINGS: &str = "settings";
     pub const ERRORS: &str = "runner.err";
 
     use crate::domain::Phase;
@@ -87,6 +92,10 @@ pub mod file {
 
     pub fn state(number: u32, n: u32) -> String {
         format!("{number:02}-{n}.state")
+    }
+
+    pub fn source(number: u32) -> String {
+        format!("{number:02}.source")
     }
 
     pub fn artifact(number: u32, n: usize) -> String {
@@ -160,6 +169,12 @@ pub struct ChainSpec {
     pub at_end: AtEnd,
     /// The `ending` phase, carried out when the chain ends the run.
     pub ending: Option<Shell>,
+    /// The end that was decided already: what is left to do are the hooks that see it.
+    #[serde(default)]
+    pub ends_as: Option<State>,
+    /// Whether others are asked about the plan: then a plan that succeeds does not end the run yet.
+    #[serde(default)]
+    pub decided_later: bool,
     /// Seconds between asking a phase to stop and killing it.
     pub stop_grace_seconds: u64,
     /// What a declared task is given beside.
@@ -280,6 +295,21 @@ pub struct Prepare {
     /// Files of the source that the server wants to see, as [`PhaseResult::files`].
     #[serde(default)]
     pub shows: Vec<RelativePath>,
+    /// Whether the source is kept as `<NN>.source`, for others to look into.
+    #[serde(default)]
+    pub archive: bool,
+}
+
+/// What a run works with from its first phase on. It is sealed with the workspace: what is applied is
+/// set as it was when it was planned, whatever became of the stack and its contexts meanwhile.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Settings {
+    pub variables: Vec<Variable>,
+    pub layers: Layers,
+    /// The stack's own commands, where it has such.
+    pub vendor: Vendor,
+    /// The mounted files, which the workspace holds, by their digests.
+    pub files: Vec<(RelativePath, Digest)>,
 }
 
 /// The changes of another run's guest.
@@ -560,6 +590,9 @@ pub struct Produced {
     /// Whether `<NN>.result` was written.
     #[serde(default)]
     pub result: bool,
+    /// Whether `<NN>.source` was written.
+    #[serde(default)]
+    pub source: bool,
     /// How many `<NN>-<n>.state` were written, counted from 1.
     #[serde(default)]
     pub states: u32,
@@ -653,6 +686,11 @@ pub struct ShownFile {
 /// Associated data of `<NN>.result`.
 pub fn result_label(run: RunId, number: u32) -> String {
     format!("airlock result 1 {run} {number}")
+}
+
+/// Associated data of `<NN>.source`.
+pub fn source_label(run: RunId, number: u32) -> String {
+    format!("airlock source 1 {run} {number}")
 }
 
 /// Associated data of `<NN>-<n>.state`. An empty state means that it was deleted.

@@ -227,7 +227,7 @@ impl Actions {
                 attached_by: moment.actor.clone(),
             };
             tx.put(t::STACK_CONTEXT_TO_ATTACHMENT, key, &row)?;
-            approval::surroundings_changed(tx, moment, stack, &format!("the context {name} was attached"))?;
+            approval::environment_changed(tx, moment, stack, &format!("the context {name} was attached"))?;
             Ok((old.is_none(), Some(format!("{name}, priority {priority}"))))
         })
         .await
@@ -238,7 +238,7 @@ impl Actions {
         let deed = self.on_stack("context.detach", stack)?;
         self.change(permit, deed, move |tx, moment| {
             if tx.remove(t::STACK_CONTEXT_TO_ATTACHMENT, (stack.number(), name.as_str()))? {
-                approval::surroundings_changed(tx, moment, stack, &format!("the context {name} was detached"))?;
+                approval::environment_changed(tx, moment, stack, &format!("the context {name} was detached"))?;
                 Ok(((), Some(name.to_string())))
             } else {
                 Err(missing(format_args!("the context {name} on this stack")))

@@ -57,7 +57,7 @@ impl Actions {
                 updated_by: moment.actor.clone(),
             };
             tx.put(t::STACK_NAME_TO_VARIABLE, key, &row)?;
-            approval::surroundings_changed(tx, moment, id, &format!("the variable {name} was changed"))?;
+            approval::environment_changed(tx, moment, id, &format!("the variable {name} was changed"))?;
             Ok((is_new, Some(format!("{name}{}", if sensitive { " (sensitive)" } else { "" }))))
         })
         .await
@@ -68,7 +68,7 @@ impl Actions {
         let deed = self.on_stack("environment.delete", id)?;
         self.change(permit, deed, move |tx, moment| {
             if tx.remove(t::STACK_NAME_TO_VARIABLE, (id.number(), name.as_str()))? {
-                approval::surroundings_changed(tx, moment, id, &format!("the variable {name} was deleted"))?;
+                approval::environment_changed(tx, moment, id, &format!("the variable {name} was deleted"))?;
                 Ok(((), Some(name.to_string())))
             } else {
                 Err(missing(format_args!("the variable {name}")))
@@ -108,7 +108,7 @@ impl Actions {
                 updated_by: moment.actor.clone(),
             };
             tx.put(t::STACK_PATH_TO_FILE, key, &row)?;
-            approval::surroundings_changed(tx, moment, id, &format!("the file {path} was changed"))?;
+            approval::environment_changed(tx, moment, id, &format!("the file {path} was changed"))?;
             Ok((is_new, Some(format!("{path}, {size} bytes"))))
         })
         .await
@@ -119,7 +119,7 @@ impl Actions {
         let deed = self.on_stack("file.delete", id)?;
         self.change(permit, deed, move |tx, moment| {
             if tx.remove(t::STACK_PATH_TO_FILE, (id.number(), path.as_str()))? {
-                approval::surroundings_changed(tx, moment, id, &format!("the file {path} was deleted"))?;
+                approval::environment_changed(tx, moment, id, &format!("the file {path} was deleted"))?;
                 Ok(((), Some(path.to_string())))
             } else {
                 Err(missing(format_args!("the file {path}")))

@@ -4,11 +4,11 @@ use std::{ops::ControlFlow, sync::Arc};
 
 use crate::{
     crypt,
-    domain::{BlockedBy, Refused, StackId, Stages, State, actor::ActorName, run::Kind},
+    domain::{BlockedBy, Phase, Refused, StackId, Stages, State, actor::ActorName, run::Kind, runtime::HookPoint},
     machine::{self, Chain, Effect, Event, LOST_UNKNOWN},
     store::{
         Error, Fault, Find, Order, Rows, Tx,
-        record::{self, ChainAsk, Chore, HistoryEntry, Run, Stack},
+        record::{self, ChainAsk, Chore, EndingAs, HistoryEntry, Run, Stack},
         tables as t,
     },
 };
@@ -45,6 +45,7 @@ pub(crate) fn word(chain: Chain) -> String {
         Chain::Apply => "apply",
         Chain::GoOn => "go_on",
         Chain::Seal => "seal",
+        Chain::End => "end",
     }
     .to_owned()
 }
@@ -60,6 +61,7 @@ pub(crate) fn chain_of(word: &str) -> Result<Chain, Fault> {
         Chain::Apply,
         Chain::GoOn,
         Chain::Seal,
+        Chain::End,
     ];
     all.into_iter()
         .find(|chain| self::word(*chain) == word)
@@ -76,8 +78,21 @@ fn seen(view: &impl Rows, run: &Run) -> Result<machine::Run, Fault> {
         forced: run.forced,
         sealed: run.sealed.is_some(),
         checking: run.checking,
+        ends_as: run.ending.as_ref().map(|ending| ending.state),
+        hooks: hooks_are_due(view, run)?,
         attached: if run.kind.plans() { gate::attached(view, run.stack)? } else { Stages::NONE },
     })
+}
+
+/// Whether `after_run` hooks come before its end: it got as far as initializing, and they have not run.
+fn hooks_are_due(view: &impl Rows, run: &Run) -> Result<bool, Fault> {
+    let began = |phase: Phase| !matches!(phase, Phase::Preparing | Phase::PreparingApply | Phase::Sealing);
+    let initialized = run.phases.iter().any(|row| began(row.phase));
+    if !initialized || run.kind == Kind::OnDemand || run.phases.iter().any(|row| row.phase == Phase::Ending) {
+        return Ok(false);
+    }
+    let used = view.get(t::RUN_TO_RUNTIME, run.seq)?.and_then(|row| row.used);
+    Ok(used.is_some_and(|used| used.hooks.iter().any(|(point, _)| *point == HookPoint::AfterRun)))
 }
 
 /// Puts a run that was just made into its stack's queue.
@@ -114,6 +129,25 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
     } else {
         why
     };
+    let (moment, why) = match (run.ending.take(), stepped.run.ends_as) {
+        (None, Some(state)) => {
+            let reason = why.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+            let now = Why::reason(format!("after_run hooks, then it is {state}{reason}"));
+            let actor = moment.actor.clone();
+            run.reason.clone_from(&now.reason);
+            run.ending = Some(EndingAs { state, actor, note: why.note, reason: why.reason });
+            (moment.clone(), now)
+        }
+        (Some(ending), None) => {
+            let EndingAs { actor, note, reason, .. } = ending;
+            (Moment { actor, ..moment.clone() }, Why { note, reason })
+        }
+        (ending, _) => {
+            run.ending = ending;
+            (moment.clone(), why)
+        }
+    };
+    let moment = &moment;
     run.chain = stepped.run.chain.map(word);
     run.stopping = stepped.run.stopping;
     run.forced = stepped.run.forced;

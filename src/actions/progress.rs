@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     crypt::{self, Key, Secret},
-    domain::{Phase, RunId, StackId, Timestamp, Verdict, actor::ActorName, limits},
+    domain::{Kind, Phase, RunId, StackId, Timestamp, Verdict, actor::ActorName, limits},
     machine::{self, ChainEnd, Event},
     protocol::{self, PhaseResult, Produced, Record, WorkspaceLeft},
     store::{
@@ -320,7 +320,7 @@ impl Taking<'_> {
             row.cpu_ms = produced.cpu_ms;
             row.limited_by.clone_from(&produced.limited_by);
         }
-        if phase != Phase::Ending {
+        if phase != Phase::Ending && !self.is_end() {
             self.chain.last_verdict = Some(verdict.clone());
             self.run.error_line = if is_success(phase, verdict) { None } else { produced.error_line.clone() };
         }
@@ -342,6 +342,12 @@ impl Taking<'_> {
             self.take_result(result)?;
             self.keep_plan(number, phase)?;
         }
+        if produced.source {
+            self.keep_source(number)?;
+        }
+        if phase == Phase::PreparingApply && !self.is_end() {
+            self.note_warnings(&produced.warnings)?;
+        }
         self.tx.put_run(Some(&before), &self.run)?;
         if phase == Phase::Preparing && verdict.is_success() && self.begins() {
             declaration::take(self.tx, self.moment, &self.run, result.map_or(&[], |result| &result.files))?;
@@ -353,6 +359,11 @@ impl Taking<'_> {
     /// Whether this chain is the one that fetched the source.
     fn begins(&self) -> bool {
         self.chain.kind != life::word(machine::Chain::GoOn)
+    }
+
+    /// Whether all that this chain does comes after the run's own end.
+    fn is_end(&self) -> bool {
+        self.chain.kind == life::word(machine::Chain::End)
     }
 
     /// Why a source that was fetched is of no use to the declared task.
@@ -391,10 +402,26 @@ impl Taking<'_> {
 
     /// Outside checks may ask for the vendor's own plan as long as the run lives.
     fn keep_plan(&self, number: u32, phase: Phase) -> Result<(), Error> {
-        if let Some(plan) = gate::plan_result(&self.chain, number, phase) {
+        if let Some(plan) = gate::plan_file(&self.chain, number, phase) {
             let mut secrets: RunSecrets = self.tx.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
             secrets.plan = Some(plan);
             self.tx.put(t::RUN_TO_SECRETS, self.run.seq, &secrets)?;
+        }
+        Ok(())
+    }
+
+    /// They may ask for the fetched source, too.
+    fn keep_source(&self, number: u32) -> Result<(), Error> {
+        let mut secrets: RunSecrets = self.tx.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
+        secrets.source = Some(gate::left_by(&self.chain, number));
+        Ok(self.tx.put(t::RUN_TO_SECRETS, self.run.seq, &secrets)?)
+    }
+
+    /// What was found when the workspace was opened stands in the timeline.
+    fn note_warnings(&mut self, warnings: &[String]) -> Result<(), Error> {
+        for warning in warnings {
+            let moment = Moment { actor: ActorName::system(), ..self.moment.clone() };
+            life::append_history(self.tx, &moment, &mut self.run, &Why::reason(warning.clone()))?;
         }
         Ok(())
     }
@@ -440,7 +467,7 @@ impl Taking<'_> {
             last_phase: last,
             success,
             stopped,
-            changes: self.chain.changes,
+            changes: self.changes(),
             workspace: match left {
                 WorkspaceLeft::Removed => machine::Workspace::Removed,
                 WorkspaceLeft::Kept => machine::Workspace::Kept,
@@ -459,6 +486,12 @@ impl Taking<'_> {
         life::advance(self.tx, self.moment, self.run, Event::ChainEnded(end), why)
     }
 
+    /// What the plan found that the chain leaves: its own, or the one that it only seals.
+    fn changes(&self) -> Option<bool> {
+        let seals = self.chain.kind == life::word(machine::Chain::Seal);
+        if seals { self.run.changes } else { self.chain.changes }
+    }
+
     /// What a replan sealed is from now on what the run waits with.
     fn take_seal_key(&self) -> Result<(), Error> {
         let Some(mut secrets) = self.tx.get(t::RUN_TO_SECRETS, self.run.seq)? else { return Ok(()) };
@@ -471,8 +504,13 @@ impl Taking<'_> {
 
     /// A run has a verdict once nothing but a person can come after it.
     fn settle_verdict(&mut self, verdict: Option<Verdict>, end: ChainEnd) -> Result<(), Error> {
-        let waits = end.success && !end.denied && end.workspace != machine::Workspace::Removed;
-        if waits {
+        let only_plans = match self.run.kind {
+            Kind::Proposed | Kind::Drift => end.last_phase == Some(Phase::Planning),
+            Kind::Tracked => end.last_phase == Some(Phase::Planning) && end.changes == Some(false),
+            Kind::Destroy | Kind::Task | Kind::OnDemand => false,
+        };
+        let waits = end.success && !end.denied && end.workspace != machine::Workspace::Removed && !only_plans;
+        if waits || self.is_end() {
             return Ok(());
         }
         let before = self.run.clone();

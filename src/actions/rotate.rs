@@ -448,8 +448,8 @@ fn run_secrets(tx: &Tx<'_>, keys: &Keyring, after: Option<&u64>) -> Result<Step<
                     any |= renew(keys, place, sealed)?;
                 }
             }
-            if let Some(plan) = &mut row.plan {
-                any |= renew(keys, &vault::chain_key(run.id, plan.chain), &mut plan.key)?;
+            for left in [&mut row.plan, &mut row.source].into_iter().flatten() {
+                any |= renew(keys, &vault::chain_key(run.id, left.chain), &mut left.key)?;
             }
             Ok(any)
         },

@@ -102,14 +102,16 @@ impl Actions {
             check(&settings, &setup)?;
             check_references(tx, Some(id), &settings)?;
             let changed = changed_fields(&stack.settings, &settings);
-            let applies =
-                |settings: &StackSettings| (settings.vendor.clone(), settings.hooks.clone(), settings.executor.clone());
-            let others = applies(&stack.settings) != applies(&settings);
+            let others = stack.settings.vendor != settings.vendor || stack.settings.executor != settings.executor;
+            let other_hooks = stack.settings.hooks != settings.hooks;
             stack.settings = settings.clone();
             stack.version += 1;
             tx.put(t::STACK_ID_TO_STACK, id.number(), &stack)?;
             if others {
                 approval::surroundings_changed(tx, moment, id, "the stack's settings were changed")?;
+            }
+            if other_hooks {
+                approval::environment_changed(tx, moment, id, "the stack's hooks were changed")?;
             }
             // Other labels may attach other policies.
             approval::policies_changed(tx, moment, PolicyKind::Approval, Some(id))?;

@@ -178,6 +178,10 @@ pub const CALL_WAIT: Duration = Duration::from_secs(30);
 pub const CALL_BODY_BYTES: usize = MIB as usize;
 /// Time for fetching a git source.
 pub const FETCH_WALL: Duration = Duration::from_mins(10);
+/// What a run's phases are set to, as it is sealed with its workspace.
+pub const SETTINGS_BYTES: u64 = 64 * MIB;
+/// A fetched source as an archive, for those who check a run.
+pub const SOURCE_ARCHIVE_BYTES: usize = 64 * MIB as usize;
 /// Time for the `ending` phase.
 pub const ENDING_WALL: Duration = Duration::from_mins(10);
 /// Slots at least, whatever the number of cores.

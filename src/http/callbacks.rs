@@ -16,7 +16,7 @@ use tokio_util::io::ReaderStream;
 
 use super::{Web, extract, shield::From};
 use crate::{
-    actions::{Error, Opened, OpenedRun, Secret},
+    actions::{Error, Opened, OpenedRun, OpenedSource, Secret},
     domain::{Refused, RefusedKind, TaskResultId, limits},
 };
 
@@ -165,9 +165,18 @@ async fn version(State(web): State<Web>, Path(id): Path<String>, headers: Header
 
 async fn archive(State(web): State<Web>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
     let opened = open(&web, &headers, &id)?;
-    let path = web.actions.opened_source(&opened)?;
-    let file = tokio::fs::File::open(path).await.map_err(|_| Trouble::not_found())?;
-    let body = Body::from_stream(ReaderStream::new(file));
+    let body = match web.actions.opened_source(&opened)? {
+        OpenedSource::Uploaded(path) => {
+            let file = tokio::fs::File::open(path).await.map_err(|_| Trouble::not_found())?;
+            Body::from_stream(ReaderStream::new(file))
+        }
+        OpenedSource::Fetched(fetched) => {
+            let actions = web.actions.clone();
+            let read = tokio::task::spawn_blocking(move || actions.fetched_source(&fetched)).await;
+            let unread = |_| Trouble::plain(StatusCode::INTERNAL_SERVER_ERROR, "the source cannot be read");
+            Body::from(read.map_err(unread)??.expose().clone())
+        }
+    };
     Ok(([(header::CONTENT_TYPE, "application/gzip")], body).into_response())
 }
 

@@ -30,6 +30,8 @@ pub enum Chain {
     GoOn,
     /// Seals the workspace that a plan left open.
     Seal,
+    /// The hooks of a run whose end is decided, in what is left of its workspace.
+    End,
 }
 
 /// The phases of a chain, and what becomes of its workspace.
@@ -52,7 +54,7 @@ impl Chain {
 
     /// Whether it opens what an earlier chain sealed.
     pub const fn opens(self) -> bool {
-        matches!(self, Self::PlanSealed | Self::Replan | Self::Apply)
+        matches!(self, Self::PlanSealed | Self::Replan | Self::Apply | Self::End)
     }
 
     /// Whether it plans, as far as it gets.
@@ -85,6 +87,7 @@ impl Chain {
             Self::GoOn if kind == Kind::OnDemand => (vec![Performing], AtEnd::Remove),
             Self::GoOn => (vec![apply], AtEnd::Remove),
             Self::Seal => (vec![Sealing], AtEnd::Seal),
+            Self::End => (vec![PreparingApply], AtEnd::Remove),
         };
         Shape { phases, at_end }
     }

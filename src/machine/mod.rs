@@ -12,7 +12,10 @@
 //! - every way out of `unconfirmed` but `confirmed`, `replan_requested` and the checks before applying
 //!   destroys the seal;
 //! - while outside checks are called no chain is alive and no workspace is open; without any attached
-//!   nothing is sealed that otherwise would not be.
+//!   nothing is sealed that otherwise would not be, save for hooks that wait for the end;
+//! - a run that got as far as initializing and ends finished, failed or stopped ends after its
+//!   `after_run` hooks, and as what they were told. What is applied is finished whatever is said about
+//!   it afterwards, so there they run before `post_apply` is called.
 
 mod chain;
 mod effect;

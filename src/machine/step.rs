@@ -21,6 +21,10 @@ pub struct Run {
     pub sealed: bool,
     /// The stage whose run tasks are being called.
     pub checking: Option<Stage>,
+    /// What it ends as once the hooks of its end have run.
+    pub ends_as: Option<State>,
+    /// Whether `after_run` hooks are due when it ends. Not a part of the run: looked up for each event.
+    pub hooks: bool,
     /// The stages at which run tasks are attached at this moment. Not a part of the run: looked up for
     /// each event.
     pub attached: Stages,
@@ -36,6 +40,8 @@ impl Run {
             forced: false,
             sealed: false,
             checking: None,
+            ends_as: None,
+            hooks: false,
             attached: Stages::NONE,
         }
     }
@@ -101,14 +107,11 @@ pub fn step(run: Run, event: Event) -> Result<Stepped, NotNow> {
         Event::Replan if run.state == State::Unconfirmed => {
             return no(run, "only a tracked run can be replanned with targets");
         }
-        Event::Rejected if matches!(run.state, State::Queued | State::PendingReview) => {
-            because(destroy_seal(to(run, State::Failed)), "rejected")
+        Event::Rejected if matches!(run.state, State::Queued | State::PendingReview | State::Unconfirmed) => {
+            because(end(run, State::Failed, Workspace::Removed), "rejected")
         }
-        Event::Rejected if run.state == State::Unconfirmed => because(destroy_seal(to(run, State::Failed)), "rejected"),
-        Event::Approved if run.state == State::PendingReview => to(run, State::Finished),
-        Event::SealBroken if run.rests_on_seal() => {
-            because(destroy_seal(to(run, State::Failed)), "the sealed workspace cannot be opened")
-        }
+        Event::Approved if run.state == State::PendingReview => end(run, State::Finished, Workspace::Removed),
+        Event::SealBroken if run.rests_on_seal() => seal_broken(run),
         Event::Eligible
         | Event::HeldBack
         | Event::UpstreamFailed
@@ -157,6 +160,13 @@ fn start(mut stepped: Stepped, chain: Chain) -> Stepped {
     stepped.run.chain = Some(chain);
     stepped.effects.push(Effect::Start(chain));
     stepped
+}
+
+/// Nothing is left of the workspace for anybody.
+fn seal_broken(run: Run) -> Stepped {
+    let mut stepped = end(Run { sealed: false, ..run }, State::Failed, Workspace::Removed);
+    stepped.effects.push(Effect::DestroySeal);
+    because(stepped, "the sealed workspace cannot be opened")
 }
 
 fn no(run: Run, reason: impl Into<Cow<'static, str>>) -> Result<Stepped, NotNow> {
@@ -219,6 +229,7 @@ fn phase_started(run: Run, phase: Phase) -> Result<Stepped, NotNow> {
         return no(run, refusal(Event::PhaseStarted(phase), run.state));
     }
     let state = match phase {
+        _ if run.chain == Some(Chain::End) => run.state,
         // What is opened is not applied yet.
         Phase::PreparingApply if run.chain == Some(Chain::PlanSealed) => State::Preparing,
         phase => shown_as(phase).unwrap_or(run.state),
@@ -238,6 +249,9 @@ fn cancel(run: Run) -> Result<Stepped, NotNow> {
 }
 
 fn stop(run: Run) -> Result<Stepped, NotNow> {
+    if run.chain == Some(Chain::End) {
+        return no(run, "the run has come to its end: only its after_run hooks still run");
+    }
     match run.state {
         State::Preparing if run.kind == Kind::OnDemand => Ok(ask_to_stop(run)),
         State::Performing if run.kind == Kind::OnDemand => {
@@ -266,10 +280,8 @@ fn stop(run: Run) -> Result<Stepped, NotNow> {
 /// Without a living chain (checking waits on others) the end is at once.
 fn ask_to_stop(run: Run) -> Stepped {
     if run.chain.is_none() {
-        let end = if run.kind == Kind::OnDemand { State::Canceled } else { State::Stopped };
-        let mut stepped = destroy_seal(to(run, end));
-        stepped.effects.push(Effect::RemoveWorkspace);
-        return stepped;
+        let state = if run.kind == Kind::OnDemand { State::Canceled } else { State::Stopped };
+        return end(run, state, Workspace::Kept);
     }
     let mut stepped = to(Run { stopping: true, ..run }, run.state);
     stepped.effects.push(Effect::StopChain);
@@ -278,6 +290,7 @@ fn ask_to_stop(run: Run) -> Stepped {
 
 fn force_stop(run: Run) -> Result<Stepped, NotNow> {
     match run.state {
+        state if run.chain == Some(Chain::End) => no(run, refusal(Event::ForceStop, state)),
         State::Applying | State::Destroying | State::Performing if run.kind != Kind::OnDemand => {
             let mut stepped = to(Run { forced: true, ..run }, run.state);
             stepped.effects.push(Effect::KillChain);
@@ -291,12 +304,15 @@ fn chain_lost(run: Run, last_phase: Option<Phase>) -> Result<Stepped, NotNow> {
     if run.chain.is_none() {
         return no(run, refusal(Event::ChainLost { last_phase }, run.state));
     }
+    if let Some(state) = run.ends_as {
+        return Ok(gone(run, state, Workspace::Kept));
+    }
     let reason = match last_phase {
         Some(phase) if phase.changes_things() => LOST_UNKNOWN,
         Some(_) | None => LOST,
     };
     // Whether it sealed anything before it went is not known: as if it had.
-    Ok(because(end(Run { sealed: true, ..run }, State::Failed, Workspace::Kept), reason))
+    Ok(because(gone(Run { sealed: true, ..run }, State::Failed, Workspace::Kept), reason))
 }
 
 /// The reason of a run whose plan a policy denied, where the policy gives none.
@@ -308,10 +324,35 @@ pub const LOST: &str = "lost";
 /// The reason of a run whose runner is gone while something was being changed.
 pub const LOST_UNKNOWN: &str = "lost: what it changed is unknown";
 
-/// Ends the run, leaving nothing of it behind.
+/// Ends the run, after the hooks that are due then.
 fn end(run: Run, state: State, workspace: Workspace) -> Stepped {
+    let due = run.hooks && run.ends_as.is_none();
+    if !due || !matches!(state, State::Finished | State::Failed | State::Stopped) {
+        return gone(run, state, workspace);
+    }
     let sealed = run.sealed || workspace == Workspace::Sealed;
-    let after = Run { chain: None, stopping: false, forced: false, sealed, ..run };
+    let last = Run { chain: None, stopping: false, forced: false, sealed, ends_as: Some(state), ..run };
+    start(to(last, went_before(run)), Chain::End)
+}
+
+/// What the hooks of its end show as: what the run did last.
+const fn went_before(run: Run) -> State {
+    match (run.state, run.checking) {
+        (State::Checking, Some(Stage::PrePlan)) | (State::Queued | State::Ready, _) => State::Initializing,
+        (State::Checking, Some(Stage::PostApply)) if matches!(run.kind, Kind::Destroy) => State::Destroying,
+        (State::Checking, Some(Stage::PostApply)) => State::Applying,
+        (
+            State::Checking | State::Unconfirmed | State::PendingReview | State::Confirmed | State::ReplanRequested,
+            _,
+        ) => State::Planning,
+        (state, _) => state,
+    }
+}
+
+/// Ends the run, leaving nothing of it behind.
+fn gone(run: Run, state: State, workspace: Workspace) -> Stepped {
+    let sealed = run.sealed || workspace == Workspace::Sealed;
+    let after = Run { chain: None, stopping: false, forced: false, sealed, ends_as: None, ..run };
     let mut stepped = destroy_seal(to(after, state));
     if workspace == Workspace::Kept {
         stepped.effects.push(Effect::RemoveWorkspace);
@@ -323,8 +364,11 @@ fn chain_ended(run: Run, ended: ChainEnd) -> Result<Stepped, NotNow> {
     let Some(chain) = run.chain else {
         return no(run, refusal(Event::ChainEnded(ended), run.state));
     };
+    if let Some(state) = run.ends_as {
+        return Ok(gone(run, state, ended.workspace));
+    }
     if run.forced {
-        return Ok(because(end(run, State::Failed, ended.workspace), LOST_UNKNOWN));
+        return Ok(because(gone(run, State::Failed, ended.workspace), LOST_UNKNOWN));
     }
     if run.stopping || ended.stopped {
         return Ok(end_stopped(run, ended));
@@ -341,6 +385,8 @@ fn chain_ended(run: Run, ended: ChainEnd) -> Result<Stepped, NotNow> {
         Chain::Prepare => prepared(run, ended),
         Chain::Initialize => initialized(run, ended),
         Chain::Plan | Chain::PlanSealed | Chain::Replan | Chain::Seal => planned(run, ended),
+        // It knows what it ends as, and was answered above.
+        Chain::End => gone(run, State::Failed, ended.workspace),
     })
 }
 
@@ -399,14 +445,16 @@ fn planned(run: Run, ended: ChainEnd) -> Stepped {
         return start(to(Run { chain: None, ..run }, run.state), Chain::GoOn);
     }
     let rest = Run { chain: None, stopping: false, ..run };
+    // Hooks that see what others say about the plan find the workspace then.
+    let waits = to_apply || (run.hooks && (checked || ended.needs_review));
     match ended.workspace {
-        Workspace::Kept if to_apply => start(to(rest, run.state), Chain::Seal),
+        Workspace::Kept if waits => start(to(rest, run.state), Chain::Seal),
         Workspace::Removed if to_apply => because(end(run, State::Failed, Workspace::Removed), UNSEALED),
-        Workspace::Sealed if to_apply => decide(Run { sealed: true, ..rest }, checked, ended.into()),
+        left @ Workspace::Sealed => decide(Run { sealed: true, ..rest }, checked, ended.into(), left),
         left => {
-            let sealed = run.sealed || left == Workspace::Sealed;
-            let mut stepped = decide(Run { sealed, ..rest }, checked, ended.into());
-            if left == Workspace::Kept {
+            let mut stepped = decide(rest, checked, ended.into(), left);
+            let taken = stepped.run.chain.is_some() || stepped.run.state.is_terminal();
+            if left == Workspace::Kept && !taken {
                 stepped.effects.push(Effect::RemoveWorkspace);
             }
             stepped
@@ -415,16 +463,15 @@ fn planned(run: Run, ended: ChainEnd) -> Stepped {
 }
 
 /// What follows a plan whose workspace, where it is still needed, is sealed.
-fn decide(run: Run, check_first: bool, facts: StageEnd) -> Stepped {
+fn decide(run: Run, check_first: bool, facts: StageEnd, left: Workspace) -> Stepped {
     if check_first {
         return check(run, Stage::PostPlan);
     }
     match run.kind {
-        Kind::Proposed | Kind::Drift if facts.needs_review => end(run, State::PendingReview, Workspace::Removed),
-        Kind::Proposed | Kind::Drift | Kind::Task | Kind::OnDemand => end(run, State::Finished, Workspace::Removed),
-        Kind::Tracked if facts.changes == Some(false) => {
-            because(end(run, State::Finished, Workspace::Removed), "nothing to change")
-        }
+        Kind::Proposed | Kind::Drift if facts.needs_review && run.hooks => to(run, State::PendingReview),
+        Kind::Proposed | Kind::Drift if facts.needs_review => destroy_seal(to(run, State::PendingReview)),
+        Kind::Proposed | Kind::Drift | Kind::Task | Kind::OnDemand => end(run, State::Finished, left),
+        Kind::Tracked if facts.changes == Some(false) => because(end(run, State::Finished, left), "nothing to change"),
         Kind::Tracked | Kind::Destroy if !run.sealed => because(end(run, State::Failed, Workspace::Removed), UNSEALED),
         Kind::Tracked if facts.may_go_on => accepted(run),
         Kind::Tracked | Kind::Destroy => to(run, State::Unconfirmed),
@@ -447,7 +494,7 @@ fn stage_ended(run: Run, ended: StageEnd) -> Result<Stepped, NotNow> {
     }
     Ok(match stage {
         Stage::PrePlan => to(run, State::Ready),
-        Stage::PostPlan => decide(run, false, ended),
+        Stage::PostPlan => decide(run, false, ended, Workspace::Removed),
         Stage::PreApply => to(run, State::Confirmed),
         Stage::PostApply => end(run, State::Finished, Workspace::Removed),
     })

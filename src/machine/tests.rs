@@ -75,12 +75,13 @@ fn every_reachable_state_keeps_the_promises_of_the_life_cycle() {
         let mut todo = VecDeque::from([Run::new(kind)]);
         let mut leads_to: HashMap<Run, HashSet<Run>> = HashMap::new();
         while let Some(run) = todo.pop_front() {
-            for attached in attachments() {
+            for (attached, hooks) in attachments().into_iter().flat_map(|set| [(set, false), (set, true)]) {
                 for event in &events {
-                    let Ok(mut stepped) = step(Run { attached, ..run }, *event) else { continue };
-                    assert_eq!(stepped.run.attached, attached);
-                    stepped.run.attached = Stages::NONE;
+                    let Ok(mut stepped) = step(Run { hooks, attached, ..run }, *event) else { continue };
+                    assert_eq!((stepped.run.attached, stepped.run.hooks), (attached, hooks));
+                    (stepped.run.attached, stepped.run.hooks) = (Stages::NONE, false);
                     holds(run, attached, *event, &stepped);
+                    hooks_hold(run, hooks, *event, &stepped);
                     leads_to.entry(run).or_default().insert(stepped.run);
                     if seen.insert(stepped.run) {
                         todo.push_back(stepped.run);
@@ -157,7 +158,29 @@ fn checks_hold(before: Run, attached: Stages, event: Event, stepped: &Stepped, c
         && end.success
         && before.chain.is_some_and(Chain::plans)
     {
-        assert!(after.state.is_terminal(), "a denied plan goes on: {}", context());
+        let ends = after.state.is_terminal() || after.ends_as.is_some();
+        assert!(ends, "a denied plan goes on: {}", context());
+    }
+}
+
+/// Hooks that are due come before the end, once, and see it.
+fn hooks_hold(before: Run, hooks: bool, event: Event, stepped: &Stepped) {
+    let after = stepped.run;
+    let context = || format!("{before:?} with hooks {hooks} + {event:?} -> {stepped:?}");
+    assert_eq!(after.ends_as.is_some(), after.chain == Some(Chain::End), "{}", context());
+    let lost = matches!(event, Event::ChainLost { .. }) || before.forced;
+    if hooks && before.ends_as.is_none() && !lost {
+        let sees = matches!(after.state, State::Finished | State::Failed | State::Stopped);
+        assert!(!sees, "ends without its hooks: {}", context());
+    }
+    if let Some(told) = before.ends_as
+        && after.state.is_terminal()
+    {
+        assert_eq!(after.state, told, "another end than the hooks were told: {}", context());
+    }
+    if after.ends_as.is_some() && before.ends_as.is_none() {
+        assert!(!matches!(after.state, State::Checking), "{}", context());
+        assert!(!before.sealed || after.sealed || event == Event::SealBroken, "a seal is forgotten: {}", context());
     }
 }
 
@@ -261,6 +284,81 @@ fn a_mandatory_check_that_does_not_pass_ends_the_run_and_its_seal() {
         assert_eq!(stopped.run.state, State::Stopped);
         assert!(stopped.effects.contains(&Effect::DestroySeal));
     }
+}
+
+/// The same run, with hooks that wait for its end.
+fn hooked(run: Run) -> Run {
+    Run { hooks: true, ..run }
+}
+
+/// The chain of hooks, from its start to its end.
+fn after_hooks(stepped: Stepped) -> Run {
+    assert_eq!(stepped.effects, [Effect::Start(Chain::End)]);
+    let shown = stepped.run.state;
+    let run = step(stepped.run, Event::PhaseStarted(Phase::PreparingApply)).unwrap().run;
+    let run = step(run, Event::PhaseStarted(Phase::Ending)).unwrap().run;
+    assert_eq!(run.state, shown, "hooks show as what went before them");
+    assert!(step(run, Event::Stop).unwrap_err().to_string().contains("after_run hooks"));
+    let end = ChainEnd {
+        last_phase: Some(Phase::PreparingApply),
+        success: false,
+        stopped: false,
+        changes: None,
+        workspace: Workspace::Removed,
+        may_go_on: false,
+        needs_review: false,
+        denied: false,
+    };
+    step(run, Event::ChainEnded(end)).unwrap().run
+}
+
+#[test]
+fn whoever_ends_a_run_its_hooks_come_before_and_see_it() {
+    for (stage, shown) in [(Stage::PrePlan, State::Initializing), (Stage::PostPlan, State::Planning)] {
+        let run = hooked(carry_out(claim(checked(Kind::Tracked, &[stage])), true, true, true));
+        let failing = step(run, ended(false, true)).unwrap();
+        assert_eq!((failing.run.state, failing.run.ends_as), (shown, Some(State::Failed)));
+        assert!(failing.run.sealed, "the hooks find their workspace in the seal");
+        assert_eq!(after_hooks(failing).state, State::Failed);
+        let stopping = step(run, Event::Stop).unwrap();
+        assert_eq!(after_hooks(stopping).state, State::Stopped);
+    }
+    let waits = hooked(carry_out(claimed(Kind::Tracked), false, true, false));
+    assert_eq!(after_hooks(step(waits, Event::Rejected).unwrap()).state, State::Failed);
+    let gone = step(waits, Event::Discard).unwrap();
+    assert_eq!(
+        (gone.run.state, gone.effects),
+        (State::Discarded, vec![Effect::DestroySeal]),
+        "nothing after a discard"
+    );
+    let broken = step(waits, Event::SealBroken).unwrap();
+    assert_eq!(broken.effects, [Effect::Start(Chain::End), Effect::DestroySeal]);
+}
+
+#[test]
+fn the_hooks_of_a_preview_wait_for_what_others_say_about_it() {
+    let planned = |needs_review, denied| ChainEnd {
+        last_phase: Some(Phase::Planning),
+        success: true,
+        stopped: false,
+        changes: Some(true),
+        workspace: Workspace::Sealed,
+        may_go_on: false,
+        needs_review,
+        denied,
+    };
+    let run = hooked(claim(checked(Kind::Proposed, &[Stage::PostPlan])));
+    let run = step(run, Event::ChainEnded(planned(false, false))).unwrap().run;
+    assert_eq!((run.state, run.sealed), (State::Checking, true));
+    assert_eq!(after_hooks(step(run, ended(true, false)).unwrap()).state, State::Finished);
+
+    let run = hooked(claimed(Kind::Proposed));
+    assert_eq!(after_hooks(step(run, Event::ChainEnded(planned(false, true))).unwrap()).state, State::Failed);
+    let waits = step(run, Event::ChainEnded(planned(true, false))).unwrap().run;
+    assert_eq!((waits.state, waits.sealed), (State::PendingReview, true));
+    assert_eq!(after_hooks(step(waits, Event::Approved).unwrap()).state, State::Finished);
+    assert_eq!(after_hooks(step(waits, Event::Rejected).unwrap()).state, State::Failed);
+    assert_eq!(step(waits, Event::Cancel).unwrap().run.state, State::Canceled);
 }
 
 #[test]
@@ -455,8 +553,8 @@ fn slots_go_to_prioritized_runs_then_to_blocking_kinds_then_to_the_oldest() {
 
 #[test]
 fn a_chain_says_whether_it_fetches_the_source() {
-    use Chain::{Apply, GoOn, Initialize, Perform, Plan, PlanSealed, Prepare, Replan, Seal};
-    for chain in [Plan, Initialize, PlanSealed, Replan, Perform, Prepare, Apply, GoOn, Seal] {
+    use Chain::{Apply, End, GoOn, Initialize, Perform, Plan, PlanSealed, Prepare, Replan, Seal};
+    for chain in [Plan, Initialize, PlanSealed, Replan, Perform, Prepare, Apply, GoOn, Seal, End] {
         let first = chain.shape(Kind::Tracked, false, false).phases[0];
         assert_eq!(chain.fetches(), first == Phase::Preparing, "{chain:?}");
     }

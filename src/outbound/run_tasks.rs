@@ -153,7 +153,7 @@ impl Sending {
             DueWork::Send(request) => self.outside.post(request).await,
             DueWork::Impossible(why) => Reply::impossible(why.clone()),
         };
-        if let Err(error) = self.actions.request_sent(due.id, reply).await {
+        if let Err(error) = self.actions.request_sent(due.id, due.since, reply).await {
             tracing::error!(result = %due.id, %error, "what became of a request cannot be written down");
             tokio::time::sleep(Duration::from_secs(1)).await;
         }

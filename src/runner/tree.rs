@@ -18,6 +18,7 @@ use rustix::{
     fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Uid},
     io::Errno,
 };
+use zeroize::Zeroizing;
 
 use crate::{
     domain::{RelativePath, limits, verdict::bytes},
@@ -119,6 +120,21 @@ impl Tree {
     /// Puts a file of ours into `tree/run`.
     pub fn write_run_file(&self, name: &str, content: &[u8]) -> Result<(), Fault> {
         self.replace(self.run.as_fd(), name, content, name)
+    }
+
+    /// Puts the run's settings beside what phases see, to be sealed with it.
+    pub fn leave_settings(&self, content: &[u8]) -> Result<(), Fault> {
+        let (root, name) = (self.root.as_fd(), file::SETTINGS);
+        self.replace(root, name, content, name)
+    }
+
+    /// Takes them out again, before any phase runs; none when none were sealed.
+    pub fn take_settings(&self) -> Result<Option<Zeroizing<Vec<u8>>>, Fault> {
+        let name = file::SETTINGS;
+        let Some(file) = regular(&self.root, Path::new(name), ResolveFlags::NO_SYMLINKS)? else { return Ok(None) };
+        let content = Zeroizing::new(read_bounded(file, name, limits::SETTINGS_BYTES)?);
+        rustix::fs::unlinkat(&self.root, name, AtFlags::empty()).map_err(Fault::io(format!("remove `{name}`")))?;
+        Ok(Some(content))
     }
 
     /// Lays the plan that a guest is to judge where its room shows it.

@@ -6,7 +6,7 @@ mod crash;
 mod declared;
 mod faults;
 mod filing;
-mod gate;
+pub mod gate;
 mod guest_api;
 mod guests;
 mod images;

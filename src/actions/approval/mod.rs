@@ -12,7 +12,8 @@
 //! | `judge` | asking, trying out who is missing, writing down |
 //!
 //! What was said counts for one plan in its surroundings: a replan voids it, and so does a change of the
-//! commands, variables or files that confirming would apply the plan with.
+//! vendor's or the executor's settings. Variables, files and hooks void nothing: a run is applied with those
+//! that it was planned with.
 //!
 //! Without approval policies nobody is asked, and nothing is written. A preview that a plan policy warned
 //! about then takes the word of any one writer.
@@ -163,8 +164,8 @@ pub(crate) fn policies_changed(
     Ok(())
 }
 
-/// Confirming would apply the plan with another surrounding than people looked at: with other commands,
-/// variables or files. Where approval policies count what people said, they have to say it again.
+/// Confirming would apply the plan in other surroundings than people looked at: with another program, another
+/// network, other limits. Where approval policies count what people said, they have to say it again.
 pub(crate) fn surroundings_changed(tx: &Tx<'_>, moment: &Moment, stack: StackId, what: &str) -> Result<(), Error> {
     for run in tx.active_runs(stack)? {
         if run.state != State::Unconfirmed || attached(tx, stack)?.is_empty() {
@@ -183,16 +184,36 @@ pub(crate) fn surroundings_changed(tx: &Tx<'_>, moment: &Moment, stack: StackId,
     Ok(())
 }
 
-/// As [`surroundings_changed`], for every stack that has a context now.
+/// Variables, files or hooks are others now. Runs that wait have theirs sealed with their workspace; whoever
+/// decides about them hears that it makes no difference.
+pub(crate) fn environment_changed(tx: &Tx<'_>, moment: &Moment, stack: StackId, what: &str) -> Result<(), Error> {
+    for run in tx.active_runs(stack)? {
+        if run.sealed.is_none() || run.chain.is_some() || run.state.is_terminal() {
+            continue;
+        }
+        let reason = format!("{what}: this run goes on with what it began with");
+        let last = tx.get(t::RUN_N_TO_HISTORY, (run.seq, run.history))?;
+        if last.is_some_and(|last| last.reason.as_ref() == Some(&reason)) {
+            continue;
+        }
+        let mut after = Run { updated_at: moment.now, ..run.clone() };
+        life::append_history(tx, moment, &mut after, &Why::reason(reason))?;
+        tx.put_run(Some(&run), &after)?;
+        life::ring(tx, moment, &after);
+    }
+    Ok(())
+}
+
+/// As [`environment_changed`], for every stack that has a context now.
 pub(crate) fn context_changed(tx: &Tx<'_>, moment: &Moment, context: &Slug) -> Result<(), Error> {
-    let waiting = tx.all_active_runs()?.into_iter().filter(|run| run.state == State::Unconfirmed);
+    let waiting = tx.all_active_runs()?.into_iter().filter(|run| run.sealed.is_some());
     let mut stacks: Vec<StackId> = waiting.map(|run| run.stack).collect();
     stacks.sort_unstable();
     stacks.dedup();
     for id in stacks {
         let Some(stack) = tx.stack(id)? else { continue };
         if layers::contexts_of(tx, &stack)?.iter().any(|attached| attached.context.name == *context) {
-            surroundings_changed(tx, moment, id, &format!("the context {context} was changed"))?;
+            environment_changed(tx, moment, id, &format!("the context {context} was changed"))?;
         }
     }
     Ok(())

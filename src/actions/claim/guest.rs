@@ -3,7 +3,7 @@
 use crate::{
     crypt,
     domain::{
-        EnvName, GuestName, Kind, Phase, Refused, RelativePath, RunId, Slug, StackId,
+        GuestName, Kind, Phase, Refused, RelativePath, RunId, Slug, StackId,
         guest::{Caps, GuestCall, Stdin, WorkspaceGrant},
         stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
@@ -19,7 +19,7 @@ use crate::{
 };
 
 use super::Reading;
-use crate::actions::{Actions, ToCompile, chain_dir, guest::code, missing};
+use crate::actions::{Actions, ToCompile, chain_dir, guest::code};
 
 /// Where a task's script lies in the workspace.
 const SCRIPT: &str = ".airlock/script";
@@ -84,7 +84,7 @@ impl Reading<'_> {
             code: code::code(data, &pinned)?,
             args: call.args.clone(),
             plain_env: self.guest_facts(phase),
-            env: self.known(&call.may.env)?,
+            env: call.may.env.clone(),
             stdin: match &call.stdin {
                 None => GuestInput::Empty,
                 Some(Stdin::Text(text)) => GuestInput::Text { text: text.clone() },
@@ -113,17 +113,6 @@ impl Reading<'_> {
             let why = format!("the run began before the stack named the guest `{name}`; start a new run");
             Refused::conflict(why).into()
         })
-    }
-
-    /// The variables that are asked for; refuses those that the stack does not have.
-    fn known(&self, names: &[EnvName]) -> Result<Vec<EnvName>, Error> {
-        let known = self.variables_known()?;
-        for name in names {
-            if !known.contains(name) {
-                return Err(missing(format_args!("the variable {name}, which the guest is to get,")));
-            }
-        }
-        Ok(names.to_vec())
     }
 
     /// What a guest is told about its run; each of a fixed length for one stack, so that the same guest
@@ -211,6 +200,8 @@ pub(in crate::actions) fn compiling(actions: &Actions, guest: &ToCompile) -> (Ja
         steps: vec![Step::Compile(compile)],
         at_end: AtEnd::Remove,
         ending: None,
+        ends_as: None,
+        decided_later: false,
         stop_grace_seconds: setup.stop_grace.as_secs(),
         demand: None,
         runtime: None,

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     crypt::{self, Key, Keyring, Sealed, Secret},
     domain::{
-        EnvName, Phase, Refused, RelativePath, RunId, StackId, Stage, limits,
+        EnvName, Phase, PolicyKind, Refused, RelativePath, RunId, StackId, Stage, Stages, limits,
         run::{Kind, SourceVersion},
         runtime::Origin,
         stack::{ExecutorKind, Limits, Source, Vendor},
@@ -111,7 +111,10 @@ impl Reading<'_> {
     fn finish(self) -> Result<ToStart, Error> {
         let setup = &self.actions.setup;
         let dir = chain_dir(&setup.data, self.run.id, self.chain.number);
-        let goes_on = matches!(self.kind, ChainKind::GoOn | ChainKind::Seal);
+        let goes_on = match self.kind {
+            ChainKind::End => self.run.sealed.is_none(),
+            kind => matches!(kind, ChainKind::GoOn | ChainKind::Seal),
+        };
         let shape = self.kind.shape(self.run.kind, self.run.skip_initialization, self.may_keep()?);
         let Content { facts, steps, limits, state, ending, demand, given, root } = self.content(&shape)?;
         let slug_key = steps.iter().any(|step| matches!(step, Step::Build(_))).then(|| slug::key(&self.keys));
@@ -124,6 +127,8 @@ impl Reading<'_> {
             steps,
             at_end: shape.at_end,
             ending,
+            ends_as: self.run.ending.as_ref().map(|ending| ending.state),
+            decided_later: self.is_decided_later()?,
             stop_grace_seconds: setup.stop_grace.as_secs(),
             demand,
             runtime: self.runtime()?,
@@ -154,6 +159,16 @@ impl Reading<'_> {
         let attached = gate::attached(&self.view, self.stack.id)?;
         let checked = attached.has(Stage::PostPlan) || attached.has(Stage::PreApply);
         Ok(self.stack.settings.autodeploy && !checked)
+    }
+
+    /// Whether somebody is asked about the plan that this chain makes.
+    fn is_decided_later(&self) -> Result<bool, Fault> {
+        let asked = || Ok(!self.view.attached_policies(&self.stack, PolicyKind::Plan)?.is_empty());
+        match self.kind.plans() {
+            true if gate::attached(&self.view, self.stack.id)?.has(Stage::PostPlan) => Ok(true),
+            true => asked(),
+            false => Ok(false),
+        }
     }
 
     /// Declared tasks are untrusted: they run in a jail, whatever the stack's own phases run in.
@@ -226,6 +241,9 @@ impl Reading<'_> {
     }
 
     fn steps(&self, shape: &Shape) -> Result<Vec<Step>, Error> {
+        if self.kind == ChainKind::End && self.run.sealed.is_none() {
+            return Ok(Vec::new());
+        }
         shape.phases.iter().map(|phase| self.step(*phase)).collect()
     }
 
@@ -286,8 +304,8 @@ impl Reading<'_> {
         Ok(match phase {
             Phase::Preparing => {
                 let shows = declaration::files().map(|path| RelativePath::new(path).expect("it is relative")).collect();
-                let (source, patch) = (self.fetch()?, self.patch());
-                Step::Prepare(Prepare { source, patch, disk_floor_bytes: limits::DISK_FLOOR_BYTES, shows })
+                let (source, patch, archive) = (self.fetch()?, self.patch(), self.is_shown_to_others()?);
+                Step::Prepare(Prepare { source, patch, disk_floor_bytes: limits::DISK_FLOOR_BYTES, shows, archive })
             }
             Phase::PreparingApply => Step::Open(Open { plan_digest: self.run.plan_digest.clone() }),
             Phase::Sealing => Step::Seal(Seal { plan_digest: self.run.plan_digest.clone() }),
@@ -368,9 +386,17 @@ impl Reading<'_> {
     fn state_access(&self, has_state: bool) -> StateAccess {
         match (has_state, self.run.kind) {
             (false, _) => StateAccess::None,
+            // The lock was given back with the decision.
+            (true, _) if self.kind == ChainKind::End => StateAccess::Read,
             (true, Kind::Proposed | Kind::Drift) => StateAccess::Read,
             (true, Kind::Tracked | Kind::Task | Kind::Destroy | Kind::OnDemand) => StateAccess::Write,
         }
+    }
+
+    /// Whether run tasks may want to look into a source that is fetched.
+    fn is_shown_to_others(&self) -> Result<bool, Fault> {
+        let git = matches!(self.run.source, SourceVersion::Git { .. });
+        Ok(git && self.run.kind.plans() && gate::attached(&self.view, self.stack.id)? != Stages::NONE)
     }
 
     /// The changes that a proposal is about.
@@ -413,10 +439,12 @@ impl Reading<'_> {
         let keys = &*self.keys;
         let run_secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
         let chain_key = vault::chain_key(self.run.id, self.chain.number).open(keys, &self.chain.key)?;
-        let open = self.kind.opens().then(|| self.seal_keys(run_secrets.seal_key.as_ref())).transpose()?;
+        let open = (self.kind.opens() && self.run.sealed.is_some())
+            .then(|| self.seal_keys(run_secrets.seal_key.as_ref()))
+            .transpose()?;
         let renewed = self.kind.opens() && self.kind.plans();
         let own = if renewed { &run_secrets.next_seal_key } else { &run_secrets.seal_key };
-        let seals = at_end != AtEnd::Remove && self.kind != ChainKind::Prepare;
+        let seals = (at_end != AtEnd::Remove && self.kind != ChainKind::Prepare) || self.is_decided_later()?;
         let seal = seals.then(|| self.seal_keys(own.as_ref())).transpose()?;
         let mut masks: Vec<Secret<String>> = match &run_secrets.masks {
             Some(sealed) => {

@@ -1,6 +1,6 @@
 //! The layers of a run's settings, for the runner to put together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::{
     domain::{
@@ -91,11 +91,6 @@ impl Reading<'_> {
             (layered.row.name, Known { origin: layered.origin, overrides: layered.overrides, hash })
         });
         Ok(each.collect())
-    }
-
-    /// The names of all variables that the run has, as far as that is known before the source is.
-    pub(super) fn variables_known(&self) -> Result<BTreeSet<EnvName>, Error> {
-        Ok(self.layers()?.environment().into_keys().collect())
     }
 
     /// Whether the environment says that nothing is applied, wherever it says so.

@@ -77,6 +77,8 @@ impl Reply {
 #[derive(Debug)]
 pub struct DueRequest {
     pub id: TaskResultId,
+    /// Since when: by this it is known again once it was sent.
+    pub since: Timestamp,
     pub what: DueWork,
 }
 
@@ -106,7 +108,7 @@ impl Actions {
             }
             match result.due_at {
                 Some(at) if at > now => next = next.map(|next| next.min(at)),
-                Some(_) => due.push(DueRequest { id: result.id, what: self.request_of(&view, &result)? }),
+                Some(since) => due.push(DueRequest { id: result.id, since, what: self.request_of(&view, &result)? }),
                 None => {}
             }
         }
@@ -127,20 +129,22 @@ impl Actions {
         };
         let keys = self.keys.get();
         let token = vault::task_token(result.id).open_text(&keys, token)?;
-        let body = payload::request(&self.setup.public_url, &stack, &run, result, &token)?;
+        let body = payload::request(&self.setup.public_url, view, (&stack, &run), result, &token)?;
         let key = hmac_key.as_ref().map(|sealed| vault::run_task(task.id).open_text(&keys, sealed)).transpose()?;
         let signature = key.map_or_else(String::new, |key| crypt::signature(&key, body.expose()));
         Ok(DueWork::Send(Request { url: url.clone(), signature, body }))
     }
 
-    /// A request was sent. What came back before its service called back is only noted.
-    pub async fn request_sent(&self, id: TaskResultId, reply: Reply) -> Result<(), Error> {
+    /// A request that was due since then was sent. It is only noted where its service called back
+    /// meanwhile, or where somebody wants another one to be sent.
+    pub async fn request_sent(&self, id: TaskResultId, since: Timestamp, reply: Reply) -> Result<(), Error> {
         self.system(move |tx, moment| {
             let Some(mut result) = tx.get(t::RESULT_ID_TO_RESULT, id.number())? else { return Ok(()) };
-            note(tx, moment, &mut result, &reply)?;
-            if result.status.is_final() {
+            let overtaken = result.due_at != Some(since);
+            note(tx, moment, &mut result, &reply, overtaken)?;
+            if result.status.is_final() || overtaken {
                 tx.put(t::RESULT_ID_TO_RESULT, id.number(), &result)?;
-                return Ok(());
+                return super::ring_result(tx, moment, &result);
             }
             result.tries += 1;
             result.again = None;
@@ -176,6 +180,10 @@ impl Actions {
         self.change(permit, Deed::new("run_task.redeliver", id), move |tx, moment| {
             let mut result = tx.get(t::RESULT_ID_TO_RESULT, id.number())?.ok_or_else(|| missing("the result"))?;
             covers.covers(result.stack)?;
+            if result.is_guest() {
+                let why = "it is a guest's, which is sent nothing";
+                return Err(Refused::conflict(why).in_state(result.status.word()).into());
+            }
             if result.status.is_final() {
                 let why = "its result is final, and its token opens nothing any more; retry the run instead";
                 return Err(Refused::conflict(why).in_state(result.status.word()).into());
@@ -267,9 +275,10 @@ fn span(of: Duration) -> String {
     }
 }
 
-/// Writes a delivery into the log of its result.
-fn note(tx: &Tx<'_>, moment: &Moment, result: &mut TaskResult, reply: &Reply) -> Result<(), Error> {
-    let reason = match (&result.again, result.deliveries) {
+/// Writes a delivery into the log of its result. Where it was overtaken, whoever asked for another one
+/// still waits for that.
+fn note(tx: &Tx<'_>, moment: &Moment, result: &mut TaskResult, reply: &Reply, overtaken: bool) -> Result<(), Error> {
+    let reason = match (result.again.as_ref().filter(|_| !overtaken), result.deliveries) {
         (Some(by), _) => DeliveryReason::Again { by: by.clone() },
         (None, 0) => DeliveryReason::First,
         (None, _) => DeliveryReason::Retry,

@@ -75,7 +75,7 @@ impl Actions {
         let pinned = code::wanted(&view, &guest, "guest")?;
         let sealed = result.token.sealed.as_ref().ok_or_else(|| missing("the task result"))?;
         let token = vault::task_token(id).open_text(&self.keys.get(), sealed)?;
-        let body = payload::request(&self.setup.public_url, &stack, &run, &result, &token)?;
+        let body = payload::request(&self.setup.public_url, &view, (&stack, &run), &result, &token)?;
         let plan = match run.plan_digest {
             Some(_) => self.plan_json(&view, &opened)?,
             None => Secret::new(b"{}".to_vec()),
@@ -108,7 +108,13 @@ impl Actions {
             artifacts: true,
             skip: false,
         };
-        let prepare = Prepare { source, patch: None, disk_floor_bytes: limits::DISK_FLOOR_BYTES, shows: Vec::new() };
+        let prepare = Prepare {
+            source,
+            patch: None,
+            disk_floor_bytes: limits::DISK_FLOOR_BYTES,
+            shows: Vec::new(),
+            archive: false,
+        };
         let spec = ChainSpec {
             version: VERSION,
             run: facts(own, stack.slug.clone()),
@@ -117,6 +123,8 @@ impl Actions {
             steps: vec![Step::Prepare(prepare), Step::Guest(phase)],
             at_end: AtEnd::Remove,
             ending: None,
+            ends_as: None,
+            decided_later: false,
             stop_grace_seconds: self.setup.stop_grace.as_secs(),
             demand: None,
             runtime: None,

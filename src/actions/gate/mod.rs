@@ -24,8 +24,8 @@ use ulid::Ulid;
 
 pub use deliver::{DueRequest, DueWork, Outside, Reply, Request};
 pub use guest::{JUDGING, Judged, ToJudge};
-pub(crate) use open::plan_result;
-pub use open::{Opened, OpenedRun};
+pub use open::{Opened, OpenedRun, OpenedSource};
+pub(crate) use open::{left_by, plan_file};
 
 use crate::{
     auth::{

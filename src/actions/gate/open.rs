@@ -16,7 +16,7 @@ use crate::{
     protocol::{self, PhaseResult},
     store::{
         Error, Find as _, Rows, Snapshot,
-        record::{PlanResult, Run, RunTask, TaskResult},
+        record::{Chain, PhaseFile, Run, RunTask, TaskResult},
         tables as t,
     },
 };
@@ -28,6 +28,21 @@ use super::super::{Actions, claim::chain_dir, missing, sealed_fault, vault};
 pub struct Opened {
     result: TaskResult,
     trusted: bool,
+}
+
+/// Where the source of a run is.
+#[derive(Clone, Debug)]
+pub enum OpenedSource {
+    /// The archive as it was uploaded.
+    Uploaded(PathBuf),
+    Fetched(Fetched),
+}
+
+/// An archive that was made of what was fetched.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    run: RunId,
+    place: PhaseFile,
 }
 
 /// The facts of a run as the public protocol shows them.
@@ -78,13 +93,29 @@ impl Actions {
         hex::encode(tagger.tag())
     }
 
-    /// The source that the run works on, as it was uploaded.
-    pub fn opened_source(&self, opened: &Opened) -> Result<PathBuf, Error> {
-        let run = self.store.read()?.run(opened.result.run)?.ok_or_else(|| missing("the run"))?;
+    /// The source that the run works on, as it was uploaded or fetched.
+    pub fn opened_source(&self, opened: &Opened) -> Result<OpenedSource, Error> {
+        let view = self.store.read()?;
+        let run = view.run(opened.result.run)?.ok_or_else(|| missing("the run"))?;
         match &run.source {
-            SourceVersion::Upload { digest } => Ok(self.upload_path(digest)),
-            SourceVersion::Git { .. } => Err(missing("the configuration version")),
+            SourceVersion::Upload { digest } => Ok(OpenedSource::Uploaded(self.upload_path(digest))),
+            SourceVersion::Git { .. } => {
+                let place = view.get(t::RUN_TO_SECRETS, run.seq)?.and_then(|secrets| secrets.source);
+                let place = place.ok_or_else(|| missing("the configuration version"))?;
+                Ok(OpenedSource::Fetched(Fetched { run: run.id, place }))
+            }
         }
+    }
+
+    /// The tar.gz of a source that was fetched.
+    pub fn fetched_source(&self, fetched: &Fetched) -> Result<Secret<Vec<u8>>, Error> {
+        let Fetched { run, place } = fetched;
+        let key = vault::chain_key(*run, place.chain).open_key(&self.keys.get(), &place.key)?;
+        let path = chain_dir(&self.setup.data, *run, place.chain).join(protocol::file::source(place.phase));
+        let label = protocol::source_label(*run, place.phase);
+        // A little more than what is in it.
+        let most = 2 * limits::SOURCE_ARCHIVE_BYTES as u64;
+        crypt::read_file_under(&path, &key, label.as_bytes(), most).map_err(sealed_fault)
     }
 
     /// The run of a call.
@@ -161,7 +192,7 @@ impl Actions {
     }
 
     /// What the planning phase left, as long as its directory is there.
-    fn raw_plan(&self, run: RunId, place: &PlanResult) -> Result<Option<Secret<String>>, Error> {
+    fn raw_plan(&self, run: RunId, place: &PhaseFile) -> Result<Option<Secret<String>>, Error> {
         let key = vault::chain_key(run, place.chain).open_key(&self.keys.get(), &place.key)?;
         let dir = chain_dir(&self.setup.data, run, place.chain);
         let path = dir.join(protocol::file::result(place.phase));
@@ -364,8 +395,13 @@ fn actions(action: Action) -> Value {
 }
 
 /// Where a planning phase left its plan, from now on.
-pub(crate) fn plan_result(chain: &crate::store::record::Chain, number: u32, phase: Phase) -> Option<PlanResult> {
-    (phase == Phase::Planning).then(|| PlanResult { chain: chain.number, phase: number, key: chain.key.clone() })
+pub(crate) fn plan_file(chain: &Chain, number: u32, phase: Phase) -> Option<PhaseFile> {
+    (phase == Phase::Planning).then(|| left_by(chain, number))
+}
+
+/// What a phase of a chain left.
+pub(crate) fn left_by(chain: &Chain, number: u32) -> PhaseFile {
+    PhaseFile { chain: chain.number, phase: number, key: chain.key.clone() }
 }
 
 #[cfg(test)]

@@ -14,8 +14,9 @@ use crate::{
         stack::Source,
     },
     store::{
-        Error,
+        Error, Rows,
         record::{Run, Stack, TaskResult},
+        tables as t,
     },
 };
 
@@ -68,13 +69,12 @@ pub(crate) fn named_after(run: RunId, prefix: &str) -> String {
 /// The request for one call. The same call always gives the same bytes.
 pub(super) fn request(
     public_url: &str,
-    stack: &Stack,
-    run: &Run,
+    view: &impl Rows,
+    (stack, run): (&Stack, &Run),
     result: &TaskResult,
     token: &Secret<String>,
 ) -> Result<Secret<Vec<u8>>, Error> {
-    let uploaded = matches!(run.source, SourceVersion::Upload { .. });
-    let version = uploaded.then(|| named_after(run.id, "cv"));
+    let version = has_archive(view, run)?.then(|| named_after(run.id, "cv"));
     let root = stack.settings.source.as_ref().map(|source| source.project_root().as_str());
     let (branch, repository, commit) = vcs(stack, run);
     write(&Payload {
@@ -107,6 +107,16 @@ pub(super) fn request(
         workspace_name: stack.settings.name.as_str(),
         workspace_working_directory: root.filter(|root| !root.is_empty()),
     })
+}
+
+/// Whether the source can be downloaded: an upload always, a fetched one where it was archived.
+fn has_archive(view: &impl Rows, run: &Run) -> Result<bool, Error> {
+    match &run.source {
+        SourceVersion::Upload { .. } => Ok(true),
+        SourceVersion::Git { .. } => {
+            Ok(view.get(t::RUN_TO_SECRETS, run.seq)?.is_some_and(|secrets| secrets.source.is_some()))
+        }
+    }
 }
 
 /// Asks whether somebody is there who knows the key. Nothing of this installation is in it.

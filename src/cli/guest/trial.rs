@@ -174,6 +174,8 @@ impl Trial {
             steps: vec![Step::Prepare(self.prepare()?), Step::Guest(asked.phase)],
             at_end: AtEnd::Remove,
             ending: None,
+            ends_as: None,
+            decided_later: false,
             demand: None,
             runtime: None,
             stop_grace_seconds: self.grace_seconds,
@@ -209,6 +211,7 @@ impl Trial {
             disk_floor_bytes: 0,
             patch: None,
             shows: Vec::new(),
+            archive: false,
         })
     }
 }

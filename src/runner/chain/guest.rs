@@ -175,7 +175,7 @@ impl Chain {
         let mut run = Run {
             form: module.form,
             args: std::iter::once(&phase.name).chain(&phase.args).cloned().collect(),
-            environment: self.guest_environment(phase),
+            environment: self.guest_environment(phase)?,
             caps,
             directories: directories(phase),
             home: self.home(phase),
@@ -248,10 +248,15 @@ impl Chain {
         Ok(if *plain { bound.allow_plain() } else { bound })
     }
 
-    fn guest_environment(&self, phase: &GuestPhase) -> Vec<(String, String)> {
-        let named = self.spec.secrets.variables.iter().filter(|variable| phase.env.contains(&variable.name));
-        let named = named.map(|variable| (variable.name.to_string(), variable.value.expose().clone()));
-        phase.plain_env.iter().cloned().chain(named).collect()
+    /// The variables that it is to get; wherever they are set, by now it is known whether they are.
+    fn guest_environment(&self, phase: &GuestPhase) -> Result<Vec<(String, String)>, Fault> {
+        let mut environment = phase.plain_env.clone();
+        for name in &phase.env {
+            let variable = self.spec.secrets.variables.iter().find(|variable| variable.name == *name);
+            let missing = || Fault::Other(format!("the variable {name}, which the guest is to get, does not exist"));
+            environment.push((name.to_string(), variable.ok_or_else(missing)?.value.expose().clone()));
+        }
+        Ok(environment)
     }
 
     /// Takes out of the room what the phase leaves.

@@ -14,6 +14,7 @@ mod prepare;
 mod receipt;
 mod runtime;
 mod seal;
+mod settings;
 mod shell;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -22,7 +23,7 @@ use crate::{
     crypt::Key,
     domain::{Clock, CommitSha, Digest, EnvName, Kind, Phase, State, Verdict, stack::ExecutorKind},
     mask::MaskSet,
-    protocol::{AtEnd, ChainSpec, JailSpec, Planned, Record, Step, VERSION, WorkspaceLeft, ends_as},
+    protocol::{AtEnd, ChainSpec, JailSpec, Planned, Record, Step, VERSION, WorkspaceLeft, ends_as, file},
     vendor::Places,
 };
 
@@ -140,7 +141,12 @@ impl Chain {
 
     /// A chain that neither prepares nor opens goes on with what an earlier one kept.
     fn find_kept_workspace(&mut self) -> Result<(), Fault> {
-        if matches!(self.spec.steps.first(), Some(Step::Shell(_) | Step::Build(_) | Step::Guest(_) | Step::Seal(_))) {
+        if self.spec.steps.is_empty() && !self.tools.dir.file_path(file::TREE).exists() {
+            return Ok(());
+        }
+        if self.spec.steps.is_empty()
+            || matches!(self.spec.steps.first(), Some(Step::Shell(_) | Step::Build(_) | Step::Guest(_) | Step::Seal(_)))
+        {
             self.use_tree(Tree::find(&self.tools.dir, self.jail.user)?)?;
             self.read_carried()?;
         }
@@ -196,7 +202,14 @@ impl Chain {
         self.tools.asked.kill() || self.tools.asked.stops() > self.stops_before
     }
 
+    /// What the run ends as here and now; none while it goes on, or while others have a say.
     fn final_state(&self, last: Option<&(Phase, Verdict)>) -> Option<State> {
+        let own = || self.own_end(last).filter(|end| !self.spec.decided_later || *end != State::Finished);
+        self.spec.ends_as.or_else(own)
+    }
+
+    /// What it would end as if nobody else were asked.
+    fn own_end(&self, last: Option<&(Phase, Verdict)>) -> Option<State> {
         let kind = self.spec.run.kind;
         match last {
             Some((phase, verdict)) => ends_as(kind, *phase, verdict, self.planned.as_ref(), self.stopped),
@@ -214,8 +227,11 @@ impl Chain {
         if let Some(sealed) = self.sealed {
             return Ok(sealed);
         }
-        match self.spec.at_end {
+        // A plan that is all there is to the run: only the hooks of its end may want the workspace.
+        let at_end = if self.own_end(last.as_ref()).is_some() { AtEnd::Remove } else { self.spec.at_end };
+        match at_end {
             AtEnd::Keep => Ok(WorkspaceLeft::Kept),
+            AtEnd::Remove if self.spec.decided_later && self.has_after_run() => self.seal_for_hooks(),
             AtEnd::Remove => self.remove_workspace(),
             AtEnd::Seal => match self.seal() {
                 Ok(sealed) => Ok(sealed),
@@ -232,6 +248,18 @@ impl Chain {
         self.remove_workspace()
     }
 
+    fn has_after_run(&self) -> bool {
+        self.spec.ending.as_ref().is_some_and(|shell| !self.settled(shell).before.is_empty())
+    }
+
+    /// Hooks run without a workspace rather than a plan comes to nothing for their sake.
+    fn seal_for_hooks(&mut self) -> Result<WorkspaceLeft, Fault> {
+        self.seal().or_else(|fault| {
+            super::start::complain(&fault);
+            self.remove_workspace()
+        })
+    }
+
     /// The `after_run` hooks. Their verdict changes nothing.
     fn ending(&mut self, state: State) -> Result<(), Fault> {
         let lost = self.tools.asked.kill();
@@ -246,7 +274,7 @@ impl Chain {
         self.stops_before = self.tools.asked.stops();
         self.phase(Phase::Ending, |chain, desk| {
             if chain.tree.is_none() {
-                desk.log.note("the workspace could not be opened: the hooks run in an empty one");
+                desk.log.note("nothing could be opened or is left of the workspace: the hooks run in an empty one");
                 chain.make_empty_workspace()?;
             }
             chain.shell(&shell, Some(state), desk)

@@ -3,7 +3,7 @@
 use std::{fs::File, path::PathBuf};
 
 use crate::{
-    crypt::digest,
+    crypt::{digest, write_file_under},
     domain::{
         BranchName, CommitSha, RelativePath, Verdict, limits,
         run::{CommitFacts, Signature},
@@ -11,8 +11,11 @@ use crate::{
         verdict::bytes,
     },
     mask::MaskSet,
-    protocol::{Bind, Environment, Fetch, GitCredential, PatchFile, Prepare, RunFacts, ShownFile, file, inside},
+    protocol::{
+        Bind, Environment, Fetch, GitCredential, PatchFile, Prepare, RunFacts, ShownFile, file, inside, source_label,
+    },
     source::{
+        archive,
         git::{self, Address, Credential, FetchScript},
         upload,
     },
@@ -83,6 +86,9 @@ impl Chain {
                 self.apply_patch(patch, desk)?;
             }
             self.show_files(&prepare.shows, desk)?;
+            if prepare.archive {
+                self.keep_source(desk)?;
+            }
             self.read_runtime(desk)?;
             self.place_files(desk)?;
         }
@@ -104,6 +110,27 @@ impl Chain {
         for path in shows {
             if let Some(content) = self.tree()?.beginning(path, limits::MANIFEST_BYTES as u64 + 1)? {
                 desk.result.files.push(ShownFile { path: path.clone(), content });
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the source as it is before anything secret is put into it. One that is too large is no
+    /// reason not to plan.
+    fn keep_source(&self, desk: &mut Desk) -> Result<(), Fault> {
+        let place = self.tools.dir.file_path(file::TREE).join(file::WORKSPACE);
+        match archive::archive(&place, limits::SOURCE_ARCHIVE_BYTES) {
+            Ok(archive) => {
+                let path = self.tools.dir.file_path(&file::source(desk.number));
+                let label = source_label(self.spec.run.id, desk.number);
+                write_file_under(&path, &self.tools.key, label.as_bytes(), &mut archive.as_slice())
+                    .map_err(Fault::io("write the source's archive"))?;
+                desk.produced.source = true;
+            }
+            Err(error) => {
+                let why = format!("run tasks cannot download the source: as an archive, {error}");
+                desk.log.note(&why);
+                desk.produced.warnings.push(why);
             }
         }
         Ok(())

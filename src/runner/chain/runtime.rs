@@ -26,7 +26,7 @@ const NOTES: usize = 20;
 /// What the chain works by.
 #[derive(Debug)]
 pub struct Settled {
-    layers: Layers,
+    pub(super) layers: Layers,
     /// The operator's binary that was asked for.
     binary: Option<Bind>,
 }

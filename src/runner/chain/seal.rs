@@ -19,6 +19,7 @@ impl Chain {
         let path = self.tools.dir.file_path(file::TREE);
         let opened = Workspace::<Sealed>::at(self.terms(keys)?).open(&path, self.jail.user).map_err(Fault::of)?;
         self.use_tree(Tree::of(opened, &self.tools.dir, self.jail.user)?)?;
+        self.keep_settings(desk)?;
         self.verify_plan(open.plan_digest.as_ref())?;
         desk.produced.warnings.extend(self.read_carried()?);
         let plan = open.plan_digest.as_ref().map_or_else(String::new, |plan| format!("; its plan is {}", plan.short()));
@@ -31,6 +32,7 @@ impl Chain {
     pub(super) fn seal(&mut self) -> Result<WorkspaceLeft, Fault> {
         let keys = self.spec.secrets.seal.as_ref().ok_or(Fault::Missing("keys for sealing a workspace"))?;
         let terms = self.terms(keys)?;
+        self.leave_settings()?;
         let tree = self.tree.take().ok_or(Fault::Missing("workspace that could be sealed"))?;
         let failed = match tree.into_workspace().seal(terms) {
             Ok((_, report)) => {
@@ -41,7 +43,9 @@ impl Chain {
         let fault = Fault::of(&failed);
         match failed {
             SealFailed::Kept { workspace, .. } => {
-                self.tree = Some(Tree::of(workspace, &self.tools.dir, self.jail.user)?);
+                let tree = Tree::of(workspace, &self.tools.dir, self.jail.user)?;
+                tree.take_settings()?;
+                self.tree = Some(tree);
             }
             SealFailed::Remains { workspace, .. } => erase(workspace.paths()).map_err(Fault::of)?,
         }

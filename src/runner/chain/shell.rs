@@ -92,7 +92,7 @@ struct Told {
 impl Chain {
     /// Runs a phase's hooks and command.
     pub(super) fn shell(&mut self, shell: &Shell, ends_as: Option<State>, desk: &mut Desk) -> Result<Verdict, Fault> {
-        if shell.skip {
+        if shell.skip || self.skips(shell) {
             desk.log.note("skipped, because the stack's environment says AIRLOCK_SKIP_APPLYING=true");
             return Ok(Verdict::SUCCESS);
         }

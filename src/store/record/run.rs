@@ -102,6 +102,18 @@ pub struct Run {
     /// How many stages were begun.
     #[serde(default)]
     pub stages: u32,
+    /// How it ends once the hooks of its end have run.
+    #[serde(default)]
+    pub ending: Option<EndingAs>,
+}
+
+/// An end that is decided, and waits for its hooks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndingAs {
+    pub state: State,
+    pub actor: ActorName,
+    pub note: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// What a run has from its first moment on.
@@ -169,6 +181,7 @@ impl Run {
             followed: 0,
             checking: None,
             stages: 0,
+            ending: None,
         }
     }
 }
@@ -261,12 +274,15 @@ pub struct RunSecrets {
     pub workload: Option<Sealed>,
     /// Where the vendor's own plan lies, for outside checks.
     #[serde(default)]
-    pub plan: Option<PlanResult>,
+    pub plan: Option<PhaseFile>,
+    /// Where the archive of a fetched source lies, for outside checks.
+    #[serde(default)]
+    pub source: Option<PhaseFile>,
 }
 
-/// The result of a planning phase, in the directory of its chain for as long as the run lives.
+/// What a phase left in the directory of its chain, for as long as the run lives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PlanResult {
+pub struct PhaseFile {
     pub chain: u32,
     pub phase: u32,
     /// The chain's key, wrapped as in its row; `vault::chain_key`.

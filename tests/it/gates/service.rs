@@ -1,15 +1,7 @@
 //! A run-task service of somebody else: it verifies signatures as real ones do, and answers as the
 //! test says.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use airlock::{crypt, crypt::Secret};
 use axum::{Router, body::Bytes, extract::State, http::HeaderMap, http::StatusCode, routing::post};
@@ -18,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
-    sync::{Mutex, mpsc},
+    sync::{Mutex, mpsc, watch},
 };
 use tokio_util::{sync::CancellationToken, sync::DropGuard};
 
@@ -29,6 +21,7 @@ pub const KEY: &str = "a key of both – Schlüssel 🔑";
 pub struct Called {
     pub payload: Value,
     pub raw: String,
+    pub signature: String,
     /// Where the server is by now, if it moved.
     base: Option<String>,
 }
@@ -37,8 +30,8 @@ struct Shared {
     calls: mpsc::UnboundedSender<Called>,
     /// What the next requests are answered with; 200 when there is nothing more.
     statuses: Mutex<VecDeque<u16>>,
-    /// Requests are taken and not answered.
-    holds: AtomicBool,
+    /// Requests are taken and not answered as long as this says so.
+    holds: watch::Sender<bool>,
 }
 
 pub struct Service {
@@ -51,7 +44,7 @@ pub struct Service {
 impl Service {
     pub async fn new() -> Self {
         let (sender, calls) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { calls: sender, statuses: Mutex::default(), holds: AtomicBool::new(false) });
+        let shared = Arc::new(Shared { calls: sender, statuses: Mutex::default(), holds: watch::Sender::new(false) });
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}/check?from=airlock", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
@@ -68,9 +61,9 @@ impl Service {
         self.shared.statuses.lock().await.extend(statuses);
     }
 
-    /// Whether requests are taken and never answered from now on.
+    /// Whether requests are taken and not answered, until this is taken back.
     pub fn holds(&self, holds: bool) {
-        self.shared.holds.store(holds, Ordering::SeqCst);
+        self.shared.holds.send_replace(holds);
     }
 
     /// The next request that is no verification.
@@ -106,10 +99,8 @@ async fn called(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
     let status = shared.statuses.lock().await.pop_front().unwrap_or(200);
     let raw = String::from_utf8(body.to_vec()).unwrap();
     let payload = serde_json::from_str(&raw).unwrap();
-    let _ = shared.calls.send(Called { payload, raw, base: None });
-    if shared.holds.load(Ordering::SeqCst) {
-        std::future::pending::<()>().await;
-    }
+    let _ = shared.calls.send(Called { payload, raw, signature, base: None });
+    let _ = shared.holds.subscribe().wait_for(|holds| !holds).await;
     StatusCode::from_u16(status).unwrap()
 }
 
@@ -169,7 +160,8 @@ impl Called {
 
     /// The same for a server that was started again elsewhere.
     pub fn at(&self, base: &str) -> Self {
-        Self { payload: self.payload.clone(), raw: self.raw.clone(), base: Some(base.to_owned()) }
+        let (payload, raw, signature) = (self.payload.clone(), self.raw.clone(), self.signature.clone());
+        Self { payload, raw, signature, base: Some(base.to_owned()) }
     }
 
     /// A callback that may not get through; gives the status if it did.

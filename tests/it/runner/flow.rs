@@ -253,7 +253,7 @@ fn a_branch_of_a_local_repository_is_checked_out_and_its_commit_reported() {
     };
     trial.kind = Kind::Task;
     trial.steps = vec![
-        Step::Prepare(Prepare { source, disk_floor_bytes: 1, patch: None, shows: Vec::new() }),
+        Step::Prepare(Prepare { source, disk_floor_bytes: 1, patch: None, shows: Vec::new(), archive: false }),
         perform("cat hello.txt; echo $AIRLOCK_COMMIT_SHA"),
     ];
     let outcome = trial.run();

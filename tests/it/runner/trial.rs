@@ -150,6 +150,7 @@ impl Trial {
             disk_floor_bytes: 1,
             patch: None,
             shows: Vec::new(),
+            archive: false,
         })
     }
 
@@ -189,6 +190,8 @@ impl Trial {
             steps: self.steps.clone(),
             at_end: self.at_end,
             ending: self.ending.clone(),
+            ends_as: None,
+            decided_later: false,
             stop_grace_seconds: self.grace,
             demand: None,
             runtime: None,

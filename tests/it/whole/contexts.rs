@@ -1,6 +1,6 @@
 //! Contexts, hooks and runtime configuration, from a trigger to the end.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use airlock::{
     actions::{ContextText, NewContext, NewFile, NewRun, NewVariable},
@@ -11,7 +11,10 @@ use airlock::{
 };
 use serde_json::json;
 
-use super::rig::{Rig, files_with};
+use super::{
+    gate::Gate,
+    rig::{Rig, files_with},
+};
 
 const CONFIG: &str = ".airlock/config.yaml";
 
@@ -361,4 +364,97 @@ async fn a_declared_task_gets_what_its_stacks_contexts_hold() {
     let run = rig.declared(&stack, "say", &[]).await;
     let run = rig.until_state(&run, State::Finished).await;
     assert_eq!(rig.log(&run, Phase::Performing), "north *****\n");
+}
+
+/// Changes everything that a run works with: its values, files, hooks and commands.
+async fn change_everything(rig: &Rig, stack: &Stack, word: &str) {
+    rig.set(stack, "PLAIN", word, false).await;
+    rig.set(stack, "SECRET", &format!("{word}-secret-value"), true).await;
+    rig.mount(stack, "key", word, false).await;
+    let mut settings = stack.settings.clone();
+    settings.hooks.before_apply = vec![format!("echo hook {word}")];
+    settings.hooks.after_run = vec![format!("echo over {word}")];
+    let apply =
+        format!("echo apply {word} $PLAIN $NEW; cat key; test \"$SECRET\" = \"$PLAIN-secret-value\" && echo same");
+    settings.vendor = serde_json::from_value(json!({"kind": "custom", "plan": "exit 2", "apply": apply})).unwrap();
+    let permit = rig.permit(Permission::EditStack, stack);
+    rig.app.actions.edit_stack(&permit, stack.id, settings, None).await.unwrap();
+}
+
+const PLANNED: &str = "hook planned\napply planned planned\nplannedsame\n";
+
+/// What the run says about changes that it did not use: on its page, in its timeline, in the log.
+fn assert_says_what_changed(rig: &Rig, run: &Run) {
+    let said = "changed since this run began, and not used by it: NEW, PLAIN, SECRET, before_apply hooks, after_run \
+                hooks, mounted files, the stack's commands";
+    assert_eq!(run.warnings, [said]);
+    assert!(rig.log(run, Phase::PreparingApply).contains(said), "{}", rig.all_logs(run));
+    let timeline = rig.app.queries.run_detail(&Who::system(), run.id).unwrap().history;
+    let found = timeline.iter().filter(|entry| entry.reason.as_deref() == Some(said)).count();
+    assert_eq!(found, 1, "{timeline:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_applied_is_set_as_it_was_planned_whatever_was_changed_since() {
+    let rig = Rig::new().await;
+    let stack = rig.stack(printing("true"), &[("x", "")]).await;
+    change_everything(&rig, &stack, "planned").await;
+    let stack = rig.app.queries.stack(&Who::system(), &stack.slug).unwrap();
+    let run = rig.unconfirmed(&stack).await;
+    change_everything(&rig, &stack, "changed").await;
+    rig.set(&stack, "NEW", "changed", false).await;
+    rig.confirm(&run).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    assert_eq!(rig.log(&run, Phase::Applying), PLANNED, "{}", rig.all_logs(&run));
+    assert_eq!(rig.log(&run, Phase::Ending), "over planned\n");
+    assert_says_what_changed(&rig, &run);
+
+    let next = rig.unconfirmed(&stack).await;
+    rig.confirm(&next).await;
+    let next = rig.until_state(&next, State::Finished).await;
+    assert_eq!(rig.log(&next, Phase::Applying), "hook changed\napply changed changed changed\nchangedsame\n");
+    assert_eq!(next.warnings, [] as [&str; 0]);
+    rig.until_tidy().await;
+    for secret in ["planned-secret-value", "changed-secret-value"] {
+        assert_eq!(files_with(&rig.data(), secret), Vec::<PathBuf>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_changed_between_confirmation_and_apply_is_not_used_either() {
+    let rig = Rig::on(Arc::new(tempfile::tempdir().unwrap()), |config| config.slots = 1).await;
+    let gate = Gate::new().await;
+    let stack = rig.stack(printing("true"), &[("x", "")]).await;
+    change_everything(&rig, &stack, "planned").await;
+    let stack = rig.app.queries.stack(&Who::system(), &stack.slug).unwrap();
+    let run = rig.unconfirmed(&stack).await;
+    let other = rig.stack(json!({"name": "Other", "vendor": {"kind": "custom"}}), &[]).await;
+    let busy = rig.task(&other, &gate.command("busy")).await;
+    let knock = gate.knock().await;
+    rig.confirm(&run).await;
+    assert_eq!(rig.run(run.id).state, State::Confirmed, "no slot is free");
+    change_everything(&rig, &stack, "changed").await;
+    rig.set(&stack, "NEW", "changed", false).await;
+    knock.let_on().await;
+    let run = rig.until_state(&run, State::Finished).await;
+    assert_eq!(rig.log(&run, Phase::Applying), PLANNED, "{}", rig.all_logs(&run));
+    assert_says_what_changed(&rig, &run);
+    rig.until_state(&busy, State::Finished).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_can_still_say_that_a_planned_change_is_not_applied() {
+    let rig = Rig::new().await;
+    let stack = rig.stack(printing("echo ran"), &[]).await;
+    let run = rig.unconfirmed(&stack).await;
+    rig.set(&stack, "AIRLOCK_SKIP_APPLYING", "true", false).await;
+    rig.confirm(&run).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    assert!(!rig.log(&run, Phase::Applying).contains("ran"));
+    // What was planned as skipped is not applied by taking that back.
+    let run = rig.unconfirmed(&stack).await;
+    rig.set(&stack, "AIRLOCK_SKIP_APPLYING", "false", false).await;
+    rig.confirm(&run).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    assert!(!rig.log(&run, Phase::Applying).contains("ran"));
 }

@@ -268,6 +268,41 @@ async fn a_wasi_stack_is_planned_sealed_confirmed_and_applied_by_guests() {
     assert_eq!(run.reason.as_deref(), Some("nothing to change"));
 }
 
+/// Prints its environment.
+const TELLER: &str = r#"(module
+  (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_get" (func $get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (drop (call $sizes (i32.const 0) (i32.const 12)))
+    (drop (call $get (i32.const 64) (i32.const 4096)))
+    (i32.store (i32.const 8) (i32.const 4096))
+    (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 32)))))"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_of_a_wasi_stack_gets_a_variable_that_only_the_source_sets() {
+    let rig = Rig::new().await;
+    rig.import("teller", &wat::parse_str(TELLER).unwrap()).await.unwrap();
+    let vendor = |name: &str| json!({"kind": "wasi", "plan": {"guest": "teller", "env": [name]}});
+    let file = "stacks:\n  agents:\n    environment: {FROM_FILE: seen, OTHER: unseen}\n";
+    let files = [(".airlock/config.yaml", file), ("a", "")];
+    let stack = rig.stack(json!({"name": "Agents", "vendor": vendor("FROM_FILE")}), &files).await;
+    let run = rig.trigger(&stack, Kind::Tracked).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    let log = rig.log(&run, Phase::Planning);
+    assert!(log.contains("FROM_FILE=seen") && !log.contains("OTHER"), "{log:?}");
+
+    let mut settings = stack.settings.clone();
+    settings.vendor = serde_json::from_value(vendor("NOWHERE")).unwrap();
+    let permit = rig.permit(Permission::EditStack, &stack);
+    rig.app.actions.edit_stack(&permit, stack.id, settings, None).await.unwrap();
+    let run = rig.trigger(&stack, Kind::Tracked).await;
+    let run = rig.until_state(&run, State::Failed).await;
+    let reason = run.reason.unwrap();
+    assert!(reason.contains("the variable NOWHERE, which the guest is to get, does not exist"), "{reason}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_a_guest_is_refused_with_the_reason_and_leaves_nothing() {
     let rig = Rig::new().await;

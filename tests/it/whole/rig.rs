@@ -9,13 +9,13 @@ use std::{
 };
 
 use airlock::{
-    actions::{Decision, NewDemand, NewKey, NewRun, NewService, NewStack, NewTask, NewVariable},
+    actions::{Decision, NewDemand, NewKey, NewPolicy, NewRun, NewService, NewStack, NewTask, NewVariable, Saving},
     app::App,
     auth::{On, Permission, Permit, Who},
     config::{Config, Flags},
     crypt::Secret,
     dispatch::Dispatch,
-    domain::{EnvName, Kind, Phase, RelativePath, Role, RunId, State, UserName},
+    domain::{EnvName, Kind, Phase, PolicyKind, RelativePath, Role, RunId, State, UserName},
     http, outbound,
     queries::{RoleOnStack, Run, Stack},
     scheduler,
@@ -58,7 +58,7 @@ impl Rig {
             config.outbound_allow = vec!["127.0.0.1".to_owned()];
             set(config);
         });
-        let app = App::open(config).unwrap();
+        let app = App::open(config).unwrap().evaluated_by(env!("CARGO_BIN_EXE_airlock"));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         scheduler::recover(&app.actions).await.unwrap();
         let listener = http::listen(&app.config).await.unwrap();
@@ -72,6 +72,19 @@ impl Rig {
         let serving = http::serve(listener, web, stop.child_token());
         tasks.spawn(async move { serving.await.unwrap() });
         Self { app, dir, tasks, stop }
+    }
+
+    /// Makes a policy that every stack has.
+    pub async fn policy(&self, name: &str, kind: PolicyKind, body: &str) {
+        let new = NewPolicy {
+            name: name.parse().unwrap(),
+            kind,
+            body: body.to_owned(),
+            labels: vec!["autoattach:*".parse().unwrap()],
+            description: String::new(),
+        };
+        let permit = Permit::of_system(Permission::ManagePolicies, On::Installation);
+        self.app.actions.save_policy(&permit, Saving::New, new, None).await.unwrap();
     }
 
     /// Ends a server and serves the same data at the same address again.

@@ -186,6 +186,15 @@ impl Server {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
+    /// A page, as its administrator sees it.
+    pub async fn page(&self, path: &str) -> String {
+        let request =
+            self.client.get(format!("{}{path}", self.url)).header("cookie", format!("airlock={}", self.token));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        response.text().await.unwrap()
+    }
+
     /// A body that is signed as calls of run tasks are; nothing else says who sends it.
     pub async fn signed(&self, path: &str, signature: &str, body: String) -> (u16, String) {
         let request = self.client.post(format!("{}{path}", self.url)).body(body);

@@ -217,6 +217,8 @@ impl Guest {
             // What it left in the workspace is looked at.
             at_end: AtEnd::Keep,
             ending: None,
+            ends_as: None,
+            decided_later: false,
             demand: None,
             runtime: None,
             stop_grace_seconds: 10,
