@@ -243,7 +243,7 @@ async fn a_runner_killed_after_any_transition_leaves_nothing_behind() {
     for confirmed in [false, true] {
         for dead_server in [false, true] {
             for changes in 0..9 {
-                runner_killed_after(changes, confirmed, dead_server).await;
+                Box::pin(runner_killed_after(changes, confirmed, dead_server)).await;
             }
         }
     }
