@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::{Delta, Digest, Kind, Phase, State, Timestamp, Verdict};
 
 fn started() -> Record {
     Record::Started { version: VERSION, at: Timestamp::from_millis(1) }
