@@ -3,6 +3,9 @@
 //! Every call goes through until the guest's time is up; only the answers are looked at. The one call
 //! that is answered here is `proc_exit`, since Wasmtime's own knows no exit codes from 126 on.
 //!
+//! Numbers of files are other ones in every run; what a guest does with one must cost the same each time
+//! ([`steady`]).
+//!
 //! Calls that never wait cost next to no fuel and may cost much time, so that a guest that does nothing
 //! but call (reads at the end of its input, say) would come to its next yield long after its time:
 //! each call looks at the clock itself.
@@ -88,6 +91,30 @@ pub fn refused(path: &str, changes: bool) -> DenialKind {
     if changes && !leaves { DenialKind::Write } else { DenialKind::Path }
 }
 
+/// The least number of a file that a guest sees. All of them have 18 decimal digits and between 59 and
+/// 60 bits: to print one, or to count with it, takes the same fuel.
+const LEAST_INODE: u64 = 600_000_000_000_000_000;
+const INODES: u64 = 400_000_000_000_000_000;
+
+/// A file's number as guests see it.
+pub fn steady(inode: u64) -> u64 {
+    LEAST_INODE + inode % INODES
+}
+
+/// Bytes of a directory's entry before its name; the file's number is in the second eight.
+const ENTRY_BYTES: usize = 24;
+
+/// The same in the entries of a directory, the last of which may be cut off: nobody reads that one.
+fn steady_entries(mut entries: &mut [u8]) {
+    while let Some((head, rest)) = entries.split_first_chunk_mut::<ENTRY_BYTES>() {
+        let (inode, name) = (head[8..16].try_into(), head[16..20].try_into());
+        let (Ok(inode), Ok(name)) = (inode, name) else { return };
+        head[8..16].copy_from_slice(&steady(u64::from_le_bytes(inode)).to_le_bytes());
+        let name = u32::from_le_bytes(name) as usize;
+        entries = rest.get_mut(name..).unwrap_or_default();
+    }
+}
+
 type Memory<'a, 'b> = &'a mut GuestMemory<'b>;
 
 /// Calls that pass unseen.
@@ -145,6 +172,42 @@ impl WasiSnapshotPreview1 for Watched {
         Exit(status.cast_signed()).into()
     }
 
+    async fn fd_filestat_get(&mut self, mem: Memory<'_, '_>, fd: Fd) -> Result<Filestat, Error> {
+        self.in_time()?;
+        let stat = self.inner.fd_filestat_get(mem, fd).await?;
+        Ok(Filestat { ino: steady(stat.ino), ..stat })
+    }
+
+    async fn path_filestat_get(
+        &mut self,
+        mem: Memory<'_, '_>,
+        fd: Fd,
+        flags: Lookupflags,
+        path: GuestPtr<str>,
+    ) -> Result<Filestat, Error> {
+        self.in_time()?;
+        let done = self.inner.path_filestat_get(mem, fd, flags, path).await;
+        self.note(&done, mem, "path_filestat_get", path, false);
+        done.map(|stat| Filestat { ino: steady(stat.ino), ..stat })
+    }
+
+    async fn fd_readdir(
+        &mut self,
+        mem: Memory<'_, '_>,
+        fd: Fd,
+        buffer: GuestPtr<u8>,
+        len: Size,
+        cookie: Dircookie,
+    ) -> Result<Size, Error> {
+        self.in_time()?;
+        let written = self.inner.fd_readdir(mem, fd, buffer, len, cookie).await?;
+        let shown = buffer.as_array(written);
+        let mut entries = mem.as_cow(shown)?.into_owned();
+        steady_entries(&mut entries);
+        mem.copy_from_slice(&entries, shown)?;
+        Ok(written)
+    }
+
     pass! {
         args_get(argv: GuestPtr<GuestPtr<u8>>, buffer: GuestPtr<u8>) -> Result<(), Error>;
         args_sizes_get() -> Result<(Size, Size), Error>;
@@ -172,13 +235,11 @@ impl WasiSnapshotPreview1 for Watched {
         fd_close(fd: Fd) -> ();
         fd_datasync(fd: Fd) -> ();
         fd_fdstat_get(fd: Fd) -> Fdstat;
-        fd_filestat_get(fd: Fd) -> Filestat;
         fd_read(fd: Fd, data: IovecArray) -> Size;
         fd_pread(fd: Fd, data: IovecArray, offset: Filesize) -> Size;
         fd_renumber(from: Fd, to: Fd) -> ();
         fd_seek(fd: Fd, offset: Filedelta, whence: Whence) -> Filesize;
         fd_sync(fd: Fd) -> ();
-        fd_readdir(fd: Fd, buffer: GuestPtr<u8>, len: Size, cookie: Dircookie) -> Size;
         poll_oneoff(subscriptions: GuestPtr<Subscription>, events: GuestPtr<Event>, count: Size) -> Size;
     }
 
@@ -191,7 +252,6 @@ impl WasiSnapshotPreview1 for Watched {
 
     watch_path! {
         path_create_directory(fd: Fd, path: GuestPtr<str>) -> (), path, true;
-        path_filestat_get(fd: Fd, flags: Lookupflags, path: GuestPtr<str>) -> Filestat, path, false;
         path_filestat_set_times(
             fd: Fd, flags: Lookupflags, path: GuestPtr<str>, atim: Timestamp, mtim: Timestamp, which: Fstflags
         ) -> (), path, true;
@@ -206,5 +266,38 @@ impl WasiSnapshotPreview1 for Watched {
         path_rename(fd: Fd, path: GuestPtr<str>, to: Fd, new: GuestPtr<str>) -> (), new, true;
         path_symlink(target: GuestPtr<str>, fd: Fd, path: GuestPtr<str>) -> (), path, true;
         path_unlink_file(fd: Fd, path: GuestPtr<str>) -> (), path, true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_file_is_as_long_whatever_it_is() {
+        for inode in [0, 1, 1 << 30, INODES - 1, INODES, u64::MAX] {
+            let shown = steady(inode);
+            assert_eq!((shown.to_string().len(), shown.ilog2()), (18, 59), "{inode}");
+        }
+    }
+
+    #[test]
+    fn so_it_is_in_the_entries_of_a_directory_whose_names_stay() {
+        let entry = |inode: u64, name: &str| {
+            let length = (name.len() as u32).to_le_bytes();
+            [&[7; 8][..], &inode.to_le_bytes(), &length, &[3, 0, 0, 0], name.as_bytes()].concat()
+        };
+        let entries = |number: fn(u64) -> u64| {
+            [(1, "a"), (u64::MAX, "long name"), (5, "")].map(|(inode, name)| entry(number(inode), name)).concat()
+        };
+        let (given, expected) = (entries(|inode| inode), entries(steady));
+        for cut in [given.len(), given.len() - ENTRY_BYTES, given.len() - ENTRY_BYTES - 4, 0] {
+            let mut seen = given[..cut].to_vec();
+            steady_entries(&mut seen);
+            assert_eq!(seen, expected[..cut], "{cut}");
+        }
+        let mut torn = given[..given.len() - 1].to_vec();
+        steady_entries(&mut torn);
+        assert_eq!(torn[..given.len() - ENTRY_BYTES], expected[..given.len() - ENTRY_BYTES]);
     }
 }

@@ -13,7 +13,10 @@ use wasmtime_wasi::{
     },
 };
 
-use super::{denials::Watch, preview1::refused};
+use super::{
+    denials::Watch,
+    preview1::{refused, steady},
+};
 use crate::protocol::DenialKind;
 
 type Fd = Resource<Descriptor>;
@@ -41,6 +44,11 @@ impl<'a> WatchedFiles<'a> {
             _ => {}
         }
     }
+}
+
+/// What stands for a file's number.
+fn as_shown(hash: MetadataHashValue) -> MetadataHashValue {
+    MetadataHashValue { lower: steady(hash.lower), upper: steady(hash.upper) }
 }
 
 /// Calls that pass unseen.
@@ -100,7 +108,6 @@ impl HostDescriptor for WatchedFiles<'_> {
         sync(fd: Fd) -> FsResult<()>;
         stat(fd: Fd) -> FsResult<DescriptorStat>;
         is_same_object(a: Fd, b: Fd) -> wasmtime::Result<bool>;
-        metadata_hash(fd: Fd) -> FsResult<MetadataHashValue>;
     }
 
     watch_file! {
@@ -121,7 +128,17 @@ impl HostDescriptor for WatchedFiles<'_> {
         rename_at(fd: Fd, path: String, to: Fd, new: String) -> (), new, true;
         symlink_at(fd: Fd, target: String, path: String) -> (), path, true;
         unlink_file_at(fd: Fd, path: String) -> (), path, true;
-        metadata_hash_at(fd: Fd, flags: PathFlags, path: String) -> MetadataHashValue, path, false;
+    }
+
+    async fn metadata_hash(&mut self, fd: Fd) -> FsResult<MetadataHashValue> {
+        self.inner.metadata_hash(fd).await.map(as_shown)
+    }
+
+    async fn metadata_hash_at(&mut self, fd: Fd, flags: PathFlags, path: String) -> FsResult<MetadataHashValue> {
+        let shown = path.clone();
+        let done = self.inner.metadata_hash_at(fd, flags, path).await;
+        self.note(&done, "metadata_hash_at", &shown, false);
+        done.map(as_shown)
     }
 
     fn drop(&mut self, fd: Fd) -> wasmtime::Result<()> {
