@@ -274,5 +274,10 @@ on("htmx:load", ({ detail: { elt } }) => {
 });
 start(document);
 $("[data-focus]")?.focus();
-$(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+// Sideways only: tabs may lie below the window, and the page stays where it is.
+for (const here of all(".nav [aria-current], .tabs [aria-current]")) {
+  const row = here.parentElement;
+  const off = here.getBoundingClientRect().left - row.getBoundingClientRect().left;
+  row.scrollLeft += off - (row.clientWidth - here.clientWidth) / 2;
+}
 open();

@@ -1,5 +1,6 @@
 //! Every page in both themes and two widths: saved for the eye under `target/screenshots/`, and held
-//! against what a picture must keep: nothing sticks out sideways, and the console is silent.
+//! against what a picture must keep: nothing sticks out sideways, rows of links show the one that is
+//! open, and the console is silent.
 
 use std::{fs, path::Path};
 
@@ -7,6 +8,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
 
 use super::rig::{PLAN, Server, Window};
+
+/// The links to where one is that lie outside of their rows.
+const HIDDEN: &str = "const out = here => {
+    const [link, row] = [here, here.parentElement].map(one => one.getBoundingClientRect());
+    return link.left < row.left - 1 || link.right > row.right + 1;
+  };
+  const here = [...document.querySelectorAll('.nav [aria-current], .tabs [aria-current]')];
+  return here.filter(out).map(link => link.textContent).join();";
 
 const WIDTHS: [(u32, u32); 3] = [(1440, 900), (390, 844), (320, 640)];
 
@@ -42,6 +51,10 @@ pub async fn taken(window: &Window, pages: &[(String, String)]) -> Vec<String> {
                     .await;
                 if over.as_i64() != Some(0) {
                     wrong.push(format!("{name} at {width} px is {over} px too wide"));
+                }
+                let hidden = window.run(HIDDEN).await;
+                if hidden.as_str() != Some("") {
+                    wrong.push(format!("{name} at {width} px hides where one is: {hidden}"));
                 }
                 if width != 320 {
                     let file = dir.join(format!("{name}-{theme}-{width}.png"));
