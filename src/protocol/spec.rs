@@ -184,7 +184,7 @@ pub struct Prepare {
     /// Changes that are made in the source before anybody sees it.
     #[serde(default)]
     pub patch: Option<PatchFile>,
-    /// Files of the source that the server wants to see, as [`PhaseResult::files`].
+    /// Files of the source that the server wants to see, as [`super::PhaseResult::files`].
     #[serde(default)]
     pub shows: Vec<RelativePath>,
     /// Whether the source is kept as `<NN>.source`, for others to look into.
@@ -220,7 +220,7 @@ pub enum Fetch {
     Git {
         url: String,
         branch: String,
-        /// None: the branch's head, which is then reported in [`Produced::commit`].
+        /// None: the branch's head, which is then reported in [`super::Produced::commit`].
         commit: Option<CommitSha>,
         submodules: bool,
         /// A directory of the host that the url names, already checked against `local_sources`.
