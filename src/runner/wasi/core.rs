@@ -33,10 +33,10 @@ pub async fn run(start: Start<'_>, gauge: &mut Gauge) -> Ran {
         let mut linker = Linker::new(engine);
         add_to_linker(&mut linker, |state: &mut State| &mut state.wasi)?;
         let prepared = linker.instantiate_pre(&module)?;
-        let mut wasi = Watched::new(surroundings.build_p1(), watch.clone(), deadline);
+        let mut wasi = Watched::new(surroundings.build_p1(), watch.clone());
         wasi.ctx().table.set_max_capacity(RESOURCES);
         let limiter = Limiter::new(caps.memory_bytes, CORE, watch.clone());
-        let metered = Metered::new(engine, State { wasi, limiter }, caps.fuel, gauge)?;
+        let metered = Metered::new(engine, State { wasi, limiter }, (caps.fuel, deadline), gauge)?;
         Ok((prepared, metered))
     };
     let (prepared, mut metered) = match prepared() {

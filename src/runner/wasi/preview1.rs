@@ -1,16 +1,10 @@
 //! WASI preview 1, as Wasmtime offers it, with an eye on what it refuses.
 //!
-//! Every call goes through until the guest's time is up; only the answers are looked at. The one call
-//! that is answered here is `proc_exit`, since Wasmtime's own knows no exit codes from 126 on.
+//! Every call goes through; only the answers are looked at. The one call that is answered here is
+//! `proc_exit`, since Wasmtime's own knows no exit codes from 126 on.
 //!
 //! Numbers of files are other ones in every run; what a guest does with one must cost the same each time
 //! ([`steady`]).
-//!
-//! Calls that never wait cost next to no fuel and may cost much time, so that a guest that does nothing
-//! but call (reads at the end of its input, say) would come to its next yield long after its time:
-//! each call looks at the clock itself.
-
-use std::time::Instant;
 
 use wasmtime_wasi::{
     WasiCtxView, WasiView,
@@ -26,26 +20,18 @@ use wasmtime_wasi::{
 };
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::{
-    cut::{Cut, Exit},
-    denials::Watch,
-};
+use super::{cut::Exit, denials::Watch};
 use crate::protocol::DenialKind;
 
 /// The interface with its watch.
 pub struct Watched {
     inner: WasiP1Ctx,
     watch: Watch,
-    deadline: Instant,
 }
 
 impl Watched {
-    pub fn new(inner: WasiP1Ctx, watch: Watch, deadline: Instant) -> Self {
-        Self { inner, watch, deadline }
-    }
-
-    fn in_time(&self) -> Result<(), Error> {
-        if Instant::now() < self.deadline { Ok(()) } else { Err(Error::trap(Cut::Time.into())) }
+    pub fn new(inner: WasiP1Ctx, watch: Watch) -> Self {
+        Self { inner, watch }
     }
 
     pub fn ctx(&mut self) -> WasiCtxView<'_> {
@@ -121,7 +107,6 @@ type Memory<'a, 'b> = &'a mut GuestMemory<'b>;
 macro_rules! pass {
     ($($name:ident($($arg:ident: $kind:ty),*) -> $out:ty;)*) => {$(
         fn $name(&mut self, mem: Memory<'_, '_>, $($arg: $kind),*) -> $out {
-            self.in_time()?;
             self.inner.$name(mem, $($arg),*)
         }
     )*};
@@ -131,7 +116,6 @@ macro_rules! pass {
 macro_rules! pass_waiting {
     ($($name:ident($($arg:ident: $kind:ty),*) -> $out:ty;)*) => {$(
         async fn $name(&mut self, mem: Memory<'_, '_>, $($arg: $kind),*) -> Result<$out, Error> {
-            self.in_time()?;
             self.inner.$name(mem, $($arg),*).await
         }
     )*};
@@ -141,7 +125,6 @@ macro_rules! pass_waiting {
 macro_rules! watch_file {
     ($($name:ident($($arg:ident: $kind:ty),*) -> $out:ty;)*) => {$(
         async fn $name(&mut self, mem: Memory<'_, '_>, $($arg: $kind),*) -> Result<$out, Error> {
-            self.in_time()?;
             let done = self.inner.$name(mem, $($arg),*).await;
             self.note_file(&done, stringify!($name));
             done
@@ -153,7 +136,6 @@ macro_rules! watch_file {
 macro_rules! watch_path {
     ($($name:ident($($arg:ident: $kind:ty),*) -> $out:ty, $seen:ident, $changes:expr;)*) => {$(
         async fn $name(&mut self, mem: Memory<'_, '_>, $($arg: $kind),*) -> Result<$out, Error> {
-            self.in_time()?;
             let changes = $changes;
             let done = self.inner.$name(mem, $($arg),*).await;
             self.note(&done, mem, stringify!($name), $seen, changes);
@@ -173,7 +155,6 @@ impl WasiSnapshotPreview1 for Watched {
     }
 
     async fn fd_filestat_get(&mut self, mem: Memory<'_, '_>, fd: Fd) -> Result<Filestat, Error> {
-        self.in_time()?;
         let stat = self.inner.fd_filestat_get(mem, fd).await?;
         Ok(Filestat { ino: steady(stat.ino), ..stat })
     }
@@ -185,7 +166,6 @@ impl WasiSnapshotPreview1 for Watched {
         flags: Lookupflags,
         path: GuestPtr<str>,
     ) -> Result<Filestat, Error> {
-        self.in_time()?;
         let done = self.inner.path_filestat_get(mem, fd, flags, path).await;
         self.note(&done, mem, "path_filestat_get", path, false);
         done.map(|stat| Filestat { ino: steady(stat.ino), ..stat })
@@ -199,7 +179,6 @@ impl WasiSnapshotPreview1 for Watched {
         len: Size,
         cookie: Dircookie,
     ) -> Result<Size, Error> {
-        self.in_time()?;
         let written = self.inner.fd_readdir(mem, fd, buffer, len, cookie).await?;
         let shown = buffer.as_array(written);
         let mut entries = mem.as_cow(shown)?.into_owned();

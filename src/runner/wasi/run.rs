@@ -3,6 +3,10 @@
 //! One store for one run, dropped at its end whatever that was. Everything that runs a guest's code,
 //! instantiation included, happens under one time-out and in host calls that wait without blocking:
 //! a guest that sleeps ends as punctually as one that spins.
+//!
+//! Calls that never wait cost next to no fuel and may cost much time, so that a guest that does nothing
+//! but call (reads at the end of its input, say) would come to its next yield long after its time:
+//! with each call the store looks at the clock itself.
 
 use std::{
     fs::File,
@@ -13,7 +17,7 @@ use std::{
 };
 
 use tokio::signal::unix::{SignalKind, signal};
-use wasmtime::{Engine, Store, Trap};
+use wasmtime::{CallHook, Engine, Store, Trap};
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder, cli::AsyncStdinStream};
 
 use super::{
@@ -50,7 +54,7 @@ pub struct Start<'a> {
     pub caps: Caps,
     pub line: Option<Arc<Line>>,
     pub watch: &'a Watch,
-    /// When its time is up: host calls that never wait are told by the clock alone.
+    /// When its time is up.
     pub deadline: Instant,
 }
 
@@ -150,9 +154,18 @@ pub struct Metered<'g, T: Limited + 'static> {
 }
 
 impl<'g, T: Limited + Send + 'static> Metered<'g, T> {
-    pub fn new(engine: &Engine, state: T, fuel: u64, gauge: &'g mut Gauge) -> wasmtime::Result<Self> {
+    pub fn new(
+        engine: &Engine,
+        state: T,
+        (fuel, deadline): (u64, Instant),
+        gauge: &'g mut Gauge,
+    ) -> wasmtime::Result<Self> {
         let mut store = Store::new(engine, state);
         store.limiter(|state| state.limiter());
+        store.call_hook(move |_, hook| match hook {
+            CallHook::CallingHost if Instant::now() >= deadline => Err(Cut::Time.into()),
+            _ => Ok(()),
+        });
         store.set_fuel(fuel)?;
         store.fuel_async_yield_interval(Some(YIELD_EVERY))?;
         store.set_hostcall_fuel(HOST_CALL_BYTES);

@@ -21,6 +21,7 @@ tests![
     directories_that_are_too_deep_are_left_out,
     a_directory_is_not_listed_beyond_the_guest_s_time,
     a_component_that_wants_gigabytes_of_a_call_traps,
+    a_component_that_only_calls_the_host_ends_on_time,
     thousands_of_instances_are_refused,
     calls_in_place_of_returns_cost_fuel,
     proposals_that_are_off_are_refused_with_the_reason,
@@ -227,8 +228,8 @@ fn a_directory_is_not_listed_beyond_the_guest_s_time() {
     with("").succeeded();
 }
 
-/// A component that asks once for so many random bytes.
-fn asks(len: u64) -> String {
+/// A component that asks for so many random bytes, and then does what `after` says.
+fn asks(len: u64, after: &str) -> String {
     format!(
         r#"(component
   (import "wasi:random/random@0.2.0" (instance $random
@@ -243,7 +244,7 @@ fn asks(len: u64) -> String {
     (import "libc" "memory" (memory 40))
     (import "host" "bytes" (func $bytes (param i64 i32)))
     (func (export "run") (result i32)
-      (call $bytes (i64.const {len}) (i32.const 256))
+      (loop $again (call $bytes (i64.const {len}) (i32.const 256)) {after})
       (i32.const 0)))
   (core instance $main (instantiate $main (with "libc" (instance $libc)) (with "host" (instance $host))))
   (func $run (result (result)) (canon lift (core func $main "run")))
@@ -254,11 +255,19 @@ fn asks(len: u64) -> String {
 
 fn a_component_that_wants_gigabytes_of_a_call_traps() {
     for len in [4 << 30, u64::MAX] {
-        let outcome = Guest::wat(&asks(len)).run();
+        let outcome = Guest::wat(&asks(len, "")).run();
         assert!(matches!(outcome.verdict, Verdict::Trapped { .. }), "{outcome:#?}");
         assert!(outcome.receipt().fuel_used.is_some(), "{outcome:#?}");
     }
-    Guest::wat(&asks(1 << 20)).run().succeeded();
+    Guest::wat(&asks(1 << 20, "")).run().succeeded();
+}
+
+fn a_component_that_only_calls_the_host_ends_on_time() {
+    let with = |after: &str| {
+        Guest::wat(&asks(1 << 20, after)).caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 1)).run()
+    };
+    timed(&with("(br $again)"));
+    with("").succeeded();
 }
 
 fn thousands_of_instances_are_refused() {

@@ -7,7 +7,7 @@
 //! | loop inside a host call: sleep | `caps::a_guest_that_sleeps_ends_on_time` | sleeps for no time |
 //! | … poll | `caps::a_guest_that_polls_on_and_on_ends_on_time` | polls ten times |
 //! | … stdin | `caps::a_guest_that_reads_its_input_on_and_on_ends_on_time` | reads to the end of it |
-//! | … calls that never wait | `caps::a_guest_that_only_calls_the_host_ends_on_time` | one call |
+//! | … calls that never wait | `caps::a_guest_that_only_calls_the_host_ends_on_time`, `around::a_component_that_only_calls_the_host_ends_on_time` | one call |
 //! | `memory.grow` to the end | `caps::memory_ends_at_its_cap`, `a_guest_that_only_asks_for_memory_is_ended` | the same under a larger cap |
 //! | deep recursion | `caps::deep_recursion_is_a_trap` | a thousand calls deep |
 //! | 1 GiB table | `caps::a_table_of_a_gibibyte_is_refused` | ten thousand elements |
