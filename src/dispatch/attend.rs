@@ -6,6 +6,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::UnixStream,
     sync::watch,
+    time::Instant,
 };
 
 use crate::{
@@ -22,6 +23,8 @@ const STARTS: u32 = 3;
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// Between two looks at whether a runner that does not talk is gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long records wait for others to be taken over with them. What ends a chain does not wait.
+const TOGETHER: Duration = Duration::from_millis(10);
 
 /// Why a chain could not be attended to.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +55,7 @@ pub(super) async fn attend(
     asked: watch::Receiver<Option<ChainAsk>>,
 ) {
     let (run, number) = (chain.run, chain.number);
-    let mut attending = Attending { actions, binary, taken: chain.records, chain, asked, starts: 0 };
+    let mut attending = Attending { actions, binary, taken: chain.records, due: None, chain, asked, starts: 0 };
     while let Err(trouble) = attending.settle().await {
         tracing::error!(%run, chain = number, %trouble, "a chain has to wait");
         tokio::time::sleep(TRY_AGAIN).await;
@@ -65,6 +68,8 @@ struct Attending<'a> {
     chain: LiveChain,
     /// Bytes of records that were taken over.
     taken: u64,
+    /// When those that are there and wait are taken over, too.
+    due: Option<Instant>,
     asked: watch::Receiver<Option<ChainAsk>>,
     starts: u32,
 }
@@ -177,6 +182,7 @@ impl Attending<'_> {
                     Ok(Some(line)) => self.bell(dir, &line).await?,
                     Ok(None) | Err(_) => return Ok(()),
                 },
+                () = at(self.due) => self.take(dir).await?,
                 changed = self.asked.changed() => {
                     if changed.is_ok() {
                         self.pass_on(&mut writer).await;
@@ -202,7 +208,12 @@ impl Attending<'_> {
     async fn bell(&mut self, dir: &ChainDir, line: &str) -> Result<(), Trouble> {
         let Ok(bell) = serde_json::from_str::<Bell>(line) else { return Ok(()) };
         if bell.records > self.taken {
-            self.take(dir).await?;
+            let (records, to) = dir.records(self.taken)?;
+            if matches!(records.last(), Some(Record::Ended { .. })) {
+                self.take_over(records, to).await?;
+            } else {
+                self.due.get_or_insert_with(|| Instant::now() + TOGETHER);
+            }
         }
         self.actions.bells().ring_log(self.chain.run, bell.phase, bell.log);
         Ok(())
@@ -211,6 +222,11 @@ impl Attending<'_> {
     /// Takes new records over.
     async fn take(&mut self, dir: &ChainDir) -> Result<(), Trouble> {
         let (records, to) = dir.records(self.taken)?;
+        self.take_over(records, to).await
+    }
+
+    async fn take_over(&mut self, records: Vec<Record>, to: u64) -> Result<(), Trouble> {
+        self.due = None;
         if records.is_empty() {
             return Ok(());
         }
@@ -218,6 +234,14 @@ impl Attending<'_> {
         self.actions.report(report).await?;
         self.taken = to;
         Ok(())
+    }
+}
+
+/// Waits for a moment that may never come.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -153,6 +153,9 @@ impl Appender {
 
     /// Makes the text durable. The index is not: it can be made from the text.
     pub(super) fn sync(&self) -> Result<(), LogFault> {
+        if self.written == 0 {
+            return Ok(());
+        }
         self.text.sync_data().map_err(fault(&self.text_path))
     }
 

@@ -2,7 +2,10 @@
 
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::{self, Read, Write},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
 };
 
 use rustix::{
@@ -16,13 +19,18 @@ use super::{bells::Bells, dir::ChainDir, fault::Fault};
 
 /// Room for the records of a chain; they come to some hundred bytes a phase.
 const RESERVED_BYTES: u64 = 64 << 10;
+/// How long a record may wait for the disk while something else is done.
+const SOON: Duration = Duration::from_millis(20);
 
 /// The open `records` file of a chain.
 #[derive(Debug)]
 pub struct Journal {
     file: File,
-    /// Put down, not yet written.
+    /// Put down, not yet committed.
     waiting: Vec<Record>,
+    /// How many of those are in the file.
+    written: usize,
+    /// What the file holds.
     bytes: u64,
     bells: Bells,
 }
@@ -41,7 +49,7 @@ impl Journal {
             file.set_len(0).map_err(Fault::io("drop a torn record"))?;
         }
         reserve(&file)?;
-        Ok(Self { file, waiting: Vec::new(), bytes: 0, bells })
+        Ok(Self { file, waiting: Vec::new(), written: 0, bytes: 0, bells })
     }
 
     /// Puts a record down for the next [`Self::commit`].
@@ -55,20 +63,88 @@ impl Journal {
         if self.waiting.is_empty() {
             return Ok(());
         }
+        let before = (self.bytes, self.written);
+        self.write()?;
+        if let Err(error) = self.file.sync_data() {
+            self.take_back(before);
+            return Err(Fault::io("write the records")(error));
+        }
+        self.tell();
+        Ok(())
+    }
+
+    /// As [`Self::commit`], while `beside` makes something else durable: a disk makes both durable in
+    /// little more than the time of one. Nobody is told before both are.
+    pub fn commit_beside(&mut self, beside: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+        let before = (self.bytes, self.written);
+        self.write()?;
+        let file = &self.file;
+        let (synced, other) = thread::scope(|scope| {
+            let synced = scope.spawn(|| file.sync_data());
+            let other = beside();
+            (joined(synced), other)
+        });
+        if let Err(fault) = synced.and(other) {
+            self.take_back(before);
+            return Err(fault);
+        }
+        self.tell();
+        Ok(())
+    }
+
+    /// Does work that what waits need not wait for: short work is waited for all the same, so that
+    /// what it leads to is committed in the same go. What waits is written before, so that the end of
+    /// this process does not lose it, and is on the disk [`SOON`], so that a power cut hardly does.
+    pub fn while_waiting<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, Fault> {
+        self.write()?;
+        let file = &self.file;
+        let (worked, synced) = thread::scope(|scope| {
+            let (working, worked) = mpsc::channel::<()>();
+            let synced = scope.spawn(move || match worked.recv_timeout(SOON) {
+                Err(RecvTimeoutError::Timeout) => file.sync_data().map(|()| true),
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(false),
+            });
+            let done = work();
+            drop(working);
+            (done, joined(synced))
+        });
+        if synced? {
+            self.tell();
+        }
+        Ok(worked)
+    }
+
+    /// Appends what is not in the file yet, or no part of it.
+    fn write(&mut self) -> Result<(), Fault> {
         let mut lines = Vec::new();
-        for record in &self.waiting {
+        for record in &self.waiting[self.written..] {
             serde_json::to_writer(&mut lines, record).map_err(Fault::of)?;
             lines.push(b'\n');
         }
-        if let Err(error) = self.file.write_all(&lines).and_then(|()| self.file.sync_data()) {
-            // What cannot be cut off either is a torn end, which readers leave alone.
-            let _ = self.file.set_len(self.bytes);
+        if let Err(error) = self.file.write_all(&lines) {
+            self.take_back((self.bytes, self.written));
             return Err(Fault::io("write the records")(error));
         }
         self.bytes += lines.len() as u64;
-        self.bells.recorded(self.bytes, self.waiting.drain(..).rev().find_map(|record| begun(&record)));
+        self.written = self.waiting.len();
         Ok(())
     }
+
+    fn take_back(&mut self, (bytes, written): (u64, usize)) {
+        // What cannot be cut off either is a torn end, which readers leave alone.
+        let _ = self.file.set_len(bytes);
+        (self.bytes, self.written) = (bytes, written);
+    }
+
+    fn tell(&mut self) {
+        self.written = 0;
+        self.bells.recorded(self.bytes, self.waiting.drain(..).rev().find_map(|record| begun(&record)));
+    }
+}
+
+fn joined<T>(syncing: thread::ScopedJoinHandle<'_, io::Result<T>>) -> Result<T, Fault> {
+    let panicked = |_| Err(io::Error::other("the thread that does it ended"));
+    syncing.join().unwrap_or_else(panicked).map_err(Fault::io("write the records"))
 }
 
 /// Keeps room on the disk, so that a phase that fills it cannot keep its own end from being told.

@@ -32,10 +32,9 @@ impl Chain {
         let number = self.next;
         self.next += 1;
         let mut desk = self.desk(number, phase)?;
-        // The names of all files so far, the records' own included.
-        self.tools.dir.sync()?;
         self.tools.journal.add(Record::PhaseStarted { number, phase, at: self.tools.clock.now() });
-        self.tools.journal.commit()?;
+        // With the names of all files so far, the records' own included.
+        self.tools.journal.commit_beside(|| self.tools.dir.sync())?;
         self.open = Some((number, phase));
         let verdict = match work(self, &mut desk) {
             Ok(verdict) => verdict,

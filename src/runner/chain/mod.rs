@@ -220,7 +220,6 @@ impl Chain {
 
     /// What becomes of the workspace.
     fn settle(&mut self, last: Option<(Phase, Verdict)>) -> Result<WorkspaceLeft, Fault> {
-        self.tools.journal.commit()?;
         if let Some(state) = self.final_state(last.as_ref()) {
             return self.end_run(state);
         }
@@ -232,7 +231,7 @@ impl Chain {
         match at_end {
             AtEnd::Keep => Ok(WorkspaceLeft::Kept),
             AtEnd::Remove if self.spec.decided_later && self.has_after_run() => self.seal_for_hooks(),
-            AtEnd::Remove => self.remove_workspace(),
+            AtEnd::Remove => self.remove_while_waiting(),
             AtEnd::Seal => match self.seal() {
                 Ok(sealed) => Ok(sealed),
                 Err(fault) => {
@@ -245,7 +244,12 @@ impl Chain {
 
     fn end_run(&mut self, state: State) -> Result<WorkspaceLeft, Fault> {
         self.ending(state)?;
-        self.remove_workspace()
+        self.remove_while_waiting()
+    }
+
+    fn remove_while_waiting(&mut self) -> Result<WorkspaceLeft, Fault> {
+        let (tree, dir) = (self.tree.take(), Arc::clone(&self.tools.dir));
+        self.tools.journal.while_waiting(|| seal::remove(tree, &dir))?
     }
 
     fn has_after_run(&self) -> bool {
@@ -279,7 +283,7 @@ impl Chain {
             }
             chain.shell(&shell, Some(state), desk)
         })?;
-        self.tools.journal.commit()
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
 };
 
 use super::{Chain, desk::Desk};
-use crate::runner::{fault::Fault, tree::Tree};
+use crate::runner::{dir::ChainDir, fault::Fault, tree::Tree};
 
 impl Chain {
     /// Opens the sealed workspace and holds its plan against the confirmed one.
@@ -33,6 +33,8 @@ impl Chain {
         let keys = self.spec.secrets.seal.as_ref().ok_or(Fault::Missing("keys for sealing a workspace"))?;
         let terms = self.terms(keys)?;
         self.leave_settings()?;
+        // Sealing takes its time: nobody waits that long for what was planned.
+        self.tools.journal.commit()?;
         let tree = self.tree.take().ok_or(Fault::Missing("workspace that could be sealed"))?;
         let failed = match tree.into_workspace().seal(terms) {
             Ok((_, report)) => {
@@ -54,11 +56,7 @@ impl Chain {
 
     /// Removes whatever there is of a workspace in clear.
     pub(super) fn remove_workspace(&mut self) -> Result<WorkspaceLeft, Fault> {
-        match self.tree.take() {
-            Some(tree) => tree.into_workspace().remove().map_err(Fault::of)?,
-            None => Tree::remove_left_over(&self.tools.dir)?,
-        }
-        Ok(WorkspaceLeft::Removed)
+        remove(self.tree.take(), &self.tools.dir)
     }
 
     fn terms(&self, keys: &SealKeys) -> Result<SealTerms, Fault> {
@@ -74,4 +72,13 @@ impl Chain {
             },
         })
     }
+}
+
+/// Removes the tree, or whatever there is of one.
+pub(super) fn remove(tree: Option<Tree>, dir: &ChainDir) -> Result<WorkspaceLeft, Fault> {
+    match tree {
+        Some(tree) => tree.into_workspace().remove().map_err(Fault::of)?,
+        None => Tree::remove_left_over(dir)?,
+    }
+    Ok(WorkspaceLeft::Removed)
 }
