@@ -35,7 +35,7 @@ mod under;
 pub use blob::{AssociatedData, NotSealed, Sealed};
 pub use chunk::{ChunkCipher, Position, TAG_BYTES};
 pub use file::{FileUnderError, read_file_under, write_file_under};
-pub use hash::{Hasher, Tagger, digest, redact, same};
+pub use hash::{Hasher, LongTagger, Tagger, digest, redact, same};
 pub use key::{Key, Purpose, WrongKeyLength};
 pub use keyring::{Keyring, OpenError};
 pub use keys::Keys;

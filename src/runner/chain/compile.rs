@@ -133,7 +133,7 @@ fn compiler(module: &Module, draft: &Draft, limits: &Limits) -> Result<Program, 
             file_bytes: CODE_BYTES,
             ..limits.clone()
         },
-        inherited: vec![copy(&module.file)?, copy(&draft.file)?],
+        inherited: vec![copy(module.verified()?)?, copy(&draft.file)?],
         environment: Environment::new(),
         network: NetworkMode::None,
         host_root: true,

@@ -1,7 +1,7 @@
 //! Compiled guests on disk, authenticated.
 //!
-//! A file is its content and, at its end, a tag under the installation's key over its name and its
-//! content. Loading machine code that somebody else wrote is running it, so that a file without the
+//! A file is its content and, at its end, a salt and a tag under the installation's key over its name
+//! and its content. Loading machine code that somebody else wrote is running it, so that a file without the
 //! right tag counts as none. It is checked on the descriptor that is then loaded, and a file is never
 //! written to again once it has its name.
 //!
@@ -10,7 +10,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -20,13 +20,16 @@ use rustix::fs::{FlockOperation, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    crypt::{Key, Tagger, random_bytes, same},
+    crypt::{Key, LongTagger, random_bytes, same},
     domain::{Digest, Timestamp},
 };
 
-const LABEL: &[u8] = b"airlock compiled guest 1";
-const TAG_BYTES: u64 = 32;
-const PIECE: usize = 256 << 10;
+const LABEL: &[u8] = b"airlock compiled guest 2";
+const SALT_BYTES: usize = 16;
+const TAG_BYTES: usize = 32;
+/// Bytes behind the content.
+const SEAL_BYTES: u64 = (SALT_BYTES + TAG_BYTES) as u64;
+const PIECE: u64 = 1 << 20;
 /// A draft this old belongs to nobody: compiling takes a minute at most.
 const DRAFT_AGE: Duration = Duration::from_hours(1);
 
@@ -150,13 +153,13 @@ impl Cache {
 
     fn finish(&self, file: &mut File, named: &Path) -> io::Result<()> {
         file.rewind()?;
-        let bytes = file.metadata()?.len();
-        let tag = self.tag(file, named, bytes)?;
-        file.write_all(&tag)
+        let (bytes, salt) = (file.metadata()?.len(), random_bytes());
+        let tag = self.tag(file, named, bytes, &salt)?;
+        file.write_all(&[&salt[..], &tag].concat())
     }
 
-    /// Opens a file and says how many bytes are before its tag, if that is right. Its position is the
-    /// beginning.
+    /// Opens a file and says how many bytes are before its salt, if its tag is right. Its position is
+    /// the beginning.
     fn authentic(&self, path: &Path) -> io::Result<Authentic> {
         let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
         let mut file = match OpenOptions::new().read(true).custom_flags(no_follow).open(path) {
@@ -164,29 +167,26 @@ impl Cache {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Authentic::Missing),
             Err(error) => return Err(error),
         };
-        let Some(bytes) = file.metadata()?.len().checked_sub(TAG_BYTES) else { return Ok(Authentic::No) };
-        let expected = self.tag(&mut file, path, bytes)?;
-        let mut tag = [0; TAG_BYTES as usize];
+        let Some(bytes) = file.metadata()?.len().checked_sub(SEAL_BYTES) else { return Ok(Authentic::No) };
+        let (mut salt, mut tag) = ([0; SALT_BYTES], [0; TAG_BYTES]);
+        file.seek(SeekFrom::Start(bytes))?;
+        file.read_exact(&mut salt)?;
         file.read_exact(&mut tag)?;
+        file.rewind()?;
+        let expected = self.tag(&mut file, path, bytes, &salt)?;
         file.rewind()?;
         Ok(if same(&tag, &expected) { Authentic::Yes(file, bytes) } else { Authentic::No })
     }
 
-    fn tag(&self, file: &mut File, named: &Path, bytes: u64) -> io::Result<[u8; 32]> {
-        let mut tagger = Tagger::new(&self.key);
+    fn tag(&self, file: &mut File, named: &Path, bytes: u64, salt: &[u8; SALT_BYTES]) -> io::Result<[u8; TAG_BYTES]> {
         let name = named.file_name().unwrap_or_default().as_encoded_bytes();
-        for part in [LABEL, name, &bytes.to_be_bytes()] {
-            tagger.update(&(part.len() as u64).to_be_bytes());
-            tagger.update(part);
+        let mut tagger = LongTagger::new(&self.key, salt, &[LABEL, name, &bytes.to_be_bytes()]);
+        let (mut content, mut piece) = (file.take(bytes), Vec::new());
+        while (&mut content).take(PIECE).read_to_end(&mut piece)? > 0 {
+            tagger.update(&piece);
+            piece.clear();
         }
-        let mut piece = vec![0; PIECE];
-        let mut left = file.take(bytes);
-        loop {
-            match left.read(&mut piece)? {
-                0 => return Ok(tagger.tag()),
-                read => tagger.update(&piece[..read]),
-            }
-        }
+        Ok(tagger.tag())
     }
 
     fn code_path(&self, name: &Name) -> PathBuf {

@@ -55,6 +55,31 @@ fn one_changed_bit_a_shorter_file_another_name_or_another_key_is_noticed() {
 }
 
 #[test]
+fn what_is_longer_than_a_piece_is_authenticated_to_its_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    let path = cache.code_path(&name(1));
+    let length = 2 * PIECE as usize + 5;
+    keep(&cache, &name(1), &vec![7; length]);
+    assert!(matches!(cache.look(&name(1), NOW).unwrap(), Found::Code(_)));
+    let good = fs::read(&path).unwrap();
+    for at in [0, PIECE as usize - 1, PIECE as usize, 2 * PIECE as usize, length - 1] {
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        fs::write(&path, bad).unwrap();
+        assert!(matches!(cache.look(&name(1), NOW).unwrap(), Found::Tampered), "bit at {at}");
+    }
+    // Two pieces that are exchanged.
+    let mut other = vec![7; length];
+    other[0] = 8;
+    keep(&cache, &name(1), &other);
+    let mut bad = fs::read(&path).unwrap();
+    bad.swap(0, PIECE as usize);
+    fs::write(&path, bad).unwrap();
+    assert!(matches!(cache.look(&name(1), NOW).unwrap(), Found::Tampered));
+}
+
+#[test]
 fn a_refusal_is_remembered_as_long_as_it_holds() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache(dir.path());
@@ -79,7 +104,7 @@ fn what_was_not_used_for_the_longest_time_makes_room_unless_somebody_runs_it() {
     // The first is running, the second was used again, the others were not.
     let running = look(1, 5).unwrap();
     drop(look(2, 9));
-    let size = 1_000 + TAG_BYTES;
+    let size = 1_000 + SEAL_BYTES;
     cache.evict(at(10), 4 * size, 100).unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 4, "within the bound nothing goes");
     cache.evict(at(10), 2 * size, 100).unwrap();
