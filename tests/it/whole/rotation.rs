@@ -3,13 +3,17 @@
 use std::{fs, path::Path, sync::Arc};
 
 use airlock::{
-    actions::Rotated,
+    actions::{
+        ContextText, NewContext, NewCredential, NewFile, NewRunTask, NewRunTaskKind, NewVariable, NewWebhook, Rotated,
+        Secret,
+    },
     app::App,
     auth::{On, Permission, Permit},
     crypt::{MasterKey, begin_rotation},
-    domain::{Kind, Phase, State},
+    domain::{Kind, Phase, RelativePath, State, webhook::WebhookForm},
     queries::Stack,
     scheduler,
+    store::record::CredentialKind,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -19,6 +23,7 @@ use super::{
     rig::{Rig, config},
     terraform,
 };
+use crate::run_tasks::outside::Outside;
 
 fn permit() -> Permit {
     Permit::of_system(Permission::ManageSystem, On::Installation)
@@ -93,6 +98,70 @@ async fn after_a_rotation_the_old_key_is_of_no_use_and_waiting_runs_still_confir
     rig.confirm(&waiting).await;
     let failed = rig.until_state(&waiting, State::Failed).await;
     assert!(failed.reason.unwrap().contains("which is not loaded"));
+}
+
+/// Stores a secret of every kind that belongs to no stack.
+async fn keep_secrets(rig: &Rig) {
+    let on = |permission| Permit::of_system(permission, On::Installation);
+    let secret = |text: &str| Some(Secret::new(text.to_owned()));
+    let actions = &rig.app.actions;
+    let webhook = NewWebhook {
+        name: "Pager".to_owned(),
+        url: "http://127.0.0.1:9/".to_owned(),
+        form: WebhookForm::Json,
+        secret: secret("signing"),
+        headers: [("authorization".to_owned(), secret("Bearer header"))].into(),
+        labels: Vec::new(),
+        enabled: true,
+    };
+    actions.create_webhook(&on(Permission::ManageWebhooks), None, webhook, None).await.unwrap();
+    // A run task has to answer before it is stored.
+    let outside = Outside::open().await;
+    let run_task = NewRunTask {
+        name: "cost".parse().unwrap(),
+        description: String::new(),
+        kind: NewRunTaskKind::Http { url: outside.url.clone(), hmac_key: secret("hmac") },
+        enabled: true,
+        trusted: true,
+    };
+    actions.create_run_task(&on(Permission::ManageRunTasks), run_task, None).await.unwrap();
+    let credential = NewCredential {
+        name: "git".parse().unwrap(),
+        kind: CredentialKind::Https,
+        user: "ada".to_owned(),
+        known_hosts: String::new(),
+        secret: secret("token"),
+        stacks: Vec::new(),
+    };
+    actions.put_credential(&on(Permission::ManageCredentials), credential).await.unwrap();
+    rig.service("db", "postgresql", 5_432, "password").await;
+    let context = NewContext {
+        name: "base".parse().unwrap(),
+        text: ContextText::default(),
+        variables: vec![NewVariable {
+            name: "TOKEN".parse().unwrap(),
+            value: Secret::new("variable".to_owned()),
+            sensitive: true,
+            description: String::new(),
+        }],
+        files: vec![NewFile {
+            path: RelativePath::new("id").unwrap(),
+            content: Secret::new(b"file".to_vec()),
+            sensitive: true,
+        }],
+    };
+    actions.create_context(&on(Permission::ManageContexts), context, None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_holds_a_secret_is_sealed_anew() {
+    let rig = Rig::new().await;
+    let before = rotate(&rig).await.records;
+    keep_secrets(&rig).await;
+    let old = MasterKey::load(&rig.data().join("master.key")).unwrap();
+    // A webhook has two secrets, and is one record.
+    assert_eq!(rotate(&rig).await.records, before + 6);
+    assert_eq!(wrapped_with(&rig.data(), &old), Vec::<std::path::PathBuf>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
