@@ -65,7 +65,7 @@ fn files(state: &mut State) -> WatchedFiles<'_> {
 
 /// Instantiates the component and calls its `run`. It knows only success and failure, and `exit`.
 pub async fn run(start: Start<'_>, gauge: &mut Gauge) -> Ran {
-    let Start { engine, mut surroundings, code, caps, line, watch, deadline } = start;
+    let Start { engine, mut surroundings, code, caps, line, watch, ends } = start;
     let prepared = || -> wasmtime::Result<(CommandPre<State>, Metered<'_, State>)> {
         let component = code::component(engine, File::from(code))?;
         let prepared = CommandPre::new(linker(engine)?.instantiate_pre(&component)?)?;
@@ -80,7 +80,7 @@ pub async fn run(start: Start<'_>, gauge: &mut Gauge) -> Ran {
             limiter: Limiter::new(caps.memory_bytes, COMPONENT, watch.clone()),
             watch: watch.clone(),
         };
-        let mut metered = Metered::new(engine, state, (caps.fuel, deadline), gauge)?;
+        let mut metered = Metered::new(engine, state, (caps.fuel, ends), gauge)?;
         metered.store.set_max_component_handles(HANDLES);
         Ok((prepared, metered))
     };

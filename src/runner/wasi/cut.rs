@@ -9,6 +9,8 @@ pub enum Cut {
     Memory,
     #[error("the time is up")]
     Time,
+    #[error("an end was asked for")]
+    Stop,
 }
 
 /// A guest's `proc_exit` with any code; Wasmtime's own takes only those below 126.

@@ -6,13 +6,16 @@
 //!
 //! Calls that never wait cost next to no fuel and may cost much time, so that a guest that does nothing
 //! but call (reads at the end of its input, say) would come to its next yield long after its time:
-//! with each call the store looks at the clock itself.
+//! with each call the store looks at the clock itself, and whether somebody asked for the end.
 
 use std::{
     fs::File,
     os::fd::OwnedFd,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -54,8 +57,43 @@ pub struct Start<'a> {
     pub caps: Caps,
     pub line: Option<Arc<Line>>,
     pub watch: &'a Watch,
+    pub ends: Ends,
+}
+
+/// What ends a guest that never waits.
+#[derive(Clone, Debug)]
+pub struct Ends {
     /// When its time is up.
     pub deadline: Instant,
+    /// Set once somebody asks for the end.
+    pub asked: Arc<AtomicBool>,
+}
+
+impl Ends {
+    fn look(&self) -> Result<(), Cut> {
+        match () {
+            () if self.asked.load(Ordering::Relaxed) => Err(Cut::Stop),
+            () if Instant::now() >= self.deadline => Err(Cut::Time),
+            () => Ok(()),
+        }
+    }
+}
+
+/// Hears of a request to end in a thread of its own, since a guest may hold up the other one.
+fn hear_stop() -> std::io::Result<Arc<AtomicBool>> {
+    let asked = Arc::new(AtomicBool::new(false));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut stop = {
+        let _within = runtime.enter();
+        signal(SignalKind::terminate())?
+    };
+    let told = Arc::clone(&asked);
+    // It ends with the process.
+    std::thread::Builder::new().name("stop".to_owned()).spawn(move || {
+        runtime.block_on(stop.recv());
+        told.store(true, Ordering::Relaxed);
+    })?;
+    Ok(asked)
 }
 
 /// State that a store holds, whatever the guest's form.
@@ -92,6 +130,7 @@ async fn attend(engine: &Engine, given: Given) -> Result<Told, String> {
     let wall = Duration::from_secs(given.run.caps.wall_seconds);
     let surroundings = surroundings(&given.run, given.stdin, (&stdout, &stderr))?;
     let mut stop = signal(SignalKind::terminate()).map_err(said)?;
+    let asked = hear_stop().map_err(said)?;
     let began = Instant::now();
     let start = Start {
         engine,
@@ -100,7 +139,7 @@ async fn attend(engine: &Engine, given: Given) -> Result<Told, String> {
         caps: given.run.caps,
         line: given.line.map(Line::new).transpose().map_err(said)?.map(Arc::new),
         watch: &watch,
-        deadline: began + wall,
+        ends: Ends { deadline: began + wall, asked },
     };
 
     let mut gauge = Gauge::default();
@@ -154,16 +193,11 @@ pub struct Metered<'g, T: Limited + 'static> {
 }
 
 impl<'g, T: Limited + Send + 'static> Metered<'g, T> {
-    pub fn new(
-        engine: &Engine,
-        state: T,
-        (fuel, deadline): (u64, Instant),
-        gauge: &'g mut Gauge,
-    ) -> wasmtime::Result<Self> {
+    pub fn new(engine: &Engine, state: T, (fuel, ends): (u64, Ends), gauge: &'g mut Gauge) -> wasmtime::Result<Self> {
         let mut store = Store::new(engine, state);
         store.limiter(|state| state.limiter());
         store.call_hook(move |_, hook| match hook {
-            CallHook::CallingHost if Instant::now() >= deadline => Err(Cut::Time.into()),
+            CallHook::CallingHost => Ok(ends.look()?),
             _ => Ok(()),
         });
         store.set_fuel(fuel)?;
@@ -215,6 +249,7 @@ fn ending(ended: wasmtime::Result<i32>, memory_refused: bool) -> End {
                     Cut::Output => End::OutputLimit,
                     Cut::Memory => End::OutOfMemory,
                     Cut::Time => End::TimedOut,
+                    Cut::Stop => End::Stopped,
                 }
             } else {
                 match error.downcast_ref() {

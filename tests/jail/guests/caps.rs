@@ -20,6 +20,7 @@ tests![
     a_guest_that_polls_on_and_on_ends_on_time,
     a_guest_that_reads_its_input_on_and_on_ends_on_time,
     a_guest_that_only_calls_the_host_ends_on_time,
+    a_guest_that_only_calls_the_host_hears_a_request_to_end,
     an_endless_start_function_ends_too,
     memory_ends_at_its_cap,
     a_guest_that_only_asks_for_memory_is_ended,
@@ -127,6 +128,16 @@ fn a_guest_that_only_calls_the_host_ends_on_time() {
     let since = Instant::now();
     timed(&with("(br $again)"), since);
     with("").succeeded();
+}
+
+fn a_guest_that_only_calls_the_host_hears_a_request_to_end() {
+    let says = format!("(drop (call $write (i32.const 1) (i32.const {}) (i32.const 5))) {}", text(0), sleep(1));
+    let asks = "(loop $again (call $check (call $random (i32.const 0) (i32.const 65536))) (br $again))";
+    let guest = Guest::wat(&core(&["here\\n"], &format!("{says} {asks}")));
+    let outcome = guest.caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 3_600)).run_and_stop();
+    assert_eq!(outcome.verdict, Verdict::Stopped, "{outcome:#?}");
+    // One that had to be killed could not say what it used.
+    assert!(outcome.receipt().fuel_used.is_some(), "{outcome:#?}");
 }
 
 fn an_endless_start_function_ends_too() {

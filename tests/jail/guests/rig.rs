@@ -2,10 +2,13 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
-    os::{fd::OwnedFd, unix::fs::lchown},
+    io::{BufRead, BufReader, Write},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::lchown, net::UnixStream},
+    },
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Child, Stdio},
     sync::Arc,
 };
 
@@ -13,9 +16,9 @@ use airlock::{
     crypt::{Key, Secret, digest, read_file_under},
     domain::{EnvName, Kind, Phase, RelativePath, Verdict, limits, stack::NetworkMode, stack::Vendor},
     protocol::{
-        AtEnd, Caps, ChainSecrets, ChainSpec, DenialKind, Grants, GuestCode, GuestInput, GuestPhase, JailSpec,
-        PhaseResult, Produced, Receipt, Record, RunFacts, Step, VERSION, Variable, WorkspaceGrant, file, read_records,
-        result_label,
+        AtEnd, Bell, Caps, ChainSecrets, ChainSpec, DenialKind, Grants, GuestCode, GuestInput, GuestPhase, JailSpec,
+        PhaseResult, Produced, Receipt, Record, Request, RunFacts, Step, VERSION, Variable, WorkspaceGrant, file,
+        read_records, result_label,
     },
 };
 use rustix::fs::FlockOperation;
@@ -115,6 +118,29 @@ impl Guest {
 
     /// The same, after something was done to the guest's file.
     pub fn run_with(&self, change: impl FnOnce(&Path)) -> Outcome {
+        self.ended(self.start(change))
+    }
+
+    /// Carries the chain out, and asks for its end once the guest has printed something.
+    pub fn run_and_stop(&self) -> Outcome {
+        let child = self.start(|_| {});
+        let control = loop {
+            match UnixStream::connect(self.host.spec.dir.join(file::CONTROL)) {
+                Ok(control) => break control,
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        for line in BufReader::new(&control).lines() {
+            if serde_json::from_str::<Bell>(&line.unwrap()).unwrap().log > 0 {
+                (&control).write_all(&serde_json::to_vec(&Request::Stop).unwrap()).unwrap();
+                (&control).write_all(b"\n").unwrap();
+                break;
+            }
+        }
+        self.ended(child)
+    }
+
+    fn start(&self, change: impl FnOnce(&Path)) -> Child {
         let dir = &self.host.spec.dir;
         self.make_again();
         let path = self.host.data.path().join("guest.wasm");
@@ -139,7 +165,10 @@ impl Guest {
             pipe.write_all(line.as_bytes()).unwrap();
             pipe.write_all(b"\n").unwrap();
         }
-        drop(pipe);
+        child
+    }
+
+    fn ended(&self, child: Child) -> Outcome {
         let errors = String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr).into_owned();
         self.outcome(errors)
     }
