@@ -3,20 +3,16 @@
 use std::path::PathBuf;
 
 use crate::{
-    domain::{RunId, State, Timestamp, limits},
-    machine::Event,
+    domain::{RunId, limits},
     store::{
-        Error, Find, Flow, Order, Rows,
+        Error, Fault, Find, Flow, Order, Rows,
         record::{Chain, ChainAsk, Chore, Run},
         tables as t,
     },
+    workspace::{self, SealPaths},
 };
 
-use super::{
-    Actions,
-    claim::chain_dir,
-    life::{self, Why},
-};
+use super::{Actions, claim::chain_dir, life};
 
 /// Everything to be done for one run.
 #[derive(Clone, Debug)]
@@ -112,6 +108,21 @@ impl Actions {
         }
     }
 
+    /// Destroys the seal of a run that somebody has just ended, before they hear of it. What fails stays
+    /// a chore.
+    pub(super) async fn destroy_seal_now(&self, run: &Run) {
+        let seal = SealPaths { sealed: self.sealed_path(run.id), erase: self.erase_path(run.id) };
+        let erased = tokio::task::spawn_blocking(move || workspace::erase(&seal)).await;
+        let crossed_off = match erased {
+            Ok(Ok(())) => self.chores_done(run.id, Chore { destroy_seal: true, ..Chore::default() }).await,
+            Ok(Err(error)) => Err(Fault::Io(error.to_string()).into()),
+            Err(panic) => Err(Fault::Panicked(panic.to_string()).into()),
+        };
+        if let Err(error) = crossed_off {
+            tracing::error!(run = %run.id, %error, "cannot destroy a seal yet");
+        }
+    }
+
     /// These were done. What was added meanwhile stays.
     pub async fn chores_done(&self, run: RunId, done: Chore) -> Result<(), Error> {
         self.system(move |tx, moment| {
@@ -133,84 +144,6 @@ impl Actions {
         })
         .await
     }
-
-    /// Discards unconfirmed runs whose time is up; forgets sessions, invitations and idempotency keys
-    /// whose time is up. Says how many runs it discarded.
-    pub async fn expire(&self) -> Result<usize, Error> {
-        let expired = self.expired_runs()?;
-        for run in &expired {
-            let run = *run;
-            self.system(move |tx, moment| {
-                let Some(run) = tx.run(run)? else { return Ok(()) };
-                if run.state == State::Unconfirmed {
-                    let why = Why::reason("nobody confirmed it in time");
-                    life::advance(tx, moment, run, Event::Discard, why)?;
-                }
-                Ok(())
-            })
-            .await?;
-        }
-        let now = self.now();
-        if self.anything_stale(now)? {
-            self.system(move |tx, _| Ok(forget_stale(tx, now)?)).await?;
-        }
-        Ok(expired.len())
-    }
-
-    fn expired_runs(&self) -> Result<Vec<RunId>, Error> {
-        let view = self.store.read()?;
-        let now = self.now();
-        let mut expired = Vec::new();
-        for run in view.all_active_runs()? {
-            if run.state != State::Unconfirmed {
-                continue;
-            }
-            let days = view.stack(run.stack)?.and_then(|stack| stack.settings.unconfirmed_expiry_days);
-            let age = (now - run.state_since).as_secs() / 86_400;
-            if days.is_some_and(|days| age >= u64::from(days)) {
-                expired.push(run.id);
-            }
-        }
-        Ok(expired)
-    }
-
-    fn anything_stale(&self, now: Timestamp) -> Result<bool, Error> {
-        let view = self.store.read()?;
-        let mut stale = false;
-        view.walk(t::HASH_TO_SESSION, [0; 32]..=[255; 32], Order::Up, |_, session| {
-            stale = crate::auth::who::is_over(&session, now);
-            Ok(if stale { Flow::Break(()) } else { Flow::Continue(()) })
-        })?;
-        view.walk(t::KEY_TO_IDEMPOTENT, ""..="\u{10ffff}", Order::Up, |_, row| {
-            stale |= now >= row.expires_at;
-            Ok(if stale { Flow::Break(()) } else { Flow::Continue(()) })
-        })?;
-        Ok(stale)
-    }
-}
-
-fn forget_stale(tx: &crate::store::Tx<'_>, now: Timestamp) -> Result<(), crate::store::Fault> {
-    let mut sessions = Vec::new();
-    tx.walk(t::HASH_TO_SESSION, [0; 32]..=[255; 32], Order::Up, |hash, session| {
-        if crate::auth::who::is_over(&session, now) {
-            sessions.push((hash, session.holder));
-        }
-        Ok(Flow::Continue(()))
-    })?;
-    for (hash, holder) in sessions {
-        super::sign_in::forget_session(tx, hash, holder)?;
-    }
-    let mut keys = Vec::new();
-    tx.walk(t::KEY_TO_IDEMPOTENT, ""..="\u{10ffff}", Order::Up, |key, row| {
-        if now >= row.expires_at {
-            keys.push(key.to_owned());
-        }
-        Ok(Flow::Continue(()))
-    })?;
-    for key in keys {
-        tx.remove(t::KEY_TO_IDEMPOTENT, key.as_str())?;
-    }
-    Ok(())
 }
 
 impl Actions {
@@ -240,9 +173,9 @@ impl Actions {
     pub fn sweep_sealed(&self) -> Result<(), Error> {
         let view = self.store.read()?;
         let live = |run: RunId| matches!(view.run(run), Ok(Some(run)) if !run.state.is_terminal());
-        crate::workspace::recover(&self.setup.data.join("sealed"), live)
+        workspace::recover(&self.setup.data.join("sealed"), live)
             .map(drop)
-            .map_err(|error| crate::store::Fault::Io(error.to_string()).into())
+            .map_err(|error| Fault::Io(error.to_string()).into())
     }
 
     /// Removes finished logs whose time is up, and says so in their runs. Says how many.

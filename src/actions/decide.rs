@@ -88,7 +88,7 @@ impl Actions {
         }
         let deed = Deed::new(decision.verb(), run);
         let covers = permit.clone();
-        self.change(permit, deed, move |tx, moment| {
+        let decided = self.change(permit, deed, move |tx, moment| {
             let run = tx.run(run)?.ok_or_else(|| missing(run))?;
             covers.covers(run.stack)?;
             if let Some(once) = &once {
@@ -99,8 +99,12 @@ impl Actions {
             }
             let detail = detail_of(&run, &decision);
             Ok((carry_out(tx, moment, run, decision.clone())?, Some(detail)))
-        })
-        .await
+        });
+        let run = decided.await?;
+        if run.state == State::Discarded {
+            self.destroy_seal_now(&run).await;
+        }
+        Ok(run)
     }
 }
 

@@ -18,7 +18,7 @@
 //! | `claim` | the finished spec of a chain that is to be started |
 //! | `progress`, `plan` | what runners report; what plan policies say to a plan |
 //! | `gate` | stages of run tasks: begun, ended, overridden; what services answer |
-//! | `chores` | what must be done outside the store |
+//! | `chores`, `expiry` | what must be done outside the store; what ends because its time is up |
 //! | `stack`, `lock`, `environment`, `upload`, `credential`, `source_test`, `state` | stacks and what belongs to them |
 //! | `context` | contexts, and which stacks have them |
 //! | `runtime` | what runs are configured with |
@@ -66,6 +66,7 @@ pub mod declaration;
 mod declared;
 mod entropy;
 mod environment;
+mod expiry;
 mod gate;
 mod guest;
 mod image;

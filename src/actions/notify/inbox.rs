@@ -13,7 +13,7 @@ use crate::{
 use crate::actions::{Actions, Moment, missing, ring};
 
 /// Puts a message into the inbox. One of a topic that is there already changes nothing.
-pub(super) fn put(tx: &Tx<'_>, moment: &Moment, message: Message) -> Result<(), Error> {
+pub(in crate::actions) fn put(tx: &Tx<'_>, moment: &Moment, message: Message) -> Result<(), Error> {
     let (mut known, mut kept) = (false, 0);
     let mut over = Vec::new();
     tx.walk(t::SEQ_TO_MESSAGE, 0..=u64::MAX, Order::Down, |seq, row: Message| {
@@ -33,6 +33,16 @@ pub(super) fn put(tx: &Tx<'_>, moment: &Moment, message: Message) -> Result<(), 
         ring(tx, moment);
     }
     Ok(())
+}
+
+/// Whether a message of this topic is there.
+pub(in crate::actions) fn is_told(view: &impl Rows, topic: &str) -> Result<bool, Fault> {
+    let mut told = false;
+    view.walk(t::SEQ_TO_MESSAGE, 0..=u64::MAX, Order::Down, |_, row: Message| {
+        told = row.topic.as_deref() == Some(topic);
+        Ok(if told { Flow::Break(()) } else { Flow::Continue(()) })
+    })?;
+    Ok(told)
 }
 
 fn forget(tx: &Tx<'_>, seq: u64) -> Result<(), Fault> {

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use airlock::{
-    domain::{PolicyKind, Role, State},
+    auth::Who,
+    domain::{Kind, PolicyKind, Role, State},
     scheduler,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{approvals::rig::Team, pages::rig::Browser};
+use crate::{
+    approvals::rig::Team,
+    pages::rig::{Browser, Site, custom},
+};
 
 const TELL: &str = r#"package spacelift
 inbox[{"title": sprintf("Look at run %d", [input.run_updated.run.number]), "severity": "INFO"}] { input.run_updated.state == "UNCONFIRMED" }
@@ -54,5 +58,30 @@ async fn a_message_is_for_those_who_see_the_stack_and_each_reads_it_alone() {
     assert_eq!(messages(&late).await, 0);
     stop.cancel();
     told.await.unwrap();
-    assert_eq!(team.site.app.queries.run(&airlock::auth::Who::system(), run.id).unwrap().state, State::Unconfirmed);
+    assert_eq!(team.site.app.queries.run(&Who::system(), run.id).unwrap().state, State::Unconfirmed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_reminded_of_a_run_when_half_its_time_is_over_and_then_it_is_discarded() {
+    let site = Site::new().await;
+    let mut settings = custom("Shop");
+    settings["unconfirmed_expiry_days"] = 4.into();
+    let stack = site.stack(settings).await;
+    let run = site.trigger(&stack, Kind::Tracked).await;
+    let run = site.until(run.id, State::Unconfirmed).await;
+    let expire = async || site.app.actions.expire().await.unwrap();
+    // Sessions do not last as long as runs wait.
+    let page = async |name| site.person(name, false, &[(&stack, Role::Reader)]).await.get("/").await;
+    site.pass(Duration::from_hours(47));
+    assert_eq!((expire().await, page("ann").await.count(".message")), (0, 0));
+    site.pass(Duration::from_hours(2));
+    assert_eq!((expire().await, expire().await), (0, 0));
+    let told = page("ben").await;
+    assert_eq!(told.count(".message"), 1, "once, however often it is looked at");
+    let said = told.words(".message");
+    assert!(said.contains("Run #1 of shop waits for somebody") && said.contains("discarded by itself at"), "{said}");
+    site.pass(Duration::from_hours(48));
+    assert_eq!(expire().await, 1);
+    let ended = site.app.queries.run(&Who::system(), run.id).unwrap();
+    assert_eq!((ended.state, ended.reason.as_deref()), (State::Discarded, Some("nobody confirmed it in time")));
 }
