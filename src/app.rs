@@ -222,7 +222,9 @@ pub async fn serve(app: App, ready: impl FnOnce(&App)) -> Result<(), AppError> {
     scheduler::recover(&app.actions).await?;
     let listener = http::listen(&app.config).await?;
     let (app, outside) = app.listening_at(listener.address().map_err(http::ServeError::Ended)?).with_outside()?;
+    let leave = CancellationToken::new();
     let dispatch = Dispatch::new(app.actions.clone(), "/proc/self/exe", tasks.clone(), stop.child_token());
+    let dispatch = dispatch.until(leave.clone());
     tasks.spawn(dispatch.clone().run());
     tasks.spawn(outbound::run_tasks::run(app.actions.clone(), outside, tasks.clone(), stop.child_token()));
     tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));
@@ -253,22 +255,34 @@ pub async fn serve(app: App, ready: impl FnOnce(&App)) -> Result<(), AppError> {
         served = &mut serving => Some(served),
         () = signals.next() => None,
     };
-    tracing::info!("draining: requests end, runs go on");
+    let (living, patience) = (dispatch.living(), app.config.drain);
+    tracing::info!(phases = living, "draining: requests end, runs go on");
     stop.cancel();
     tasks.close();
-    let drained = async {
-        if served.is_none() && tokio::time::timeout(LINGER, &mut serving).await.is_err() {
+    let served = async {
+        let served = match served {
+            Some(served) => Ok(served),
+            None => tokio::time::timeout(LINGER, &mut serving).await,
+        };
+        served.unwrap_or_else(|_| {
             tracing::warn!("some connections did not end in time");
-        }
-        tasks.wait().await;
+            Ok(())
+        })
     };
-    tokio::select! {
-        drained = tokio::time::timeout(app.config.drain, drained) => if drained.is_err() {
-            tracing::warn!("some work did not end in time");
-        },
-        () = signals.next() => tracing::warn!("asked twice to end: some work is left to the next start"),
+    // Chains that end by then are taken over; the others are, at the next start.
+    let drained = async { tokio::join!(served, tokio::time::timeout(patience, tasks.wait())) };
+    let served = tokio::select! {
+        (served, _) = drained => served,
+        () = signals.next() => {
+            tracing::warn!("asked twice to end: some work is left to the next start");
+            Ok(())
+        }
+    };
+    leave.cancel();
+    if tokio::time::timeout(LAST_WORDS, tasks.wait()).await.is_err() {
+        tracing::warn!("some work did not end in time");
     }
-    Ok(served.unwrap_or(Ok(()))?)
+    Ok(served?)
 }
 
 async fn serve_tasks(door: http::compat::Doorway, web: http::Web, stop: CancellationToken) {
@@ -279,6 +293,8 @@ async fn serve_tasks(door: http::compat::Doorway, web: http::Web, stop: Cancella
 
 /// How long open connections may take to end.
 const LINGER: Duration = Duration::from_secs(5);
+/// How long what is left may take to notice that nobody waits any more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What asks a server to end.
 struct Signals {

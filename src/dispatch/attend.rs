@@ -12,7 +12,8 @@ use tokio::{
 use crate::{
     actions::{Actions, ChainAsk, Error, Fault, LiveChain, Report},
     domain::Phase,
-    protocol::{Bell, Record, Request},
+    protocol::{Bell, Record, Request, file},
+    workspace,
 };
 
 use super::{dir::ChainDir, spawn};
@@ -91,8 +92,22 @@ impl Attending<'_> {
         };
         tracing::error!(run = %self.chain.run, chain = self.chain.number, %trouble, "a chain cannot go on");
         let begun = self.begun().await?;
+        self.remove_tree().await;
         self.actions.chain_failed(self.chain.run, self.chain.number, trouble.to_string(), begun).await?;
         Ok(())
+    }
+
+    /// Removes the workspace that a runner left in clear, before anybody sees that the run has ended.
+    /// What stays is a chore.
+    async fn remove_tree(&self) {
+        let tree = self.chain.dir.join(file::TREE);
+        let removed = tokio::task::spawn_blocking(move || workspace::remove_tree(&tree)).await;
+        let trouble = match removed {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic.to_string(),
+        };
+        tracing::error!(run = %self.chain.run, %trouble, "cannot remove a workspace yet");
     }
 
     /// The last phase that the chain began, once nobody works on it any more.
@@ -122,6 +137,7 @@ impl Attending<'_> {
                 Found::Done => return self.take(&dir).await.map(drop),
                 Found::Lost => {
                     self.take(&dir).await?;
+                    self.remove_tree().await;
                     self.actions.chain_lost(self.chain.run, self.chain.number).await?;
                     return Ok(());
                 }

@@ -50,12 +50,21 @@ pub struct Dispatch {
     /// Living chains by run and number, each with what was asked of it.
     attended: Arc<Mutex<Attended>>,
     tasks: TaskTracker,
+    /// Nothing new is begun any more.
     stop: CancellationToken,
+    /// Nobody is attended to any more.
+    leave: CancellationToken,
 }
 
 impl Dispatch {
     pub fn new(actions: Actions, binary: impl Into<PathBuf>, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { actions, binary: binary.into(), attended: Arc::default(), tasks, stop }
+        let leave = stop.clone();
+        Self { actions, binary: binary.into(), attended: Arc::default(), tasks, stop, leave }
+    }
+
+    /// Goes on attending to what lives, when nothing new is begun any more, until it is told to leave.
+    pub fn until(self, leave: CancellationToken) -> Self {
+        Self { leave, ..self }
     }
 
     /// Looks after chains and chores until the server stops. Runners go on without it.
@@ -183,7 +192,7 @@ impl Dispatch {
         self.tasks.spawn(async move {
             let attending = attend::attend(&dispatch.actions, &dispatch.binary, chain, asked);
             tokio::select! {
-                () = dispatch.stop.cancelled() => {}
+                () = dispatch.leave.cancelled() => {}
                 () = attending => {}
             }
             dispatch.attended().remove(&key);

@@ -66,6 +66,7 @@ impl Desk {
         let mut command = Command::new(BINARY);
         command.args(args).current_dir(self.dir.path()).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.dir.path());
+        command.env("AIRLOCK_DRAIN_SECONDS", "1");
         command.stdin(Stdio::null());
         command
     }

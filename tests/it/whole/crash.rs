@@ -1,10 +1,12 @@
 //! Killing a real server, with and without its runners.
 
+use airlock::{app::App, auth::Who, domain::State};
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use super::{
     gate::Gate,
-    rig::{assert_nothing_held, files_with},
+    rig::{assert_nothing_held, config, files_with},
     server::{Server, kill_runners},
     terraform::needs_terraform,
 };
@@ -141,4 +143,29 @@ async fn a_server_that_is_asked_to_end_leaves_its_runners_alone() {
     let server = server.killed_and_restarted().await;
     server.until(&run, "finished").await;
     assert!(server.log(&run).await.ends_with("\ndone\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_asked_to_end_takes_over_what_ends_in_time_and_starts_nothing_new() {
+    let dir = tempfile::tempdir().unwrap();
+    let gate = Gate::new().await;
+    let mut server = Server::start_with(dir.path(), &[("AIRLOCK_DRAIN_SECONDS", "60")]).await;
+    let stack = server.stack(json!({"name": "Shop", "vendor": {"kind": "custom"}}), &[]).await;
+    let first = server.task(&stack, &gate.command("first")).await;
+    let next = server.task(&stack, &gate.command("next")).await;
+    let knock = gate.knock().await;
+    server.ask_to_end();
+    let address = server.url().trim_start_matches("http://").to_owned();
+    while TcpStream::connect(&address).await.is_ok() {}
+    knock.let_on().await;
+    assert_eq!(server.ended(), Some(0));
+    let state = |run: &str| {
+        let app = App::open(config(dir.path(), |_| {})).unwrap();
+        app.queries.run(&Who::system(), run.parse().unwrap()).unwrap().state
+    };
+    assert_eq!(state(&first), State::Finished);
+    assert!(!state(&next).is_terminal() && !server.data().join("runs").join(&next).exists());
+    let server = server.killed_and_restarted().await;
+    gate.knock().await.let_on().await;
+    server.until(&next, "finished").await;
 }

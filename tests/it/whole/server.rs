@@ -62,6 +62,7 @@ impl Server {
             .env("AIRLOCK_LOG", "warn")
             // Services of tests are on this machine.
             .env("AIRLOCK_OUTBOUND_ALLOW", "127.0.0.1")
+            .env("AIRLOCK_DRAIN_SECONDS", "1")
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .stderr(said.map_or_else(Stdio::inherit, |said| fs::File::create(said).unwrap().into()))
@@ -90,7 +91,17 @@ impl Server {
 
     /// SIGTERM; gives the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
+        self.ask_to_end();
+        self.ended()
+    }
+
+    /// SIGTERM.
+    pub fn ask_to_end(&self) {
         rustix::process::kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    }
+
+    /// Waits for the end; gives the exit code.
+    pub fn ended(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
