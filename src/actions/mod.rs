@@ -26,7 +26,7 @@
 //! | `policy` | policies: saved, attached, asked, obeyed |
 //! | `notify`, `webhook` | who is told of changes of state: notification policies asked, deliveries, messages |
 //! | `image` | images: imported, removed; the root that a jail gets |
-//! | `sign_in`, `user`, `key` | people and machines |
+//! | `sign_in`, `invitation`, `user`, `key` | people and machines |
 //! | `rotate`, `entropy` | a new master key, and what stays the same under it |
 //! | `audit` | the chained log |
 //!
@@ -69,6 +69,7 @@ mod environment;
 mod gate;
 mod guest;
 mod image;
+mod invitation;
 mod key;
 mod life;
 mod lock;
@@ -109,6 +110,7 @@ pub use gate::{
     DueRequest, DueWork, JUDGING, Judged, Opened, OpenedRun, OpenedSource, Outside, Reply, Request, ToJudge,
 };
 pub use guest::{NewGuest, NewGuestTask, ToCompile};
+pub use invitation::InvitationFor;
 pub use key::{MintedKey, NewKey};
 pub use notify::{DueDelivery, DuePost, Post};
 pub use once::Once;
@@ -119,7 +121,7 @@ pub use rotate::Rotated;
 pub use run_task::{NewRunTask, NewRunTaskKind};
 pub use service::NewService;
 pub use setting::NewSetting;
-pub use sign_in::{InvitationFor, SignIn, SignedIn};
+pub use sign_in::{SignIn, SignedIn};
 pub use stack::NewStack;
 pub use state::LOCKED;
 pub use trigger::{NewRun, NewTask};

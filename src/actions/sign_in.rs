@@ -1,26 +1,22 @@
-//! Sign-in, sessions, exchanged tokens, set-up and invitations.
+//! Sign-in, sessions, exchanged tokens.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use ulid::Ulid;
 
 use crate::{
-    auth::{
-        Who,
-        password::{self, Checked},
-        token, who,
-    },
+    auth::{Who, password::Checked, token, who},
     crypt::Secret,
-    domain::{ActorKind, Refused, RefusedKind, SessionId, Timestamp, UserId, UserName, actor::ActorName, limits},
+    domain::{Refused, RefusedKind, SessionId, Timestamp, UserId, limits},
     live::Bells,
     store::{
         Error, Fault, Find, Flow, Order, Rows, Tx,
-        record::{Holder, Invitation, Outcome, Session, SessionKind, User},
+        record::{Holder, Outcome, Session, SessionKind},
         tables::{self as t, TokenHash},
     },
 };
 
-use super::{Actions, Deed, audit, missing};
+use super::{Actions, audit, missing};
 
 /// What somebody shows to sign in.
 #[derive(Debug)]
@@ -236,150 +232,6 @@ impl Actions {
         })
         .await
     }
-
-    /// Whether nobody can sign in yet.
-    pub fn needs_set_up(&self) -> Result<bool, Error> {
-        Ok(self.store.read()?.count(t::USER_NAME_TO_ID)? == 0)
-    }
-
-    /// A one-time token that makes the first admin; earlier ones stop working.
-    pub async fn set_up_token(&self) -> Result<Secret<String>, Error> {
-        let minted = token::invitation();
-        let hash = minted.hash;
-        self.system(move |tx, moment| {
-            let mut old = Vec::new();
-            tx.walk(t::HASH_TO_INVITATION, [0; 32]..=[255; 32], Order::Up, |hash, invitation| {
-                if invitation.setup {
-                    old.push(hash);
-                }
-                Ok(Flow::Continue(()))
-            })?;
-            for hash in old {
-                tx.remove(t::HASH_TO_INVITATION, hash)?;
-            }
-            let invitation = Invitation {
-                user: UserId::from_number(0),
-                // It stands beside the data as long as nobody used it: whoever reads it owns the host.
-                expires_at: moment.now.plus(Duration::from_secs(10 * 365 * 86_400)),
-                by: ActorName::system(),
-                setup: true,
-            };
-            Ok(tx.put(t::HASH_TO_INVITATION, hash, &invitation)?)
-        })
-        .await?;
-        Ok(minted.token)
-    }
-
-    /// Whom an invitation is for: none when it is unknown, used or too old.
-    pub fn invitation(&self, token: &str) -> Result<Option<InvitationFor>, Error> {
-        let view = self.store.read()?;
-        let found = view.get(t::HASH_TO_INVITATION, token::hash(token))?;
-        let Some(invitation) = found.filter(|found| self.now() < found.expires_at) else { return Ok(None) };
-        if invitation.setup {
-            return Ok(Some(InvitationFor::FirstAdmin));
-        }
-        Ok(view.user(invitation.user)?.map(|user| InvitationFor::User(user.name)))
-    }
-
-    /// Who invited, and how long the link works.
-    pub fn invited_by(&self, token: &str) -> Result<Option<(ActorName, Timestamp)>, Error> {
-        let found = self.store.read()?.get(t::HASH_TO_INVITATION, token::hash(token))?;
-        Ok(found.map(|found| (found.by, found.expires_at)))
-    }
-
-    /// Uses an invitation: the person chooses a password (the first admin a name, too).
-    pub async fn accept_invitation(
-        &self,
-        invitation: &str,
-        name: Option<UserName>,
-        password: Secret<String>,
-    ) -> Result<UserName, Error> {
-        let spent = || Refused::invalid("this link was used already or is too old; ask for a new one");
-        let chosen = match (self.invitation(invitation)?.ok_or_else(spent)?, name) {
-            (InvitationFor::FirstAdmin, Some(name)) | (InvitationFor::User(name), _) => name,
-            (InvitationFor::FirstAdmin, None) => return Err(Refused::field("name", "is needed").into()),
-        };
-        if let Some(problem) = password::problem(&password, chosen.as_str()) {
-            return Err(Refused::fields(vec![problem]).into());
-        }
-        let password = self.access.passwords.hash(password).await.map_err(|error| Fault::Open(error.to_string()))?;
-        let hash = token::hash(invitation);
-        let fresh = UserId::new(Ulid::generate());
-        let actor = ActorName { kind: ActorKind::User, name: chosen.to_string() };
-        let moment = self.moment(actor);
-        self.store
-            .write(move |tx| {
-                let found = tx.get(t::HASH_TO_INVITATION, hash)?.filter(|found| moment.now < found.expires_at);
-                let found = found.ok_or_else(spent)?;
-                let user = if found.setup {
-                    new_admin(tx, fresh, chosen.clone(), password.clone(), moment.now)?
-                } else {
-                    let mut user = tx.user(found.user)?.ok_or_else(spent)?;
-                    user.password = Some(password.clone());
-                    tx.put(t::USER_ID_TO_USER, user.id.number(), &user)?;
-                    user
-                };
-                tx.remove(t::HASH_TO_INVITATION, hash)?;
-                let who = who::of_user(user.clone()).ok_or_else(spent)?;
-                let object = format!("user:{}", user.name);
-                let entry = audit::Draft::new(&who, &Deed::new("user.accept_invitation", object), moment.now);
-                audit::append(tx, entry.with(Outcome::Done, None))?;
-                Ok(user.name)
-            })
-            .await
-    }
-
-    /// Makes the first admin without a browser; does nothing when a user exists.
-    pub async fn bootstrap_admin(&self, name: UserName, password: Secret<String>) -> Result<bool, Error> {
-        if !self.needs_set_up()? {
-            return Ok(false);
-        }
-        if let Some(problem) = password::problem(&password, name.as_str()) {
-            return Err(Refused::fields(vec![problem]).into());
-        }
-        let hash = self.access.passwords.hash(password).await.map_err(|error| Fault::Open(error.to_string()))?;
-        let id = UserId::new(Ulid::generate());
-        let who = Who::system();
-        self.system(move |tx, moment| {
-            if tx.count(t::USER_NAME_TO_ID)? > 0 {
-                return Ok(false);
-            }
-            let user = new_admin(tx, id, name.clone(), hash.clone(), moment.now)?;
-            let deed = Deed::new("user.create", format_args!("user:{}", user.name));
-            audit::append(
-                tx,
-                audit::Draft::new(&who, &deed, moment.now).with(Outcome::Done, Some("first admin".to_owned())),
-            )?;
-            Ok(true)
-        })
-        .await
-    }
-}
-
-/// Whom an invitation is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InvitationFor {
-    FirstAdmin,
-    User(UserName),
-}
-
-fn new_admin(tx: &Tx<'_>, id: UserId, name: UserName, password: String, now: Timestamp) -> Result<User, Error> {
-    if tx.user_by_name(name.as_str())?.is_some() {
-        return Err(Refused::field("name", format!("`{name}` is taken")).into());
-    }
-    let user = User {
-        id,
-        name,
-        password: Some(password),
-        admin: true,
-        enabled: true,
-        roles: Vec::new(),
-        created_at: now,
-        last_seen: None,
-    };
-    tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
-    tx.set_number(t::USER_NAME_TO_ID, user.name.as_str().to_lowercase().as_str(), id.number())?;
-    Ok(user)
 }
 
 const fn holder_number(holder: Holder) -> u128 {

@@ -11,13 +11,13 @@ use crate::{
     crypt::Secret,
     domain::{Refused, RefusedKind, Timestamp, UserId, UserName, limits},
     store::{
-        Error, Fault, Find, Flow, Order, Rows, Tx,
-        record::{Holder, Invitation, Outcome, RoleOnStack, User},
+        Error, Fault, Find, Rows, Tx,
+        record::{Holder, Outcome, RoleOnStack, User},
         tables as t,
     },
 };
 
-use super::{Actions, Deed, Once, audit, missing, ring, sign_in};
+use super::{Actions, Deed, Once, audit, invitation, missing, ring, sign_in};
 
 /// A person who is invited.
 #[derive(Clone, Debug)]
@@ -47,9 +47,6 @@ impl Actions {
                 if let Some(once) = &once {
                     once.only_once(tx, &format!("user:{}", new.name), moment.now)?;
                 }
-                if tx.user_by_name(new.name.as_str())?.is_some() {
-                    return Err(Refused::field("name", format!("`{}` is taken", new.name)).into());
-                }
                 let user = User {
                     id,
                     name: new.name.clone(),
@@ -60,9 +57,8 @@ impl Actions {
                     created_at: moment.now,
                     last_seen: None,
                 };
-                tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
-                tx.set_number(t::USER_NAME_TO_ID, user.name.as_str().to_lowercase().as_str(), id.number())?;
-                let expires_at = put_invitation(tx, moment, id, hash)?;
+                invitation::add_user(tx, &user)?;
+                let expires_at = invitation::invite(tx, moment, id, hash)?;
                 Ok(((user, expires_at), Some(rights(new.admin, &new.roles))))
             })
             .await?;
@@ -77,7 +73,7 @@ impl Actions {
         let (user, expires_at) = self
             .change(permit, deed, move |tx, moment| {
                 let user = tx.user(id)?.ok_or_else(|| missing(id))?;
-                let expires_at = put_invitation(tx, moment, id, hash)?;
+                let expires_at = invitation::invite(tx, moment, id, hash)?;
                 Ok(((user, expires_at), Some("again".to_owned())))
             })
             .await?;
@@ -93,16 +89,7 @@ impl Actions {
                 let why = format!("{} has come in already; disable them instead", user.name);
                 return Err(Refused::conflict(why).into());
             }
-            let mut hashes = Vec::new();
-            tx.walk(t::HASH_TO_INVITATION, [0; 32]..=[255; 32], Order::Up, |hash, invitation| {
-                if invitation.user == id && !invitation.setup {
-                    hashes.push(hash);
-                }
-                Ok(Flow::Continue(()))
-            })?;
-            for hash in hashes {
-                tx.remove(t::HASH_TO_INVITATION, hash)?;
-            }
+            invitation::withdraw(tx, id)?;
             tx.remove(t::USER_ID_TO_USER, id.number())?;
             tx.remove_number(t::USER_NAME_TO_ID, user.name.as_str().to_lowercase().as_str())?;
             Ok(((), None))
@@ -246,13 +233,6 @@ impl Actions {
         let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
         Ok(Deed::new(verb, format_args!("user:{}", user.name)))
     }
-}
-
-fn put_invitation(tx: &Tx<'_>, moment: &super::Moment, user: UserId, hash: t::TokenHash) -> Result<Timestamp, Fault> {
-    let expires_at = moment.now.plus(limits::INVITATION);
-    let invitation = Invitation { user, expires_at, by: moment.actor.clone(), setup: false };
-    tx.put(t::HASH_TO_INVITATION, hash, &invitation)?;
-    Ok(expires_at)
 }
 
 /// Somebody must be able to let people in again.

@@ -1,7 +1,7 @@
 //! Coming in, and being kept out.
 
 use airlock::{
-    actions::NewUser,
+    actions::{NewUser, Secret},
     auth::{On, Permission},
     domain::UserName,
     http::SETUP_LINK,
@@ -118,6 +118,35 @@ async fn the_set_up_link_makes_one_admin_and_is_then_worth_nothing() {
     assert!(!file.exists());
     assert_eq!(site.stranger().get(&path).await.status, 404);
     assert_eq!(site.stranger().post("/setup", &right).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_up_link_is_withdrawn_with_whoever_is_made_first() {
+    let site = Site::new().await;
+    let link = site.app.actions.set_up_token().await.unwrap();
+    let permit = site.permit(Permission::ManageUsers, On::Installation);
+    let new = NewUser { name: UserName::new("dana").unwrap(), admin: false, roles: vec![] };
+    let dana = site.app.actions.invite(&permit, new, None).await.unwrap();
+    site.app.actions.withdraw_invitation(&permit, dana.user.id).await.unwrap();
+    assert!(site.app.actions.needs_set_up().unwrap());
+    assert_eq!(site.app.actions.invitation(link.expose()).unwrap(), None, "not even when nobody is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_up_link_makes_nobody_once_there_is_somebody() {
+    let site = Site::new().await;
+    site.person("dana", false, &[]).await;
+    // As an earlier version left it.
+    let link = site.app.actions.set_up_token().await.unwrap();
+    let link = link.expose().as_str();
+    assert_eq!(site.stranger().get(&format!("/setup?token={link}")).await.status, 404);
+    let fields = [("token", link), ("username", "eve"), ("password", PASSWORD), ("repeat", PASSWORD)];
+    assert_eq!(site.stranger().post("/setup", &fields).await.status, 404);
+    let eve = Some(UserName::new("eve").unwrap());
+    let made = site.app.actions.accept_invitation(link, eve, Secret::new(PASSWORD.to_owned())).await;
+    assert!(made.unwrap_err().to_string().contains("for the first user only"));
+    let users = site.app.queries.users().unwrap();
+    assert_eq!(users.iter().map(|user| (user.name.as_str(), user.admin)).collect::<Vec<_>>(), [("dana", false)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
