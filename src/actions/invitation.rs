@@ -3,7 +3,7 @@
 //! A set-up link makes the first user and nobody else. It is withdrawn with whoever is made first, through
 //! whatever door, and refused in the same transaction that would make somebody with it.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use ulid::Ulid;
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-use super::{Actions, Deed, Moment, audit};
+use super::{Actions, Deed, Moment, audit, sign_in::unhashed};
 
 /// Whom an invitation is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,7 @@ impl Actions {
         invitation: &str,
         name: Option<UserName>,
         password: Secret<String>,
+        address: Option<IpAddr>,
     ) -> Result<UserName, Error> {
         let found = self.open_invitation(invitation)?.ok_or_else(spent)?;
         let chosen = match (found.setup, name) {
@@ -95,7 +96,7 @@ impl Actions {
         if let Some(problem) = password::problem(&password, chosen.as_str()) {
             return Err(Refused::fields(vec![problem]).into());
         }
-        let password = self.access.passwords.hash(password).await.map_err(|error| Fault::Open(error.to_string()))?;
+        let password = self.line_up(address)?.hash(password).await.map_err(unhashed)?;
         let hash = token::hash(invitation);
         let fresh = UserId::new(Ulid::generate());
         let moment = self.moment(ActorName { kind: ActorKind::User, name: chosen.to_string() });
@@ -129,7 +130,7 @@ impl Actions {
         if let Some(problem) = password::problem(&password, name.as_str()) {
             return Err(Refused::fields(vec![problem]).into());
         }
-        let hash = self.access.passwords.hash(password).await.map_err(|error| Fault::Open(error.to_string()))?;
+        let hash = self.line_up(None)?.hash(password).await.map_err(unhashed)?;
         let id = UserId::new(Ulid::generate());
         let who = Who::system();
         self.system(move |tx, moment| {

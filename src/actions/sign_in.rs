@@ -5,13 +5,17 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use ulid::Ulid;
 
 use crate::{
-    auth::{Who, password::Checked, token, who},
+    auth::{
+        Who,
+        password::{Checked, HashFailed, Place},
+        token, who,
+    },
     crypt::Secret,
     domain::{Refused, RefusedKind, SessionId, Timestamp, UserId, limits},
     live::Bells,
     store::{
         Error, Fault, Find, Flow, Order, Rows, Tx,
-        record::{Holder, Outcome, Session, SessionKind},
+        record::{Holder, Outcome, Session, SessionKind, User},
         tables::{self as t, TokenHash},
     },
 };
@@ -47,32 +51,15 @@ struct NewSession {
 }
 
 impl Actions {
-    /// Signs a person in. The same answer, after the same work, for an unknown user and a wrong
-    /// password.
+    /// Signs a person in.
     pub async fn sign_in(&self, shown: SignIn) -> Result<SignedIn, Error> {
-        let now = self.now();
-        if let Some(wait) = self.access.throttle.wait(&shown.user, shown.address, now) {
-            self.count_stranger(shown.address, "session.create");
-            let seconds = wait.as_secs().max(1);
-            let why = format!("too many wrong passwords; try again in {seconds} s");
-            return Err(Refused::new(RefusedKind::TooMany, why).into());
-        }
-        let user = self.store.read()?.user_by_name(&shown.user)?;
-        let usable = user.filter(|user| user.enabled && user.password.is_some());
-        let stored = usable.as_ref().and_then(|user| user.password.clone());
-        let too_long = shown.password.expose().len() > limits::PASSWORD_MAX_BYTES;
-        let offered = if too_long { Secret::default() } else { shown.password.clone() };
-        let checked =
-            self.access.passwords.check(stored, offered).await.map_err(|error| Fault::Open(error.to_string()))?;
-        let (Some(user), Checked::Right | Checked::RightButOld) = (usable, checked) else {
-            self.access.throttle.wrong(&shown.user, shown.address, now);
-            self.count_stranger(shown.address, "session.create");
-            return Err(Refused::new(RefusedKind::Unauthenticated, "user name or password is wrong").into());
+        let user = match self.recognize(&shown).await {
+            Err(Error::Refused(why)) => {
+                self.count_stranger(shown.address, "session.create");
+                return Err(why.into());
+            }
+            known => known?,
         };
-        self.access.throttle.right(&shown.user, shown.address);
-        if checked == Checked::RightButOld {
-            self.rehash(user.id, shown.password.clone()).await?;
-        }
         let session = NewSession {
             holder: Holder::User(user.id),
             kind: shown.kind,
@@ -84,8 +71,52 @@ impl Actions {
         self.open_session(who.at(shown.address), session).await
     }
 
-    async fn rehash(&self, id: UserId, password: Secret<String>) -> Result<(), Error> {
-        let hash = self.access.passwords.hash(password).await.map_err(|error| Fault::Open(error.to_string()))?;
+    /// Whose name and password these are. The same answer, after the same work, for an unknown user and
+    /// a wrong password.
+    async fn recognize(&self, shown: &SignIn) -> Result<User, Error> {
+        let place = self.line_up(shown.address)?;
+        let user = self.store.read()?.user_by_name(&shown.user)?;
+        let usable = user.filter(|user| user.enabled && user.password.is_some());
+        let stored = usable.as_ref().and_then(|user| user.password.clone());
+        let checked = self.try_password(&place, &shown.user, stored, shown.password.clone()).await?;
+        match (usable, checked) {
+            (Some(user), Checked::Right) => Ok(user),
+            (Some(user), Checked::RightButOld) => {
+                self.rehash(&place, user.id, shown.password.clone()).await?;
+                Ok(user)
+            }
+            (Some(_), Checked::Wrong) | (None, _) => {
+                Err(Refused::new(RefusedKind::Unauthenticated, "user name or password is wrong").into())
+            }
+        }
+    }
+
+    /// A place in the line for having a password hashed.
+    pub(super) fn line_up(&self, address: Option<IpAddr>) -> Result<Place, Refused> {
+        self.access.passwords.line_up(address).map_err(|crowded| Refused::too_many(crowded, limits::HASH_WAIT))
+    }
+
+    /// Checks a password, once the wait that wrong ones cost is over.
+    pub(super) async fn try_password(
+        &self,
+        place: &Place,
+        user: &str,
+        stored: Option<String>,
+        offered: Secret<String>,
+    ) -> Result<Checked, Error> {
+        let begun = self.access.throttle.begin(user, place.address(), self.now());
+        begun.map_err(|wait| Refused::too_many("too many passwords were tried", wait))?;
+        let too_long = offered.expose().len() > limits::PASSWORD_MAX_BYTES;
+        let offered = if too_long { Secret::default() } else { offered };
+        let checked = place.check(stored, offered).await.map_err(unhashed)?;
+        if checked != Checked::Wrong {
+            self.access.throttle.right(user, place.address());
+        }
+        Ok(checked)
+    }
+
+    async fn rehash(&self, place: &Place, id: UserId, password: Secret<String>) -> Result<(), Error> {
+        let hash = place.hash(password).await.map_err(unhashed)?;
         self.system(move |tx, _| {
             if let Some(mut user) = tx.user(id)? {
                 user.password = Some(hash.clone());
@@ -232,6 +263,11 @@ impl Actions {
         })
         .await
     }
+}
+
+/// No password of somebody's, but a fault of ours.
+pub(super) fn unhashed(failed: HashFailed) -> Fault {
+    Fault::Open(failed.to_string())
 }
 
 const fn holder_number(holder: Holder) -> u128 {

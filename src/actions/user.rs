@@ -9,15 +9,18 @@ use crate::{
         token,
     },
     crypt::Secret,
-    domain::{Refused, RefusedKind, Timestamp, UserId, UserName, limits},
+    domain::{Refused, Timestamp, UserId, UserName},
     store::{
-        Error, Fault, Find, Rows, Tx,
+        Error, Find, Rows, Tx,
         record::{Holder, Outcome, RoleOnStack, User},
         tables as t,
     },
 };
 
-use super::{Actions, Deed, Once, audit, invitation, missing, ring, sign_in};
+use super::{
+    Actions, Deed, Once, audit, invitation, missing, ring,
+    sign_in::{self, unhashed},
+};
 
 /// A person who is invited.
 #[derive(Clone, Debug)]
@@ -147,21 +150,14 @@ impl Actions {
     pub async fn change_password(&self, who: &Who, present: Secret<String>, new: Secret<String>) -> Result<(), Error> {
         let id = who.user().ok_or_else(|| Refused::forbidden("only people have passwords"))?;
         let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
-        let now = self.now();
-        if let Some(wait) = self.access.throttle.wait(user.name.as_str(), who.address, now) {
-            let why = format!("too many wrong passwords; try again in {} s", wait.as_secs().max(1));
-            return Err(Refused::new(RefusedKind::TooMany, why).into());
-        }
         if let Some(problem) = password::problem(&new, user.name.as_str()) {
             return Err(Refused::fields(vec![problem]).into());
         }
-        let fault = |error: password::HashFailed| Fault::Open(error.to_string());
-        if self.access.passwords.check(user.password, present).await.map_err(fault)? == Checked::Wrong {
-            self.access.throttle.wrong(user.name.as_str(), who.address, now);
+        let place = self.line_up(who.address)?;
+        if self.try_password(&place, user.name.as_str(), user.password, present).await? == Checked::Wrong {
             return Err(Refused::field("present", "is not your present password").into());
         }
-        self.access.throttle.right(user.name.as_str(), who.address);
-        let hash = self.access.passwords.hash(new).await.map_err(fault)?;
+        let hash = place.hash(new).await.map_err(unhashed)?;
         self.store_password(who, id, hash).await
     }
 
@@ -188,7 +184,7 @@ impl Actions {
         if let Some(problem) = password::problem(&new, user.name.as_str()) {
             return Err(Refused::fields(vec![problem]).into());
         }
-        let hash = self.access.passwords.hash(new).await.map_err(|error| Fault::Open(error.to_string()))?;
+        let hash = self.line_up(None)?.hash(new).await.map_err(unhashed)?;
         let deed = self.on_user("user.set_password", id)?;
         self.change(permit, deed, move |tx, _| {
             let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
@@ -207,17 +203,11 @@ impl Actions {
             return Err(Refused::forbidden("only a person's session can be renewed").into());
         };
         let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
-        let now = self.now();
-        if let Some(wait) = self.access.throttle.wait(user.name.as_str(), who.address, now) {
-            let why = format!("too many wrong passwords; try again in {} s", wait.as_secs().max(1));
-            return Err(Refused::new(RefusedKind::TooMany, why).into());
-        }
-        let checked = self.access.passwords.check(user.password, shown).await;
-        if checked.map_err(|error| Fault::Open(error.to_string()))? == Checked::Wrong {
-            self.access.throttle.wrong(user.name.as_str(), who.address, now);
+        let place = self.line_up(who.address)?;
+        if self.try_password(&place, user.name.as_str(), user.password, shown).await? == Checked::Wrong {
             return Err(Refused::field("password", "is wrong").into());
         }
-        self.access.throttle.right(user.name.as_str(), who.address);
+        let now = self.now();
         self.system(move |tx, _| {
             if let Some(mut row) = tx.get(t::HASH_TO_SESSION, session.hash)? {
                 row.signed_in_at = now;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::server::{Client, Reply, Server};
@@ -14,7 +15,7 @@ async fn person(server: &Server, name: &str, settings: Value) -> Client {
     let url = invited["invitation"]["url"].as_str().unwrap();
     let token = url.strip_prefix(&format!("{}/invitation?token=", server.url)).unwrap();
     let password = airlock::actions::Secret::new("seven green kettles".to_owned());
-    server.app.actions.accept_invitation(token, None, password).await.unwrap();
+    server.app.actions.accept_invitation(token, None, password, None).await.unwrap();
     sign_in(server, name).await
 }
 
@@ -102,6 +103,30 @@ async fn wrong_and_unknown_get_the_same_answer_and_wait_longer_each_time() {
     let refused = refused.expect("guessing is slowed down");
     assert!(!refused.header("retry-after").is_empty());
     server.anonymous().post("/login", json!({"username": "alice"})).await.problem(422);
+}
+
+#[tokio::test]
+async fn tries_side_by_side_test_no_more_passwords_than_tries_one_after_the_other() {
+    let server = Server::start().await;
+    person(&server, "alice", json!({})).await;
+    let guess = || {
+        let stranger = server.anonymous();
+        async move { stranger.post("/login", json!({"username": "alice", "password": "wrong password"})).await }
+    };
+    let answers = join_all((0..12).map(|_| guess())).await;
+    let (tested, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 401);
+    assert_eq!((tested.len(), refused.len()), (4, 8));
+    for refused in refused {
+        assert_eq!(refused.header("retry-after"), "1");
+        assert!(refused.detail(429).contains("too many passwords were tried"));
+    }
+    server.clock.pass(Duration::from_secs(1));
+    guess().await.problem(401);
+    assert_eq!(guess().await.expect(429).header("retry-after"), "2", "the wait grows, and is said");
+    server.clock.pass(Duration::from_secs(2));
+    for _ in 0..6 {
+        sign_in(&server, "alice").await;
+    }
 }
 
 #[tokio::test]

@@ -280,7 +280,7 @@ async fn accept(
     sent: &Sent,
 ) -> Result<Result<Response, Wrong>, Problem> {
     let password = Secret::new(sent.text("password").to_owned());
-    match web.actions.accept_invitation(token, name, password.clone()).await {
+    match web.actions.accept_invitation(token, name, password.clone(), stranger.address).await {
         Ok(name) => {
             let signed_in = stranger.sign_in(web, name.as_str(), password).await?;
             let mut response = stranger.come_in(web, &signed_in, "/").await?;

@@ -6,6 +6,7 @@ use airlock::{
     domain::UserName,
     http::SETUP_LINK,
 };
+use futures_util::future::join_all;
 
 use super::{
     checks,
@@ -143,7 +144,7 @@ async fn a_set_up_link_makes_nobody_once_there_is_somebody() {
     let fields = [("token", link), ("username", "eve"), ("password", PASSWORD), ("repeat", PASSWORD)];
     assert_eq!(site.stranger().post("/setup", &fields).await.status, 404);
     let eve = Some(UserName::new("eve").unwrap());
-    let made = site.app.actions.accept_invitation(link, eve, Secret::new(PASSWORD.to_owned())).await;
+    let made = site.app.actions.accept_invitation(link, eve, Secret::new(PASSWORD.to_owned()), None).await;
     assert!(made.unwrap_err().to_string().contains("for the first user only"));
     let users = site.app.queries.users().unwrap();
     assert_eq!(users.iter().map(|user| (user.name.as_str(), user.admin)).collect::<Vec<_>>(), [("dana", false)]);
@@ -202,6 +203,29 @@ async fn one_may_end_ones_other_sessions_and_change_ones_password() {
     let right = [("do", "password"), ("current", PASSWORD), ("password", new), ("repeat", new)];
     assert!(here.post_and_follow("/account", &right).await.words(".flash").contains("was changed"));
     assert_eq!(site.stranger().post("/sign-in", &[("username", "dana"), ("password", new)]).await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_a_session_guesses_its_password_no_faster_than_at_the_door() {
+    let site = Site::new().await;
+    let browser = site.person("dana", false, &[]).await;
+    let browser = &browser;
+    let again = [("next", "/"), ("password", "a long enough guess")];
+    let change = [("do", "password"), ("current", "a long enough guess"), ("password", "one two three four")];
+    let change = [change.as_slice(), &[("repeat", "one two three four")]].concat();
+    let guesses = (0..24).map(|n| {
+        let change = change.clone();
+        async move {
+            match n % 2 {
+                0 => browser.post("/sign-in/again", &again).await.status,
+                _ => browser.post("/account", &change).await.status,
+            }
+        }
+    });
+    let statuses = join_all(guesses).await;
+    assert!(statuses.iter().all(|status| [422, 429].contains(status)), "{statuses:?}");
+    // Four, and one more for each second that a slow machine takes.
+    assert!(statuses.iter().filter(|status| **status == 422).count() <= 8, "{statuses:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
