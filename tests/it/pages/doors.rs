@@ -229,6 +229,22 @@ async fn whoever_has_a_session_guesses_its_password_no_faster_than_at_the_door()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_through_a_proxy_cannot_say_where_they_come_from() {
+    let site = Site::with(|config| config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()]).await;
+    site.person("dana", false, &[]).await;
+    let request = site.stranger().bare_request(reqwest::Method::POST, "/sign-in");
+    let request = request.header("sec-fetch-site", "same-origin").header("x-forwarded-for", "6.6.6.6");
+    // The proxy adds a line of its own.
+    let request = request.header("x-forwarded-for", "198.51.100.1");
+    let form = format!("username=dana&password={}", PASSWORD.replace(' ', "+"));
+    let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
+    assert_eq!(request.send().await.unwrap().status(), 303);
+    let log = site.app.queries.audit_from(1, 1_000).unwrap();
+    let signed_in = log.iter().rfind(|entry| entry.verb == "session.create").unwrap();
+    assert_eq!(signed_in.address.as_deref(), Some("198.51.100.1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn theme_and_shortcuts_are_kept_by_the_browser_and_rendered_by_the_server() {
     let site = Site::new().await;
     let browser = site.person("dana", false, &[]).await;
