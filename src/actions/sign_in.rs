@@ -149,7 +149,10 @@ impl Actions {
                     address: new.address.clone(),
                     agent: new.agent.clone(),
                 };
-                make_room(tx, new.holder)?;
+                match new.kind {
+                    SessionKind::Cookie | SessionKind::Token => make_room(tx, new.holder)?,
+                    SessionKind::Exchanged => require_room(tx, new.holder, now)?,
+                }
                 tx.put(t::HASH_TO_SESSION, hash, &session)?;
                 tx.mark(t::USER_SESSION, (holder_number(new.holder), hash), true)?;
                 if let Holder::User(id) = new.holder
@@ -278,7 +281,7 @@ const fn holder_number(holder: Holder) -> u128 {
     }
 }
 
-/// The oldest sessions make room for a new one.
+/// A person's oldest sessions make room for a new one.
 fn make_room(tx: &Tx<'_>, holder: Holder) -> Result<(), Fault> {
     let mut sessions = sessions_of(tx, holder)?;
     sessions.sort_by_key(|(_, session)| session.used_at);
@@ -289,15 +292,37 @@ fn make_room(tx: &Tx<'_>, holder: Holder) -> Result<(), Fault> {
     Ok(())
 }
 
-pub(crate) fn sessions_of(view: &impl Rows, holder: Holder) -> Result<Vec<(TokenHash, Session)>, Fault> {
+/// An exchanged token lives as long as was said when it was made: it makes room for no other before.
+fn require_room(tx: &Tx<'_>, holder: Holder, now: Timestamp) -> Result<(), Error> {
+    if hashes_of(tx, holder)?.len() < limits::TOKENS_PER_HOLDER {
+        return Ok(());
+    }
+    let (over, alive): (Vec<_>, Vec<_>) =
+        sessions_of(tx, holder)?.into_iter().partition(|(_, session)| who::is_over(session, now));
+    if alive.len() >= limits::TOKENS_PER_HOLDER {
+        let first = alive.iter().filter_map(|(_, session)| session.expires_at).min().unwrap_or(now);
+        let what = format!("there are {} tokens of this holder already", limits::TOKENS_PER_HOLDER);
+        return Err(Refused::too_many(what, first - now).into());
+    }
+    for (hash, _) in over {
+        forget_session(tx, hash, holder)?;
+    }
+    Ok(())
+}
+
+fn hashes_of(view: &impl Rows, holder: Holder) -> Result<Vec<TokenHash>, Fault> {
     let number = holder_number(holder);
     let mut hashes = Vec::new();
     view.walk_index(t::USER_SESSION, (number, [0; 32])..=(number, [255; 32]), Order::Up, |(_, hash)| {
         hashes.push(hash);
         Ok(Flow::Continue(()))
     })?;
+    Ok(hashes)
+}
+
+pub(crate) fn sessions_of(view: &impl Rows, holder: Holder) -> Result<Vec<(TokenHash, Session)>, Fault> {
     let mut sessions = Vec::new();
-    for hash in hashes {
+    for hash in hashes_of(view, holder)? {
         sessions.extend(view.get(t::HASH_TO_SESSION, hash)?.map(|session| (hash, session)));
     }
     Ok(sessions)

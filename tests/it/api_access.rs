@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use airlock::domain::limits;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
@@ -240,6 +241,32 @@ async fn a_key_is_exchanged_for_a_short_token() {
     ] {
         assert_eq!(token(&server, &form).await.expect(status).json()["error"], error, "{form:?}");
     }
+}
+
+#[tokio::test]
+async fn an_exchanged_token_lives_as_long_as_was_said_however_many_there_are() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let (_, key) = server.key("ci", true, Vec::new()).await;
+    let form = [("grant_type", "api_token"), ("api_token", key.token())];
+    let first = token(&server, &form).await.expect(200).json();
+    let first = server.client(first["access_token"].as_str().unwrap());
+    let mut left = limits::TOKENS_PER_HOLDER - 1;
+    while left > 0 {
+        let now = left.min(100);
+        for answer in join_all((0..now).map(|_| token(&server, &form))).await {
+            answer.expect(200);
+        }
+        left -= now;
+    }
+    first.get("/stacks/shop").await.expect(200);
+    let refused = token(&server, &form).await.expect(429);
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((60..900).contains(&wait), "the first of them ends in {wait} s");
+    first.get("/stacks/shop").await.expect(200);
+    server.clock.pass(Duration::from_secs(wait));
+    first.get("/stacks/shop").await.problem(401);
+    token(&server, &form).await.expect(200);
 }
 
 #[tokio::test]
