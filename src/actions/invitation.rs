@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-use super::{Actions, Deed, Moment, audit, sign_in::unhashed};
+use super::{Actions, Deed, Moment, audit, sign_in::unhashed, user::give_password};
 
 /// Whom an invitation is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,12 +107,9 @@ impl Actions {
                 let user = if found.setup {
                     first_admin(tx, &moment, fresh, chosen.clone(), password.clone())?
                 } else {
-                    let mut user = tx.user(found.user)?.ok_or_else(spent)?;
-                    user.password = Some(password.clone());
-                    tx.put(t::USER_ID_TO_USER, user.id.number(), &user)?;
-                    user
+                    let user = tx.user(found.user)?.ok_or_else(spent)?;
+                    give_password(tx, &moment, user, password.clone(), None)?
                 };
-                tx.remove(t::HASH_TO_INVITATION, hash)?;
                 let who = who::of_user(user.clone()).ok_or_else(spent)?;
                 let object = format!("user:{}", user.name);
                 let entry = audit::Draft::new(&who, &Deed::new("user.accept_invitation", object), moment.now);
@@ -186,8 +183,9 @@ pub(super) fn add_user(tx: &Tx<'_>, user: &User) -> Result<(), Error> {
     Ok(withdraw_set_up(tx)?)
 }
 
-/// Stores an invitation of a person; says until when it works.
+/// Stores an invitation of a person, who has no other one from then on; says until when it works.
 pub(super) fn invite(tx: &Tx<'_>, moment: &Moment, user: UserId, hash: TokenHash) -> Result<Timestamp, Fault> {
+    withdraw(tx, user)?;
     let expires_at = moment.now.plus(limits::INVITATION);
     let invitation = Invitation { user, expires_at, by: moment.actor.clone(), setup: false };
     tx.put(t::HASH_TO_INVITATION, hash, &invitation)?;

@@ -11,14 +11,14 @@ use crate::{
     crypt::Secret,
     domain::{Refused, Timestamp, UserId, UserName},
     store::{
-        Error, Find, Rows, Tx,
+        Error, Fault, Find, Rows, Tx,
         record::{Holder, Outcome, RoleOnStack, User},
-        tables as t,
+        tables::{self as t, TokenHash},
     },
 };
 
 use super::{
-    Actions, Deed, Once, audit, invitation, missing, ring,
+    Actions, Deed, Moment, Once, audit, invitation, missing, ring,
     sign_in::{self, unhashed},
 };
 
@@ -168,11 +168,8 @@ impl Actions {
         let session = who.session.map(|session| session.hash);
         self.store
             .write(move |tx| {
-                sign_in::ring(tx, &moment.live);
-                let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
-                user.password = Some(hash.clone());
-                tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
-                sign_in::forget_sessions(tx, Holder::User(id), session)?;
+                let user = tx.user(id)?.ok_or_else(|| missing(id))?;
+                give_password(tx, &moment, user, hash.clone(), session)?;
                 Ok(audit::append(tx, entry.clone().with(Outcome::Done, None))?)
             })
             .await
@@ -186,12 +183,9 @@ impl Actions {
         }
         let hash = self.line_up(None)?.hash(new).await.map_err(unhashed)?;
         let deed = self.on_user("user.set_password", id)?;
-        self.change(permit, deed, move |tx, _| {
-            let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
-            user.password = Some(hash.clone());
-            user.enabled = true;
-            tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
-            sign_in::forget_sessions(tx, Holder::User(id), None)?;
+        self.change(permit, deed, move |tx, moment| {
+            let user = User { enabled: true, ..tx.user(id)?.ok_or_else(|| missing(id))? };
+            give_password(tx, moment, user, hash.clone(), None)?;
             Ok(((), None))
         })
         .await
@@ -223,6 +217,22 @@ impl Actions {
         let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
         Ok(Deed::new(verb, format_args!("user:{}", user.name)))
     }
+}
+
+/// Gives a person a password: their invitations are withdrawn, and their sessions end but for one.
+pub(super) fn give_password(
+    tx: &Tx<'_>,
+    moment: &Moment,
+    user: User,
+    hash: String,
+    but: Option<TokenHash>,
+) -> Result<User, Fault> {
+    sign_in::ring(tx, &moment.live);
+    let user = User { password: Some(hash), ..user };
+    tx.put(t::USER_ID_TO_USER, user.id.number(), &user)?;
+    invitation::withdraw(tx, user.id)?;
+    sign_in::forget_sessions(tx, Holder::User(user.id), but)?;
+    Ok(user)
 }
 
 /// Somebody must be able to let people in again.

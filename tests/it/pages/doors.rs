@@ -170,6 +170,33 @@ async fn an_invitation_lets_one_person_choose_a_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn only_the_newest_invitation_works_and_none_once_a_password_was_set() {
+    let site = Site::new().await;
+    let permit = site.permit(Permission::ManageUsers, On::Installation);
+    let here = site.person("dana", false, &[]).await;
+    let dana = site.app.queries.user_by_name("dana").unwrap().unwrap().id;
+    let again = async || site.app.actions.invite_again(&permit, dana).await.unwrap().token.expose().clone();
+    let works = |link: &str| site.app.actions.invitation(link).unwrap().is_some();
+
+    let links = [again().await, again().await, again().await];
+    assert_eq!(links.each_ref().map(|link| works(link)), [false, false, true]);
+    let new = "another long enough one";
+    let fields = [("token", links[2].as_str()), ("password", new), ("repeat", new)];
+    let there = site.stranger();
+    there.post_and_follow("/invitation", &fields).await;
+    assert_eq!(here.get("/").await.status, 303, "a password that came by an invitation ends other sessions");
+    assert_eq!(there.get("/").await.status, 200);
+
+    let link = again().await;
+    let change = [("do", "password"), ("current", new), ("password", PASSWORD), ("repeat", PASSWORD)];
+    there.post_and_follow("/account", &change).await;
+    assert!(!works(&link), "after one's own change of the password");
+    let link = again().await;
+    site.app.actions.set_password(&permit, dana, Secret::new(new.to_owned())).await.unwrap();
+    assert!(!works(&link), "after a change of the password on the data directory");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_form_from_another_site_changes_nothing() {
     let site = Site::new().await;
     let stack = site.stack(custom("Shop")).await;
