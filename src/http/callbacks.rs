@@ -14,7 +14,11 @@ use axum::{
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
-use super::{Web, extract, shield::From};
+use super::{
+    Web,
+    extract::{self, bearer},
+    shield::From,
+};
 use crate::{
     actions::{Error, Opened, OpenedRun, OpenedSource, Secret},
     domain::{Refused, RefusedKind, TaskResultId, limits},
@@ -100,10 +104,6 @@ type Answer = Result<Response, Trouble>;
 
 fn spoken(status: StatusCode, document: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, JSON_API)], document.to_string()).into_response()
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers.get(header::AUTHORIZATION).and(extract::token(headers))
 }
 
 /// Takes a callback. Who has no token cannot make the server read a body.

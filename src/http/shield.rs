@@ -71,7 +71,7 @@ async fn dress(State(web): State<Web>, mut request: Request, next: Next) -> Resp
     let from = From(client(&web, &request));
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(from);
-    let reader = pages::Reader::of(&request);
+    let reader = pages::Reader::of(&web, &request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = next.run(request).await;
     if response.status().is_client_error() || response.status().is_server_error() {

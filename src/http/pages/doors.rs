@@ -16,7 +16,7 @@ use crate::{
     domain::{FieldError, Refused, RefusedKind, UserName},
     http::{
         Problem, SETUP_LINK, Web,
-        extract::cookie,
+        extract::{cookie, session_cookie},
         shield::From as Sender,
         view::{
             Frame, InvitationPage, ReauthenticatePage, SetupPage, SignInPage,
@@ -64,7 +64,7 @@ impl FromRequestParts<Web> for Stranger {
             theme: Theme::from_word(cookie(headers, Theme::COOKIE).unwrap_or_default()),
             address: parts.extensions.get::<Sender>().and_then(|from| from.0),
             agent: headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned(),
-            old: cookie(headers, cookies::session_name(web)).map(str::to_owned),
+            old: cookie(headers, session_cookie(web)).map(str::to_owned),
         })
     }
 }

@@ -26,6 +26,11 @@ async fn a_stranger_is_asked_to_sign_in_and_then_led_back() {
     let page = browser.post("/sign-in", &[("next", &next), ("username", "dana"), ("password", PASSWORD)]).await;
     assert_eq!((page.status, page.to()), (303, next));
     assert_eq!(browser.get("/").await.status, 200);
+    browser.set_cookie("__Host-airlock", &browser.cookie("airlock").unwrap());
+    assert_eq!(browser.get("/api/v1/sessions").await.status, 200);
+    let other = site.stranger();
+    other.set_cookie("__Host-airlock", &browser.cookie("airlock").unwrap());
+    assert_eq!(other.get("/api/v1/sessions").await.status, 401, "without TLS this server does not set that one");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,6 +90,8 @@ async fn over_tls_the_cookie_is_bound_to_this_host() {
     let plain = site.stranger();
     plain.set_cookie("airlock", &browser.cookie("__Host-airlock").unwrap());
     assert_eq!(plain.get("/").await.status, 303, "the cookie without the prefix is not believed");
+    assert_eq!(plain.get("/api/v1/sessions").await.status, 401, "nor is it by the API");
+    assert_eq!(browser.get("/api/v1/sessions").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
