@@ -154,7 +154,7 @@ impl Actions {
                     SessionKind::Exchanged => require_room(tx, new.holder, now)?,
                 }
                 tx.put(t::HASH_TO_SESSION, hash, &session)?;
-                tx.mark(t::USER_SESSION, (holder_number(new.holder), hash), true)?;
+                tx.mark(t::USER_SESSION, (new.holder.number(), hash), true)?;
                 if let Holder::User(id) = new.holder
                     && let Some(mut user) = tx.user(id)?
                 {
@@ -273,17 +273,9 @@ pub(super) fn unhashed(failed: HashFailed) -> Fault {
     Fault::Open(failed.to_string())
 }
 
-const fn holder_number(holder: Holder) -> u128 {
-    match holder {
-        Holder::User(id) => id.number(),
-        Holder::ApiKey(id) => id.number(),
-        Holder::Run(id) => id.number(),
-    }
-}
-
 /// A person's oldest sessions make room for a new one.
 fn make_room(tx: &Tx<'_>, holder: Holder) -> Result<(), Fault> {
-    let mut sessions = sessions_of(tx, holder)?;
+    let mut sessions = tx.sessions_of(holder)?;
     sessions.sort_by_key(|(_, session)| session.used_at);
     let surplus = (sessions.len() + 1).saturating_sub(limits::SESSIONS_PER_USER);
     for (hash, _) in sessions.into_iter().take(surplus) {
@@ -294,11 +286,11 @@ fn make_room(tx: &Tx<'_>, holder: Holder) -> Result<(), Fault> {
 
 /// An exchanged token lives as long as was said when it was made: it makes room for no other before.
 fn require_room(tx: &Tx<'_>, holder: Holder, now: Timestamp) -> Result<(), Error> {
-    if hashes_of(tx, holder)?.len() < limits::TOKENS_PER_HOLDER {
+    if tx.tokens_of(holder)?.len() < limits::TOKENS_PER_HOLDER {
         return Ok(());
     }
     let (over, alive): (Vec<_>, Vec<_>) =
-        sessions_of(tx, holder)?.into_iter().partition(|(_, session)| who::is_over(session, now));
+        tx.sessions_of(holder)?.into_iter().partition(|(_, session)| who::is_over(session, now));
     if alive.len() >= limits::TOKENS_PER_HOLDER {
         let first = alive.iter().filter_map(|(_, session)| session.expires_at).min().unwrap_or(now);
         let what = format!("there are {} tokens of this holder already", limits::TOKENS_PER_HOLDER);
@@ -308,24 +300,6 @@ fn require_room(tx: &Tx<'_>, holder: Holder, now: Timestamp) -> Result<(), Error
         forget_session(tx, hash, holder)?;
     }
     Ok(())
-}
-
-fn hashes_of(view: &impl Rows, holder: Holder) -> Result<Vec<TokenHash>, Fault> {
-    let number = holder_number(holder);
-    let mut hashes = Vec::new();
-    view.walk_index(t::USER_SESSION, (number, [0; 32])..=(number, [255; 32]), Order::Up, |(_, hash)| {
-        hashes.push(hash);
-        Ok(Flow::Continue(()))
-    })?;
-    Ok(hashes)
-}
-
-pub(crate) fn sessions_of(view: &impl Rows, holder: Holder) -> Result<Vec<(TokenHash, Session)>, Fault> {
-    let mut sessions = Vec::new();
-    for hash in hashes_of(view, holder)? {
-        sessions.extend(view.get(t::HASH_TO_SESSION, hash)?.map(|session| (hash, session)));
-    }
-    Ok(sessions)
 }
 
 fn find_session(view: &impl Rows, id: SessionId) -> Result<Option<(TokenHash, Session)>, Fault> {
@@ -342,7 +316,7 @@ fn find_session(view: &impl Rows, id: SessionId) -> Result<Option<(TokenHash, Se
 
 pub(crate) fn forget_session(tx: &Tx<'_>, hash: TokenHash, holder: Holder) -> Result<(), Fault> {
     tx.remove(t::HASH_TO_SESSION, hash)?;
-    tx.mark(t::USER_SESSION, (holder_number(holder), hash), false)
+    tx.mark(t::USER_SESSION, (holder.number(), hash), false)
 }
 
 /// Open pages look again, and find that their session is over.
@@ -353,7 +327,7 @@ pub(crate) fn ring(tx: &Tx<'_>, live: &Arc<Bells>) {
 
 /// Ends every session of a holder: their rights changed, or their password did.
 pub(crate) fn forget_sessions(tx: &Tx<'_>, holder: Holder, but: Option<TokenHash>) -> Result<(), Fault> {
-    for (hash, _) in sessions_of(tx, holder)? {
+    for (hash, _) in tx.sessions_of(holder)? {
         if Some(hash) != but {
             forget_session(tx, hash, holder)?;
         }

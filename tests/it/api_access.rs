@@ -198,6 +198,30 @@ async fn sessions_are_listed_and_ended_by_their_owner() {
 }
 
 #[tokio::test]
+async fn an_admin_finds_the_sessions_of_anybody_and_ends_them() {
+    let server = Server::start().await;
+    let alice = person(&server, "alice", json!({})).await;
+    let phone = sign_in(&server, "alice").await;
+    let bob = person(&server, "bob", json!({})).await;
+    bob.get("/users/alice/sessions").await.problem(403);
+    server.admin.get("/users/nobody/sessions").await.problem(404);
+    let sessions = server.admin.all("/users/alice/sessions", 1).await;
+    assert_eq!(sessions, alice.all("/sessions", 50).await.into_iter().map(absent).collect::<Vec<_>>());
+    assert_eq!(sessions.len(), 2);
+    let newest = sessions[0]["id"].as_str().unwrap();
+    server.admin.delete(&format!("/sessions/{newest}")).await.expect(204);
+    phone.get("/sessions").await.problem(401);
+    alice.get("/sessions").await.expect(200);
+    assert_eq!(server.admin.all("/users/alice/sessions", 50).await.len(), 1);
+}
+
+/// A session as somebody else sees it.
+fn absent(mut session: Value) -> Value {
+    session["present"] = json!(false);
+    session
+}
+
+#[tokio::test]
 async fn a_key_is_exchanged_for_a_short_token() {
     let server = Server::start().await;
     server.stack("shop").await;
