@@ -20,6 +20,9 @@ use crate::{
 
 use super::{Actions, Deed, Moment, audit, sign_in::unhashed, user::give_password};
 
+/// The verb in the audit log.
+const ACCEPT: &str = "user.accept_invitation";
+
 /// Whom an invitation is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InvitationFor {
@@ -58,8 +61,16 @@ impl Actions {
     }
 
     /// Whom an invitation is for: none when it is unknown, used, too old, or for the first user and not
-    /// needed any more.
-    pub fn invitation(&self, token: &str) -> Result<Option<InvitationFor>, Error> {
+    /// needed any more. Who shows none that works is counted.
+    pub fn invitation(&self, token: &str, address: Option<IpAddr>) -> Result<Option<InvitationFor>, Error> {
+        let found = self.invited(token)?;
+        if found.is_none() {
+            self.count_stranger(address, ACCEPT);
+        }
+        Ok(found)
+    }
+
+    fn invited(&self, token: &str) -> Result<Option<InvitationFor>, Error> {
         let Some(invitation) = self.open_invitation(token)? else { return Ok(None) };
         let view = self.store.read()?;
         if invitation.setup {
@@ -81,6 +92,21 @@ impl Actions {
 
     /// Uses an invitation: the person chooses a password (the first admin a name, too).
     pub async fn accept_invitation(
+        &self,
+        invitation: &str,
+        name: Option<UserName>,
+        password: Secret<String>,
+        address: Option<IpAddr>,
+    ) -> Result<UserName, Error> {
+        let accepted = self.accept(invitation, name, password, address).await;
+        // Whoever has an invitation may choose another password; whoever has none knocked in vain.
+        if matches!(&accepted, Err(Error::Refused(why)) if why.fields.is_empty()) {
+            self.count_stranger(address, ACCEPT);
+        }
+        accepted
+    }
+
+    async fn accept(
         &self,
         invitation: &str,
         name: Option<UserName>,
@@ -112,7 +138,7 @@ impl Actions {
                 };
                 let who = who::of_user(user.clone()).ok_or_else(spent)?;
                 let object = format!("user:{}", user.name);
-                let entry = audit::Draft::new(&who, &Deed::new("user.accept_invitation", object), moment.now);
+                let entry = audit::Draft::new(&who, &Deed::new(ACCEPT, object), moment.now);
                 audit::append(tx, entry.with(Outcome::Done, None))?;
                 Ok(user.name)
             })

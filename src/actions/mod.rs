@@ -345,6 +345,21 @@ impl Actions {
         self.write_refusal(draft.with(Outcome::Refused, Some(why.to_string()))).await;
     }
 
+    /// Passes on what an action found before it changes anything. A refusal there is an attempt as any
+    /// other: it is written to the audit log, as [`Actions::change`] writes those that come later.
+    pub(crate) async fn attempted<T, E: Into<Error>>(
+        &self,
+        who: &Who,
+        deed: &Deed,
+        found: Result<T, E>,
+    ) -> Result<T, Error> {
+        let found = found.map_err(Into::into);
+        if let Err(Error::Refused(why)) = &found {
+            self.refused(who, deed.verb, &deed.object, why).await;
+        }
+        found
+    }
+
     /// Counts a refusal of somebody who did not show who they are; written by [`Actions::write_strangers`].
     pub fn count_stranger(&self, address: Option<IpAddr>, verb: &'static str) {
         let address = address.map(|address| address.to_string()).unwrap_or_default();

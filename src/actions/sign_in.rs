@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-use super::{Actions, audit, missing};
+use super::{Actions, Deed, audit, missing};
 
 /// What somebody shows to sign in.
 #[derive(Debug)]
@@ -172,6 +172,12 @@ impl Actions {
 
     /// Exchanges an API key, or what a task's runner showed, for a short token. `life` is clamped to what is allowed.
     pub async fn exchange(&self, who: Who, life: Duration) -> Result<SignedIn, Error> {
+        let deed = Deed::new("session.create", format_args!("{}:{}", who.actor.kind().word(), who.actor.name()));
+        let exchanged = self.exchanged(who.clone(), life).await;
+        self.attempted(&who, &deed, exchanged).await
+    }
+
+    async fn exchanged(&self, who: Who, life: Duration) -> Result<SignedIn, Error> {
         let holder = match &who.actor {
             crate::domain::Actor::ApiKey { id, .. } => Holder::ApiKey(*id),
             crate::domain::Actor::Workload { run, .. } if who.session.is_none() => Holder::Run(*run),
@@ -212,7 +218,12 @@ impl Actions {
 
     /// Ends one of the actor's own sessions, or, as an admin, anybody's.
     pub async fn revoke_session(&self, who: &Who, id: SessionId) -> Result<(), Error> {
-        let entry = audit::Draft::of(who, "session.revoke", &id.to_string(), self.now());
+        let deed = Deed::new("session.revoke", id);
+        self.attempted(who, &deed, self.end_session(who, &deed, id).await).await
+    }
+
+    async fn end_session(&self, who: &Who, deed: &Deed, id: SessionId) -> Result<(), Error> {
+        let entry = audit::Draft::new(who, deed, self.now());
         let (admin, own) = (who.admin, who.user());
         let live = Arc::clone(&self.live);
         self.store

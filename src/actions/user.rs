@@ -148,6 +148,19 @@ impl Actions {
 
     /// A person changes their own password, showing the present one. Other sessions end.
     pub async fn change_password(&self, who: &Who, present: Secret<String>, new: Secret<String>) -> Result<(), Error> {
+        let deed = Deed::new("user.change_password", format_args!("user:{}", who.actor.name()));
+        let changed = self.changed_password(who, present, new).await;
+        let (id, hash) = self.attempted(who, &deed, changed).await?;
+        self.store_password(who, deed, id, hash).await
+    }
+
+    /// The hash of the new password, once the present one was shown.
+    async fn changed_password(
+        &self,
+        who: &Who,
+        present: Secret<String>,
+        new: Secret<String>,
+    ) -> Result<(UserId, String), Error> {
         let id = who.user().ok_or_else(|| Refused::forbidden("only people have passwords"))?;
         let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
         if let Some(problem) = password::problem(&new, user.name.as_str()) {
@@ -157,13 +170,11 @@ impl Actions {
         if self.try_password(&place, user.name.as_str(), user.password, present).await? == Checked::Wrong {
             return Err(Refused::field("present", "is not your present password").into());
         }
-        let hash = place.hash(new).await.map_err(unhashed)?;
-        self.store_password(who, id, hash).await
+        Ok((id, place.hash(new).await.map_err(unhashed)?))
     }
 
-    async fn store_password(&self, who: &Who, id: UserId, hash: String) -> Result<(), Error> {
+    async fn store_password(&self, who: &Who, deed: Deed, id: UserId, hash: String) -> Result<(), Error> {
         let moment = self.moment(who.actor.public());
-        let deed = Deed::new("user.change_password", format_args!("user:{}", who.actor.name()));
         let entry = audit::Draft::new(who, &deed, moment.now);
         let session = who.session.map(|session| session.hash);
         self.store
@@ -178,11 +189,11 @@ impl Actions {
     /// Sets a password from the command line on the data directory.
     pub async fn set_password(&self, permit: &Permit, id: UserId, new: Secret<String>) -> Result<(), Error> {
         let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
+        let deed = self.on_user("user.set_password", id)?;
         if let Some(problem) = password::problem(&new, user.name.as_str()) {
-            return Err(Refused::fields(vec![problem]).into());
+            return self.attempted(permit.who(), &deed, Err(Refused::fields(vec![problem]))).await;
         }
         let hash = self.line_up(None)?.hash(new).await.map_err(unhashed)?;
-        let deed = self.on_user("user.set_password", id)?;
         self.change(permit, deed, move |tx, moment| {
             let user = User { enabled: true, ..tx.user(id)?.ok_or_else(|| missing(id))? };
             give_password(tx, moment, user, hash.clone(), None)?;
@@ -193,6 +204,22 @@ impl Actions {
 
     /// Shows the password once more, so that something dangerous is allowed for a while.
     pub async fn reauthenticate(&self, who: &Who, shown: Secret<String>) -> Result<(), Error> {
+        let deed = Deed::new("session.reauthenticate", format_args!("user:{}", who.actor.name()));
+        let session = self.attempted(who, &deed, self.shown_again(who, shown).await).await?;
+        let now = self.now();
+        self.system(move |tx, _| {
+            if let Some(mut row) = tx.get(t::HASH_TO_SESSION, session)? {
+                row.signed_in_at = now;
+                row.used_at = now;
+                tx.put(t::HASH_TO_SESSION, session, &row)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The session of somebody whose password this is.
+    async fn shown_again(&self, who: &Who, shown: Secret<String>) -> Result<TokenHash, Error> {
         let (Some(id), Some(session)) = (who.user(), who.session) else {
             return Err(Refused::forbidden("only a person's session can be renewed").into());
         };
@@ -201,16 +228,7 @@ impl Actions {
         if self.try_password(&place, user.name.as_str(), user.password, shown).await? == Checked::Wrong {
             return Err(Refused::field("password", "is wrong").into());
         }
-        let now = self.now();
-        self.system(move |tx, _| {
-            if let Some(mut row) = tx.get(t::HASH_TO_SESSION, session.hash)? {
-                row.signed_in_at = now;
-                row.used_at = now;
-                tx.put(t::HASH_TO_SESSION, session.hash, &row)?;
-            }
-            Ok(())
-        })
-        .await
+        Ok(session.hash)
     }
 
     fn on_user(&self, verb: &'static str, id: UserId) -> Result<Deed, Error> {

@@ -126,10 +126,7 @@ impl Asker {
     /// A stack that the asker may see, and the permit to do something to it.
     pub async fn may_on(&self, permission: Permission, slug: &Slug) -> Result<(Stack, Permit), Problem> {
         let object = format!("stack:{slug}");
-        let stack = match self.web.queries.stack(&self.who, slug) {
-            Ok(stack) => stack,
-            Err(error) => return Err(self.hidden(permission, &object, error).await),
-        };
+        let stack = self.seen(permission, &object, self.web.queries.stack(&self.who, slug)).await?;
         let permit = self.may(permission, On::Stack(stack.id), &object).await?;
         Ok((stack, permit))
     }
@@ -137,21 +134,25 @@ impl Asker {
     /// A run that the asker may see, and the permit to do something to it.
     pub async fn may_on_run(&self, permission: Permission, id: RunId) -> Result<(Run, Permit), Problem> {
         let object = id.to_string();
-        let run = match self.web.queries.run(&self.who, id) {
-            Ok(run) => run,
-            Err(error) => return Err(self.hidden(permission, &object, error).await),
-        };
+        let run = self.seen(permission, &object, self.web.queries.run(&self.who, id)).await?;
         let permit = self.may(permission, On::Stack(run.stack), &object).await?;
         Ok((run, permit))
     }
 
-    async fn hidden(&self, permission: Permission, object: &str, error: crate::actions::Error) -> Problem {
-        if let crate::actions::Error::Refused(refused) = &error
+    /// What something is to be done to. To do more than look at what one may not even see is an attempt
+    /// that is written to the audit log.
+    pub async fn seen<T>(
+        &self,
+        permission: Permission,
+        object: &str,
+        found: Result<T, crate::actions::Error>,
+    ) -> Result<T, Problem> {
+        if let Err(crate::actions::Error::Refused(refused)) = &found
             && permission != Permission::See
         {
             self.web.actions.refused(&self.who, permission.verb(), object, refused).await;
         }
-        error.into()
+        Ok(found?)
     }
 
     /// The `Idempotency-Key` of a request, with a fingerprint of what it asks for.

@@ -15,7 +15,7 @@ use super::{
     users, words,
 };
 use crate::{
-    actions::{Error, Secret, SignIn},
+    actions::{Secret, SignIn},
     auth::Permission,
     domain::{SessionId, Timestamp},
     http::{
@@ -144,12 +144,6 @@ fn listed(rows: Vec<SessionRow>, params: ListParams) -> Answer<Json<List<Session
 /// End one of your sessions; as an admin, anybody's.
 #[utoipa::path(delete, path = "/sessions/{session}", responses((status = 204, description = "It is over")))]
 async fn revoke(asker: Asker, At(session): At<SessionId>) -> Answer<StatusCode> {
-    match asker.web.actions.revoke_session(&asker.who, session).await {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(Error::Refused(refused)) => {
-            asker.web.actions.refused(&asker.who, "session.revoke", &session.to_string(), &refused).await;
-            Err(refused.into())
-        }
-        Err(error) => Err(error.into()),
-    }
+    asker.web.actions.revoke_session(&asker.who, session).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

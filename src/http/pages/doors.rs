@@ -223,7 +223,7 @@ fn setup_page(web: &Web, stranger: &Stranger, token: &str) -> SetupPage {
 
 pub async fn setup(State(web): State<Web>, stranger: Stranger, Asked(asked): Asked) -> Answer {
     let token = asked.text("token");
-    match web.actions.invitation(token)? {
+    match web.actions.invitation(token, stranger.address)? {
         Some(InvitationFor::FirstAdmin) => html(StatusCode::OK, &setup_page(&web, &stranger, token)),
         Some(InvitationFor::User(_)) => Ok(redirect(&asked.address("/invitation", &[]))),
         None => spent_setup(&web, &stranger),
@@ -237,7 +237,7 @@ fn spent_setup(web: &Web, stranger: &Stranger) -> Answer {
 
 pub async fn post_setup(State(web): State<Web>, stranger: Stranger, Form(sent): Form) -> Answer {
     let token = sent.text("token");
-    if web.actions.invitation(token)? != Some(InvitationFor::FirstAdmin) {
+    if web.actions.invitation(token, stranger.address)? != Some(InvitationFor::FirstAdmin) {
         return spent_setup(&web, &stranger);
     }
     let name = UserName::new(sent.text("username").trim());
@@ -312,7 +312,7 @@ fn spent_invitation(web: &Web, stranger: &Stranger) -> Answer {
 
 pub async fn invitation(State(web): State<Web>, stranger: Stranger, Asked(asked): Asked) -> Answer {
     let token = asked.text("token");
-    match web.actions.invitation(token)? {
+    match web.actions.invitation(token, stranger.address)? {
         Some(InvitationFor::User(name)) => {
             let mut page = invitation_page(&web, &stranger, token, name.as_str())?;
             page.form.password.autofocus = true;
@@ -325,7 +325,7 @@ pub async fn invitation(State(web): State<Web>, stranger: Stranger, Asked(asked)
 
 pub async fn post_invitation(State(web): State<Web>, stranger: Stranger, Form(sent): Form) -> Answer {
     let token = sent.text("token");
-    let Some(InvitationFor::User(name)) = web.actions.invitation(token)? else {
+    let Some(InvitationFor::User(name)) = web.actions.invitation(token, stranger.address)? else {
         return spent_invitation(&web, &stranger);
     };
     let wrong = match repeat_error(&sent) {

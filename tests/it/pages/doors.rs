@@ -2,9 +2,10 @@
 
 use airlock::{
     actions::{NewUser, Secret},
-    auth::{On, Permission},
+    auth::{On, Permission, Who},
     domain::UserName,
     http::SETUP_LINK,
+    queries::Outcome,
 };
 use futures_util::future::join_all;
 
@@ -137,7 +138,7 @@ async fn a_set_up_link_is_withdrawn_with_whoever_is_made_first() {
     let dana = site.app.actions.invite(&permit, new, None).await.unwrap();
     site.app.actions.withdraw_invitation(&permit, dana.user.id).await.unwrap();
     assert!(site.app.actions.needs_set_up().unwrap());
-    assert_eq!(site.app.actions.invitation(link.expose()).unwrap(), None, "not even when nobody is left");
+    assert_eq!(site.app.actions.invitation(link.expose(), None).unwrap(), None, "not even when nobody is left");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,7 +184,7 @@ async fn only_the_newest_invitation_works_and_none_once_a_password_was_set() {
     let here = site.person("dana", false, &[]).await;
     let dana = site.app.queries.user_by_name("dana").unwrap().unwrap().id;
     let again = async || site.app.actions.invite_again(&permit, dana).await.unwrap().token.expose().clone();
-    let works = |link: &str| site.app.actions.invitation(link).unwrap().is_some();
+    let works = |link: &str| site.app.actions.invitation(link, None).unwrap().is_some();
 
     let links = [again().await, again().await, again().await];
     assert_eq!(links.each_ref().map(|link| works(link)), [false, false, true]);
@@ -260,6 +261,33 @@ async fn whoever_has_a_session_guesses_its_password_no_faster_than_at_the_door()
     assert!(statuses.iter().all(|status| [422, 429].contains(status)), "{statuses:?}");
     // Four, and one more for each second that a slow machine takes.
     assert!(statuses.iter().filter(|status| **status == 422).count() <= 8, "{statuses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_to_somebody_on_their_own_account_is_on_record() {
+    let site = Site::new().await;
+    let browser = site.person("dana", false, &[]).await;
+    site.person("erin", false, &[]).await;
+    let erin = site.app.queries.user_by_name("erin").unwrap().unwrap().id;
+    let theirs = site.app.queries.sessions_of(&Who::system(), erin).unwrap()[0].session.id.to_string();
+    let new = "one two three four";
+    let change = [("do", "password"), ("current", "a guess"), ("password", new), ("repeat", new)];
+    assert_eq!(browser.post("/account", &change).await.status, 422);
+    assert_eq!(browser.post("/sign-in/again", &[("next", "/"), ("password", "a guess")]).await.status, 422);
+    assert_eq!(browser.post("/account", &[("do", "revoke"), ("session", &theirs)]).await.status, 404);
+    let log = site.app.queries.audit_from(1, 1_000).unwrap();
+    let refused = log.iter().filter(|entry| entry.outcome == Outcome::Refused);
+    let told: Vec<_> =
+        refused.map(|entry| (entry.actor.name.as_str(), entry.verb.as_str(), entry.object.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("dana", "user.change_password", "user:dana"),
+            ("dana", "session.reauthenticate", "user:dana"),
+            ("dana", "session.revoke", theirs.as_str()),
+        ]
+    );
+    assert!(!log.iter().any(|entry| entry.detail.as_deref().unwrap_or_default().contains("guess")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
