@@ -128,10 +128,19 @@ pub async fn post_sign_in(State(web): State<Web>, stranger: Stranger, Form(sent)
             let mut page = sign_in_page(&web, &stranger, next);
             page.form.keep(sent.pairs());
             page.refused = Some(format!("{}.", sentence(&refused.detail)));
-            html(Problem::from(refused).status(), &page)
+            let retry_after = refused.retry_after;
+            Ok(until(retry_after, html(Problem::from(refused).status(), &page)?))
         }
         Err(other) => Err(other.into()),
     }
+}
+
+/// Says when it is worth trying again, where that is known.
+fn until(retry_after: Option<u16>, mut response: Response) -> Response {
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
 pub async fn sign_out(State(web): State<Web>, visitor: Option<Visitor>) -> Answer {
@@ -195,7 +204,8 @@ pub async fn post_again(State(web): State<Web>, visitor: Visitor, Form(sent): Fo
                 RefusedKind::Invalid => "The password is wrong.".to_owned(),
                 _ => format!("{}.", sentence(&refused.detail)),
             });
-            visitor.page_with(Problem::from(refused).status(), &page)
+            let retry_after = refused.retry_after;
+            Ok(until(retry_after, visitor.page_with(Problem::from(refused).status(), &page)?))
         }
         Err(other) => Err(other.into()),
     }
