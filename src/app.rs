@@ -342,7 +342,7 @@ async fn tell_set_up(app: &App) -> Result<(), AppError> {
     let path = app.data.join(http::SETUP_LINK);
     if !app.actions.needs_set_up()? {
         let _ = fs::remove_file(&path);
-        return Ok(());
+        return Ok(app.actions.end_set_up().await?);
     }
     let token = app.actions.set_up_token().await?;
     let link = format!("{url}/setup?token={}", token.expose());

@@ -33,7 +33,6 @@ impl Actions {
         once: Option<Once>,
     ) -> Result<Attachment, Error> {
         permit.covers(stack)?;
-        let stages = checked(&new.stages)?;
         let deed = self.on_stack("run_task.attach", stack)?;
         let id = AttachmentId::new(Ulid::generate());
         self.change(permit, deed, move |tx, moment| {
@@ -56,7 +55,7 @@ impl Actions {
                 id,
                 run_task: task.id,
                 stack,
-                stages: stages.clone(),
+                stages: checked(&new.stages)?,
                 enforcement: new.enforcement,
                 created_at: moment.now,
                 created_by: moment.actor.clone(),
@@ -82,10 +81,9 @@ impl Actions {
         enforcement: Enforcement,
     ) -> Result<Attachment, Error> {
         permit.covers(stack)?;
-        let stages = checked(&stages)?;
         let deed = self.on_stack("run_task.edit_attachment", stack)?;
         self.change(permit, deed, move |tx, moment| {
-            let row = Attachment { stages: stages.clone(), enforcement, ..find(tx, stack, id)? };
+            let row = Attachment { stages: checked(&stages)?, enforcement, ..find(tx, stack, id)? };
             tx.put(t::STACK_ID_TO_ATTACHMENT, (stack.number(), id.number()), &row)?;
             ring(tx, moment);
             let detail = said(&task_of(tx, row.run_task)?, &row);

@@ -214,7 +214,7 @@ impl Actions {
         // A crash behind the run's commit finds the same run again.
         let once = Once::new("call", &seq.to_string(), &[])?;
         let made =
-            self.make_run(&permit, "task.run", call.stack, trigger::Blank::of_call(demand, by), Some(once)).await;
+            self.make_run(&permit, "task.run", call.stack, Ok(trigger::Blank::of_call(demand, by)), Some(once)).await;
         let (run, fault) = match made {
             Ok(run) => (Some(run.id), None),
             Err(Error::Refused(why)) => (None, Some(why.detail)),

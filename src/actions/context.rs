@@ -49,10 +49,10 @@ pub struct NewFile {
 
 impl Actions {
     pub async fn create_context(&self, permit: &Permit, new: NewContext, once: Option<Once>) -> Result<Context, Error> {
-        check(&new.text)?;
-        check_content(&new)?;
         let deed = on_context("context.create", &new.name);
         self.change(permit, deed, move |tx, moment| {
+            check(&new.text)?;
+            check_content(&new)?;
             if let Some(once) = &once
                 && let Some(created) = once.seen(tx, moment.now)?
             {
@@ -147,9 +147,9 @@ impl Actions {
 
     /// Sets a variable of a context; says whether it is new.
     pub async fn set_context_variable(&self, permit: &Permit, name: Slug, new: NewVariable) -> Result<bool, Error> {
-        check_variable(&new)?;
         let deed = on_context("context.set", &name);
         self.change(permit, deed, move |tx, moment| {
+            check_variable(&new)?;
             let row = context(tx, &name)?;
             let is_new = put_variable(tx, moment, &name, &new)?;
             tx.put(t::NAME_TO_CONTEXT, name.as_str(), &touched(row, moment))?;
@@ -175,9 +175,9 @@ impl Actions {
 
     /// Sets a mounted file of a context; says whether it is new.
     pub async fn set_context_file(&self, permit: &Permit, name: Slug, new: NewFile) -> Result<bool, Error> {
-        check_file(&new.path, &new.content, new.sensitive)?;
         let deed = on_context("context.set_file", &name);
         self.change(permit, deed, move |tx, moment| {
+            check_file(&new.path, &new.content, new.sensitive)?;
             let row = context(tx, &name)?;
             let is_new = put_file(tx, moment, &name, &new)?;
             tx.put(t::NAME_TO_CONTEXT, name.as_str(), &touched(row, moment))?;

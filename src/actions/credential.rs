@@ -28,9 +28,9 @@ pub struct NewCredential {
 impl Actions {
     /// Stores a credential, new or in place of the one of that name.
     pub async fn put_credential(&self, permit: &Permit, new: NewCredential) -> Result<(), Error> {
-        check(&new)?;
         let deed = Deed::new("credential.put", format_args!("credential:{}", new.name));
         self.change(permit, deed, move |tx, moment| {
+            check(&new)?;
             let old = tx.get(t::NAME_TO_CREDENTIAL, new.name.as_str())?;
             let sealed = match (&new.secret, &old) {
                 (Some(secret), _) => vault::credential(&new.name).seal(&moment.keys.get(), secret.expose().as_bytes()),

@@ -48,9 +48,9 @@ impl Actions {
         new: NewDemand,
         once: Option<Once>,
     ) -> Result<Run, Error> {
-        check(&new)?;
-        check_workload(permit, &new.task)?;
-        self.make_run(permit, "task.run", stack, trigger::Blank::of_demand(new), once).await
+        let fits = check(&new).and_then(|()| check_workload(permit, &new.task));
+        let blank = fits.map(|()| trigger::Blank::of_demand(new)).map_err(Error::from);
+        self.make_run(permit, "task.run", stack, blank, once).await
     }
 }
 

@@ -29,8 +29,8 @@ impl Actions {
     /// Sets a variable; says whether it is new.
     pub async fn set_variable(&self, permit: &Permit, id: StackId, new: NewVariable) -> Result<bool, Error> {
         permit.covers(id)?;
-        check_variable(&new)?;
         let deed = self.on_stack("environment.set", id)?;
+        self.attempted(permit.who(), &deed, check_variable(&new)).await?;
         let NewVariable { name, value, sensitive, description } = new;
         self.change(permit, deed, move |tx, moment| {
             tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
@@ -87,10 +87,10 @@ impl Actions {
         sensitive: bool,
     ) -> Result<bool, Error> {
         permit.covers(id)?;
-        check_file(&path, &content, sensitive)?;
         let deed = self.on_stack("file.set", id)?;
         let size = content.expose().len() as u64;
         self.change(permit, deed, move |tx, moment| {
+            check_file(&path, &content, sensitive)?;
             tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
             let key = (id.number(), path.as_str());
             let is_new = tx.get(t::STACK_PATH_TO_FILE, key)?.is_none();

@@ -25,13 +25,13 @@ use crate::{
     protocol::Root,
     store::{
         Error, Fault, Find, Rows, Tx,
-        record::{Image, Outcome, PinnedImage, Run, Stack},
+        record::{Image, PinnedImage, Run, Stack},
         tables as t,
     },
     workspace::remove_tree,
 };
 
-use super::{Actions, Deed, Incoming, Scratch, audit, missing, ring, upload::Most};
+use super::{Actions, Deed, Incoming, Scratch, missing, ring, upload::Most};
 
 /// The name of the host's own root.
 pub(crate) const HOST: &str = "host";
@@ -60,16 +60,7 @@ impl Actions {
             Ok(()) => self.unpacked(scratch.into()).await,
             Err(refused) => Err(refused.into()),
         };
-        let (digest, info) = match unpacked {
-            Ok(unpacked) => unpacked,
-            Err(error) => {
-                if let Error::Refused(why) = &error {
-                    let entry = audit::Draft::new(permit.who(), &deed, self.now());
-                    self.write_refusal(entry.with(Outcome::Refused, Some(why.to_string()))).await;
-                }
-                return Err(error);
-            }
-        };
+        let (digest, info) = self.attempted(permit.who(), &deed, unpacked).await?;
         let imported = self
             .change(permit, deed, move |tx, moment| {
                 let is_new = tx.get(t::NAME_TO_IMAGE, name.as_str())?.is_none();

@@ -33,9 +33,6 @@ pub struct MintedKey {
 
 impl Actions {
     pub async fn create_key(&self, permit: &Permit, new: NewKey, once: Option<Once>) -> Result<MintedKey, Error> {
-        if new.expires_at.is_some_and(|end| end <= self.now()) {
-            return Err(Refused::field("expires_at", "is in the past").into());
-        }
         let id = KeyId::new(Ulid::generate());
         let minted = token::api_key(id);
         let hash = minted.hash;
@@ -43,6 +40,9 @@ impl Actions {
         let person = permit.who().person();
         let key = self
             .change(permit, deed, move |tx, moment| {
+                if new.expires_at.is_some_and(|end| end <= moment.now) {
+                    return Err(Refused::field("expires_at", "is in the past").into());
+                }
                 if let Some(once) = &once {
                     once.only_once(tx, &id.to_string(), moment.now)?;
                 }

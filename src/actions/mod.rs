@@ -26,7 +26,7 @@
 //! | `policy` | policies: saved, attached, asked, obeyed |
 //! | `notify`, `webhook` | who is told of changes of state: notification policies asked, deliveries, messages |
 //! | `image` | images: imported, removed; the root that a jail gets |
-//! | `sign_in`, `user`, `key` | people and machines |
+//! | `sign_in`, `invitation`, `user`, `key` | people and machines |
 //! | `rotate`, `entropy` | a new master key, and what stays the same under it |
 //! | `audit` | the chained log |
 //!
@@ -70,6 +70,7 @@ mod expiry;
 mod gate;
 mod guest;
 mod image;
+mod invitation;
 mod key;
 mod life;
 mod lock;
@@ -110,6 +111,7 @@ pub use gate::{
     DueRequest, DueWork, JUDGING, Judged, Opened, OpenedRun, OpenedSource, Outside, Reply, Request, ToJudge,
 };
 pub use guest::{NewGuest, NewGuestTask, ToCompile};
+pub use invitation::InvitationFor;
 pub use key::{MintedKey, NewKey};
 pub use notify::{DueDelivery, DuePost, Post};
 pub use once::Once;
@@ -120,7 +122,7 @@ pub use rotate::Rotated;
 pub use run_task::{NewRunTask, NewRunTaskKind};
 pub use service::NewService;
 pub use setting::NewSetting;
-pub use sign_in::{InvitationFor, SignIn, SignedIn};
+pub use sign_in::{SignIn, SignedIn};
 pub use stack::NewStack;
 pub use state::LOCKED;
 pub use trigger::{NewRun, NewTask};
@@ -342,6 +344,21 @@ impl Actions {
     pub async fn refused(&self, who: &Who, verb: &str, object: &str, why: &Refused) {
         let draft = audit::Draft::of(who, verb, object, self.now());
         self.write_refusal(draft.with(Outcome::Refused, Some(why.to_string()))).await;
+    }
+
+    /// Passes on what an action found before it changes anything. A refusal there is an attempt as any
+    /// other: it is written to the audit log, as [`Actions::change`] writes those that come later.
+    pub(crate) async fn attempted<T, E: Into<Error>>(
+        &self,
+        who: &Who,
+        deed: &Deed,
+        found: Result<T, E>,
+    ) -> Result<T, Error> {
+        let found = found.map_err(Into::into);
+        if let Err(Error::Refused(why)) = &found {
+            self.refused(who, deed.verb, &deed.object, why).await;
+        }
+        found
     }
 
     /// Counts a refusal of somebody who did not show who they are; written by [`Actions::write_strangers`].

@@ -18,12 +18,12 @@ impl Actions {
         task: TaskName,
         resources: Resources,
     ) -> Result<(), Error> {
-        let wrong = resources.check();
-        if !wrong.is_empty() {
-            return Err(Refused::fields(wrong).into());
-        }
         let deed = self.on_stack("task.resources", id)?;
         self.change(permit, deed, move |tx, moment| {
+            let wrong = resources.check();
+            if !wrong.is_empty() {
+                return Err(Refused::fields(wrong).into());
+            }
             let known = all(tx, id)?;
             if known.len() >= limits::TASKS_PER_SOURCE && known.iter().all(|row| row.task != task) {
                 let most = limits::TASKS_PER_SOURCE;

@@ -26,15 +26,15 @@ impl Actions {
     /// stack. An approval that the policies would leave out is refused, so that nobody thinks it counts.
     pub async fn review(&self, permit: &Permit, run: RunId, new: NewReview, once: Option<Once>) -> Result<Run, Error> {
         let judging = self.judging(run);
+        let deed = Deed::new("run.review", run);
         if new.decision == ReviewDecision::Approve
             && let Some(why) = self.leaves_out(permit.who(), run).await?
         {
-            self.refused(permit.who(), "run.review", &run.to_string(), &why).await;
-            return Err(why.into());
+            return self.attempted(permit.who(), &deed, Err(why)).await;
         }
         let who = permit.clone();
         let written = self
-            .change(permit, Deed::new("run.review", run), move |tx, moment| {
+            .change(permit, deed, move |tx, moment| {
                 let run = tx.run(run)?.ok_or_else(|| missing(run))?;
                 who.covers(run.stack)?;
                 if let Some(once) = &once {

@@ -49,15 +49,15 @@ impl Actions {
         new: NewRunTask,
         once: Option<Once>,
     ) -> Result<RunTask, Error> {
-        self.check_run_task(&new)?;
-        if let Some(known) = self.made_before(once.as_ref())? {
+        let deed = Deed::new("run_task.create", format_args!("run_task:{}", new.name));
+        self.attempted(permit.who(), &deed, self.check_run_task(&new)).await?;
+        if let Some(known) = self.attempted(permit.who(), &deed, self.made_before(once.as_ref())).await? {
             return Ok(known);
         }
         if let NewRunTaskKind::Http { url, hmac_key } = &new.kind {
             self.verified(permit, "run_task.create", &new.name, url, given(hmac_key.as_ref())).await?;
         }
         let id = RunTaskId::new(Ulid::generate());
-        let deed = Deed::new("run_task.create", format_args!("run_task:{}", new.name));
         self.change(permit, deed, move |tx, moment| {
             if tx.count(t::RUN_TASK_NAME_TO_ID)? >= limits::RUN_TASKS as u64 {
                 return Err(Refused::conflict(format!("there are {} run tasks already", limits::RUN_TASKS)).into());
@@ -96,10 +96,10 @@ impl Actions {
 
     /// Changes a run task. Another address or key must answer first.
     pub async fn edit_run_task(&self, permit: &Permit, id: RunTaskId, new: NewRunTask) -> Result<RunTask, Error> {
-        self.check_run_task(&new)?;
         let old = self.run_task(id)?;
-        self.verify_change(permit, &old, &new).await?;
         let deed = Deed::new("run_task.edit", format_args!("run_task:{}", old.name));
+        self.attempted(permit.who(), &deed, self.check_run_task(&new)).await?;
+        self.verify_change(permit, &old, &new).await?;
         self.change(permit, deed, move |tx, moment| {
             let old = tx.get(t::RUN_TASK_ID_TO_RUN_TASK, id.number())?.ok_or_else(|| missing("the run task"))?;
             refuse_taken(tx, Some(id), &new.name)?;

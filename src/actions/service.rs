@@ -31,9 +31,9 @@ pub struct NewService {
 impl Actions {
     /// Registers a service, new or in place of the one of that name; says whether it is new.
     pub async fn put_service(&self, permit: &Permit, new: NewService) -> Result<bool, Error> {
-        check(&new)?;
         let deed = Deed::new("service.put", format_args!("service:{}", new.name));
         self.change(permit, deed, move |tx, moment| {
+            check(&new)?;
             let old = tx.get(t::NAME_TO_SERVICE, new.name.as_str())?;
             let password = match &new.password {
                 None => old.as_ref().and_then(|old| old.password.clone()),

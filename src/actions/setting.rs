@@ -47,9 +47,9 @@ impl Actions {
     /// Sets such a variable; says whether it is new.
     pub async fn set_setting(&self, permit: &Permit, id: StackId, new: NewSetting) -> Result<bool, Error> {
         permit.covers(id)?;
-        check(&new)?;
         let deed = self.on_stack("environment.set", id)?;
         self.change(permit, deed, move |tx, moment| {
+            check(&new)?;
             tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
             let key = key_of(new.level, &new.name);
             let old = tx.get(t::STACK_NAME_TO_SETTING, (id.number(), key.as_str()))?;

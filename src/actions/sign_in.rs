@@ -1,4 +1,4 @@
-//! Sign-in, sessions, exchanged tokens, set-up and invitations.
+//! Sign-in, sessions, exchanged tokens.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -7,15 +7,15 @@ use ulid::Ulid;
 use crate::{
     auth::{
         Who,
-        password::{self, Checked},
+        password::{Checked, HashFailed, Place},
         token, who,
     },
     crypt::Secret,
-    domain::{ActorKind, Refused, RefusedKind, SessionId, Timestamp, UserId, UserName, actor::ActorName, limits},
+    domain::{Refused, RefusedKind, SessionId, Timestamp, UserId, limits},
     live::Bells,
     store::{
         Error, Fault, Find, Flow, Order, Rows, Tx,
-        record::{Holder, Invitation, Outcome, Session, SessionKind, User},
+        record::{Holder, Outcome, Session, SessionKind, User},
         tables::{self as t, TokenHash},
     },
 };
@@ -51,32 +51,15 @@ struct NewSession {
 }
 
 impl Actions {
-    /// Signs a person in. The same answer, after the same work, for an unknown user and a wrong
-    /// password.
+    /// Signs a person in.
     pub async fn sign_in(&self, shown: SignIn) -> Result<SignedIn, Error> {
-        let now = self.now();
-        if let Some(wait) = self.access.throttle.wait(&shown.user, shown.address, now) {
-            self.count_stranger(shown.address, "session.create");
-            let seconds = wait.as_secs().max(1);
-            let why = format!("too many wrong passwords; try again in {seconds} s");
-            return Err(Refused::new(RefusedKind::TooMany, why).into());
-        }
-        let user = self.store.read()?.user_by_name(&shown.user)?;
-        let usable = user.filter(|user| user.enabled && user.password.is_some());
-        let stored = usable.as_ref().and_then(|user| user.password.clone());
-        let too_long = shown.password.expose().len() > limits::PASSWORD_MAX_BYTES;
-        let offered = if too_long { Secret::default() } else { shown.password.clone() };
-        let checked =
-            self.access.passwords.check(stored, offered).await.map_err(|error| Fault::Open(error.to_string()))?;
-        let (Some(user), Checked::Right | Checked::RightButOld) = (usable, checked) else {
-            self.access.throttle.wrong(&shown.user, shown.address, now);
-            self.count_stranger(shown.address, "session.create");
-            return Err(Refused::new(RefusedKind::Unauthenticated, "user name or password is wrong").into());
+        let user = match self.recognize(&shown).await {
+            Err(Error::Refused(why)) => {
+                self.count_stranger(shown.address, "session.create");
+                return Err(why.into());
+            }
+            known => known?,
         };
-        self.access.throttle.right(&shown.user, shown.address);
-        if checked == Checked::RightButOld {
-            self.rehash(user.id, shown.password.clone()).await?;
-        }
         let session = NewSession {
             holder: Holder::User(user.id),
             kind: shown.kind,
@@ -88,8 +71,52 @@ impl Actions {
         self.open_session(who.at(shown.address), session).await
     }
 
-    async fn rehash(&self, id: UserId, password: Secret<String>) -> Result<(), Error> {
-        let hash = self.access.passwords.hash(password).await.map_err(|error| Fault::Open(error.to_string()))?;
+    /// Whose name and password these are. The same answer, after the same work, for an unknown user and
+    /// a wrong password.
+    async fn recognize(&self, shown: &SignIn) -> Result<User, Error> {
+        let place = self.line_up(shown.address)?;
+        let user = self.store.read()?.user_by_name(&shown.user)?;
+        let usable = user.filter(|user| user.enabled && user.password.is_some());
+        let stored = usable.as_ref().and_then(|user| user.password.clone());
+        let checked = self.try_password(&place, &shown.user, stored, shown.password.clone()).await?;
+        match (usable, checked) {
+            (Some(user), Checked::Right) => Ok(user),
+            (Some(user), Checked::RightButOld) => {
+                self.rehash(&place, user.id, shown.password.clone()).await?;
+                Ok(user)
+            }
+            (Some(_), Checked::Wrong) | (None, _) => {
+                Err(Refused::new(RefusedKind::Unauthenticated, "user name or password is wrong").into())
+            }
+        }
+    }
+
+    /// A place in the line for having a password hashed.
+    pub(super) fn line_up(&self, address: Option<IpAddr>) -> Result<Place, Refused> {
+        self.access.passwords.line_up(address).map_err(|crowded| Refused::too_many(crowded, limits::HASH_WAIT))
+    }
+
+    /// Checks a password, once the wait that wrong ones cost is over.
+    pub(super) async fn try_password(
+        &self,
+        place: &Place,
+        user: &str,
+        stored: Option<String>,
+        offered: Secret<String>,
+    ) -> Result<Checked, Error> {
+        let begun = self.access.throttle.begin(user, place.address(), self.now());
+        begun.map_err(|wait| Refused::too_many("too many passwords were tried", wait))?;
+        let too_long = offered.expose().len() > limits::PASSWORD_MAX_BYTES;
+        let offered = if too_long { Secret::default() } else { offered };
+        let checked = place.check(stored, offered).await.map_err(unhashed)?;
+        if checked != Checked::Wrong {
+            self.access.throttle.right(user, place.address());
+        }
+        Ok(checked)
+    }
+
+    async fn rehash(&self, place: &Place, id: UserId, password: Secret<String>) -> Result<(), Error> {
+        let hash = place.hash(password).await.map_err(unhashed)?;
         self.system(move |tx, _| {
             if let Some(mut user) = tx.user(id)? {
                 user.password = Some(hash.clone());
@@ -122,9 +149,12 @@ impl Actions {
                     address: new.address.clone(),
                     agent: new.agent.clone(),
                 };
-                make_room(tx, new.holder)?;
+                match new.kind {
+                    SessionKind::Cookie | SessionKind::Token => make_room(tx, new.holder)?,
+                    SessionKind::Exchanged => require_room(tx, new.holder, now)?,
+                }
                 tx.put(t::HASH_TO_SESSION, hash, &session)?;
-                tx.mark(t::USER_SESSION, (holder_number(new.holder), hash), true)?;
+                tx.mark(t::USER_SESSION, (new.holder.number(), hash), true)?;
                 if let Holder::User(id) = new.holder
                     && let Some(mut user) = tx.user(id)?
                 {
@@ -142,6 +172,12 @@ impl Actions {
 
     /// Exchanges an API key, or what a task's runner showed, for a short token. `life` is clamped to what is allowed.
     pub async fn exchange(&self, who: Who, life: Duration) -> Result<SignedIn, Error> {
+        let deed = Deed::new("session.create", format_args!("{}:{}", who.actor.kind().word(), who.actor.name()));
+        let exchanged = self.exchanged(who.clone(), life).await;
+        self.attempted(&who, &deed, exchanged).await
+    }
+
+    async fn exchanged(&self, who: Who, life: Duration) -> Result<SignedIn, Error> {
         let holder = match &who.actor {
             crate::domain::Actor::ApiKey { id, .. } => Holder::ApiKey(*id),
             crate::domain::Actor::Workload { run, .. } if who.session.is_none() => Holder::Run(*run),
@@ -182,7 +218,12 @@ impl Actions {
 
     /// Ends one of the actor's own sessions, or, as an admin, anybody's.
     pub async fn revoke_session(&self, who: &Who, id: SessionId) -> Result<(), Error> {
-        let entry = audit::Draft::of(who, "session.revoke", &id.to_string(), self.now());
+        let deed = Deed::new("session.revoke", id);
+        self.attempted(who, &deed, self.end_session(who, &deed, id).await).await
+    }
+
+    async fn end_session(&self, who: &Who, deed: &Deed, id: SessionId) -> Result<(), Error> {
+        let entry = audit::Draft::new(who, deed, self.now());
         let (admin, own) = (who.admin, who.user());
         let live = Arc::clone(&self.live);
         self.store
@@ -236,163 +277,16 @@ impl Actions {
         })
         .await
     }
-
-    /// Whether nobody can sign in yet.
-    pub fn needs_set_up(&self) -> Result<bool, Error> {
-        Ok(self.store.read()?.count(t::USER_NAME_TO_ID)? == 0)
-    }
-
-    /// A one-time token that makes the first admin; earlier ones stop working.
-    pub async fn set_up_token(&self) -> Result<Secret<String>, Error> {
-        let minted = token::invitation();
-        let hash = minted.hash;
-        self.system(move |tx, moment| {
-            let mut old = Vec::new();
-            tx.walk(t::HASH_TO_INVITATION, [0; 32]..=[255; 32], Order::Up, |hash, invitation| {
-                if invitation.setup {
-                    old.push(hash);
-                }
-                Ok(Flow::Continue(()))
-            })?;
-            for hash in old {
-                tx.remove(t::HASH_TO_INVITATION, hash)?;
-            }
-            let invitation = Invitation {
-                user: UserId::from_number(0),
-                // It stands beside the data as long as nobody used it: whoever reads it owns the host.
-                expires_at: moment.now.plus(Duration::from_secs(10 * 365 * 86_400)),
-                by: ActorName::system(),
-                setup: true,
-            };
-            Ok(tx.put(t::HASH_TO_INVITATION, hash, &invitation)?)
-        })
-        .await?;
-        Ok(minted.token)
-    }
-
-    /// Whom an invitation is for: none when it is unknown, used or too old.
-    pub fn invitation(&self, token: &str) -> Result<Option<InvitationFor>, Error> {
-        let view = self.store.read()?;
-        let found = view.get(t::HASH_TO_INVITATION, token::hash(token))?;
-        let Some(invitation) = found.filter(|found| self.now() < found.expires_at) else { return Ok(None) };
-        if invitation.setup {
-            return Ok(Some(InvitationFor::FirstAdmin));
-        }
-        Ok(view.user(invitation.user)?.map(|user| InvitationFor::User(user.name)))
-    }
-
-    /// Who invited, and how long the link works.
-    pub fn invited_by(&self, token: &str) -> Result<Option<(ActorName, Timestamp)>, Error> {
-        let found = self.store.read()?.get(t::HASH_TO_INVITATION, token::hash(token))?;
-        Ok(found.map(|found| (found.by, found.expires_at)))
-    }
-
-    /// Uses an invitation: the person chooses a password (the first admin a name, too).
-    pub async fn accept_invitation(
-        &self,
-        invitation: &str,
-        name: Option<UserName>,
-        password: Secret<String>,
-    ) -> Result<UserName, Error> {
-        let spent = || Refused::invalid("this link was used already or is too old; ask for a new one");
-        let chosen = match (self.invitation(invitation)?.ok_or_else(spent)?, name) {
-            (InvitationFor::FirstAdmin, Some(name)) | (InvitationFor::User(name), _) => name,
-            (InvitationFor::FirstAdmin, None) => return Err(Refused::field("name", "is needed").into()),
-        };
-        if let Some(problem) = password::problem(&password, chosen.as_str()) {
-            return Err(Refused::fields(vec![problem]).into());
-        }
-        let password = self.access.passwords.hash(password).await.map_err(|error| Fault::Open(error.to_string()))?;
-        let hash = token::hash(invitation);
-        let fresh = UserId::new(Ulid::generate());
-        let actor = ActorName { kind: ActorKind::User, name: chosen.to_string() };
-        let moment = self.moment(actor);
-        self.store
-            .write(move |tx| {
-                let found = tx.get(t::HASH_TO_INVITATION, hash)?.filter(|found| moment.now < found.expires_at);
-                let found = found.ok_or_else(spent)?;
-                let user = if found.setup {
-                    new_admin(tx, fresh, chosen.clone(), password.clone(), moment.now)?
-                } else {
-                    let mut user = tx.user(found.user)?.ok_or_else(spent)?;
-                    user.password = Some(password.clone());
-                    tx.put(t::USER_ID_TO_USER, user.id.number(), &user)?;
-                    user
-                };
-                tx.remove(t::HASH_TO_INVITATION, hash)?;
-                let who = who::of_user(user.clone()).ok_or_else(spent)?;
-                let object = format!("user:{}", user.name);
-                let entry = audit::Draft::new(&who, &Deed::new("user.accept_invitation", object), moment.now);
-                audit::append(tx, entry.with(Outcome::Done, None))?;
-                Ok(user.name)
-            })
-            .await
-    }
-
-    /// Makes the first admin without a browser; does nothing when a user exists.
-    pub async fn bootstrap_admin(&self, name: UserName, password: Secret<String>) -> Result<bool, Error> {
-        if !self.needs_set_up()? {
-            return Ok(false);
-        }
-        if let Some(problem) = password::problem(&password, name.as_str()) {
-            return Err(Refused::fields(vec![problem]).into());
-        }
-        let hash = self.access.passwords.hash(password).await.map_err(|error| Fault::Open(error.to_string()))?;
-        let id = UserId::new(Ulid::generate());
-        let who = Who::system();
-        self.system(move |tx, moment| {
-            if tx.count(t::USER_NAME_TO_ID)? > 0 {
-                return Ok(false);
-            }
-            let user = new_admin(tx, id, name.clone(), hash.clone(), moment.now)?;
-            let deed = Deed::new("user.create", format_args!("user:{}", user.name));
-            audit::append(
-                tx,
-                audit::Draft::new(&who, &deed, moment.now).with(Outcome::Done, Some("first admin".to_owned())),
-            )?;
-            Ok(true)
-        })
-        .await
-    }
 }
 
-/// Whom an invitation is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InvitationFor {
-    FirstAdmin,
-    User(UserName),
+/// No password of somebody's, but a fault of ours.
+pub(super) fn unhashed(failed: HashFailed) -> Fault {
+    Fault::Open(failed.to_string())
 }
 
-fn new_admin(tx: &Tx<'_>, id: UserId, name: UserName, password: String, now: Timestamp) -> Result<User, Error> {
-    if tx.user_by_name(name.as_str())?.is_some() {
-        return Err(Refused::field("name", format!("`{name}` is taken")).into());
-    }
-    let user = User {
-        id,
-        name,
-        password: Some(password),
-        admin: true,
-        enabled: true,
-        roles: Vec::new(),
-        created_at: now,
-        last_seen: None,
-    };
-    tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
-    tx.set_number(t::USER_NAME_TO_ID, user.name.as_str().to_lowercase().as_str(), id.number())?;
-    Ok(user)
-}
-
-const fn holder_number(holder: Holder) -> u128 {
-    match holder {
-        Holder::User(id) => id.number(),
-        Holder::ApiKey(id) => id.number(),
-        Holder::Run(id) => id.number(),
-    }
-}
-
-/// The oldest sessions make room for a new one.
+/// A person's oldest sessions make room for a new one.
 fn make_room(tx: &Tx<'_>, holder: Holder) -> Result<(), Fault> {
-    let mut sessions = sessions_of(tx, holder)?;
+    let mut sessions = tx.sessions_of(holder)?;
     sessions.sort_by_key(|(_, session)| session.used_at);
     let surplus = (sessions.len() + 1).saturating_sub(limits::SESSIONS_PER_USER);
     for (hash, _) in sessions.into_iter().take(surplus) {
@@ -401,18 +295,22 @@ fn make_room(tx: &Tx<'_>, holder: Holder) -> Result<(), Fault> {
     Ok(())
 }
 
-pub(crate) fn sessions_of(view: &impl Rows, holder: Holder) -> Result<Vec<(TokenHash, Session)>, Fault> {
-    let number = holder_number(holder);
-    let mut hashes = Vec::new();
-    view.walk_index(t::USER_SESSION, (number, [0; 32])..=(number, [255; 32]), Order::Up, |(_, hash)| {
-        hashes.push(hash);
-        Ok(Flow::Continue(()))
-    })?;
-    let mut sessions = Vec::new();
-    for hash in hashes {
-        sessions.extend(view.get(t::HASH_TO_SESSION, hash)?.map(|session| (hash, session)));
+/// An exchanged token lives as long as was said when it was made: it makes room for no other before.
+fn require_room(tx: &Tx<'_>, holder: Holder, now: Timestamp) -> Result<(), Error> {
+    if tx.tokens_of(holder)?.len() < limits::TOKENS_PER_HOLDER {
+        return Ok(());
     }
-    Ok(sessions)
+    let (over, alive): (Vec<_>, Vec<_>) =
+        tx.sessions_of(holder)?.into_iter().partition(|(_, session)| who::is_over(session, now));
+    if alive.len() >= limits::TOKENS_PER_HOLDER {
+        let first = alive.iter().filter_map(|(_, session)| session.expires_at).min().unwrap_or(now);
+        let what = format!("there are {} tokens of this holder already", limits::TOKENS_PER_HOLDER);
+        return Err(Refused::too_many(what, first - now).into());
+    }
+    for (hash, _) in over {
+        forget_session(tx, hash, holder)?;
+    }
+    Ok(())
 }
 
 fn find_session(view: &impl Rows, id: SessionId) -> Result<Option<(TokenHash, Session)>, Fault> {
@@ -429,7 +327,7 @@ fn find_session(view: &impl Rows, id: SessionId) -> Result<Option<(TokenHash, Se
 
 pub(crate) fn forget_session(tx: &Tx<'_>, hash: TokenHash, holder: Holder) -> Result<(), Fault> {
     tx.remove(t::HASH_TO_SESSION, hash)?;
-    tx.mark(t::USER_SESSION, (holder_number(holder), hash), false)
+    tx.mark(t::USER_SESSION, (holder.number(), hash), false)
 }
 
 /// Open pages look again, and find that their session is over.
@@ -440,7 +338,7 @@ pub(crate) fn ring(tx: &Tx<'_>, live: &Arc<Bells>) {
 
 /// Ends every session of a holder: their rights changed, or their password did.
 pub(crate) fn forget_sessions(tx: &Tx<'_>, holder: Holder, but: Option<TokenHash>) -> Result<(), Fault> {
-    for (hash, _) in sessions_of(tx, holder)? {
+    for (hash, _) in tx.sessions_of(holder)? {
         if Some(hash) != but {
             forget_session(tx, hash, holder)?;
         }

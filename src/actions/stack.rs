@@ -26,15 +26,13 @@ pub struct NewStack {
 
 impl Actions {
     pub async fn create_stack(&self, permit: &Permit, new: NewStack, once: Option<Once>) -> Result<Stack, Error> {
-        check(&new.settings, &self.setup)?;
-        let slug = match new.slug {
-            Some(slug) => slug,
-            None => Slug::derive(new.settings.name.as_str())
-                .ok_or_else(|| Refused::field("slug", "cannot be derived from this name; give one"))?,
-        };
+        let unnamed = || Refused::field("slug", "cannot be derived from this name; give one");
+        let named = new.slug.or_else(|| Slug::derive(new.settings.name.as_str())).ok_or_else(unnamed);
+        let slug = self.attempted(permit.who(), &Deed::new("stack.create", "installation"), named).await?;
         let id = StackId::new(Ulid::generate());
         let deed = Deed::new("stack.create", format_args!("stack:{slug}"));
         self.change(permit, deed, move |tx, moment| {
+            check(&new.settings, &moment.setup)?;
             if let Some(once) = &once
                 && let Some(created) = once.seen(tx, moment.now)?
             {

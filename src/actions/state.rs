@@ -57,7 +57,7 @@ impl Actions {
     /// The newest state; none when there is none yet or it was deleted.
     pub async fn current_state(&self, permit: &Permit, id: StackId) -> Result<Option<Secret<Vec<u8>>>, Error> {
         permit.covers(id)?;
-        self.check_keeps_state(id)?;
+        self.keeps_state(id)?;
         let (newest, keys) = self.newest_with_keys(id)?;
         match newest.filter(|version| version.size > 0) {
             Some(version) => self.read_state_aside(keys, id, version).await.map(Some),
@@ -68,13 +68,13 @@ impl Actions {
     /// Takes the lock for a laptop. `info` is Terraform's lock document.
     pub async fn lock_state(&self, permit: &Permit, id: StackId, info: String) -> Result<(), Error> {
         permit.covers(id)?;
-        if lock_id(&info).is_none() {
-            return Err(Refused::invalid("the lock document must be JSON with an `ID`").into());
-        }
-        self.check_keeps_state(id)?;
         let deed = self.on_stack("state.lock", id)?;
         self.change(permit, deed, move |tx, moment| {
+            if lock_id(&info).is_none() {
+                return Err(Refused::invalid("the lock document must be JSON with an `ID`").into());
+            }
             let stack = tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
+            check_keeps_state(&stack)?;
             check_stack_lock(&stack, moment)?;
             if let Some(held) = tx.get(t::STACK_TO_STATE_LOCK, id.number())?
                 && !is_held_by(&held, lock_id(&info).as_deref())
@@ -120,7 +120,8 @@ impl Actions {
         state: Secret<Vec<u8>>,
         lock: Option<String>,
     ) -> Result<StateVersion, Error> {
-        let facts = parse(&state)?;
+        let deed = self.on_stack("state.write", id)?;
+        let facts = self.attempted(permit.who(), &deed, parse(&state)).await?;
         let (newest, keys) = self.newest_with_keys(id)?;
         if let Some(newest) = newest.filter(|newest| newest.size > 0 && newest.serial == facts.serial)
             && *self.read_state_aside(keys, id, newest.clone()).await?.expose() == *state.expose()
@@ -144,7 +145,7 @@ impl Actions {
         id: StackId,
         state: Secret<Vec<u8>>,
     ) -> Result<StateVersion, Error> {
-        parse(&state)?;
+        self.attempted(permit.who(), &self.on_stack("state.import", id)?, parse(&state)).await?;
         self.put_state(permit, "state.import", id, state, Rule::Replaces).await
     }
 
@@ -152,6 +153,13 @@ impl Actions {
     /// no plan of the versions between fits it. The actor holds the stack's lock.
     pub async fn roll_back_state(&self, permit: &Permit, id: StackId, version: u64) -> Result<StateVersion, Error> {
         permit.covers(id)?;
+        let deed = self.on_stack("state.rollback", id)?;
+        let state = self.attempted(permit.who(), &deed, self.again_newest(id, version).await).await?;
+        self.put_state(permit, "state.rollback", id, state, Rule::Replaces).await
+    }
+
+    /// An earlier version with the serial of the next one.
+    async fn again_newest(&self, id: StackId, version: u64) -> Result<Secret<Vec<u8>>, Error> {
         let view = self.store.read()?;
         let old = view.get(t::STACK_SERIAL_TO_STATE, (id.number(), version))?.filter(|old| old.size > 0);
         let old = old.ok_or_else(|| missing(format_args!("version {version} of the state")))?;
@@ -159,8 +167,7 @@ impl Actions {
         let keys = self.keys.get();
         drop(view);
         let state = self.read_state_aside(keys, id, old).await?;
-        let state = with_serial(&state, newest + 1)?;
-        self.put_state(permit, "state.rollback", id, state, Rule::Replaces).await
+        Ok(with_serial(&state, newest + 1)?)
     }
 
     /// The newest version, with the keys that open it.
@@ -191,8 +198,8 @@ impl Actions {
         rule: Rule,
     ) -> Result<StateVersion, Error> {
         permit.covers(id)?;
-        self.check_keeps_state(id)?;
         let deed = self.on_stack(verb, id)?;
+        self.attempted(permit.who(), &deed, self.keeps_state(id)).await?;
         let actions = self.clone();
         let stored =
             tokio::task::spawn_blocking(move || actions.store_state(id, format!("{}.state", Ulid::generate()), &state));
@@ -239,13 +246,17 @@ impl Actions {
         })
     }
 
-    fn check_keeps_state(&self, id: StackId) -> Result<(), Error> {
+    fn keeps_state(&self, id: StackId) -> Result<(), Error> {
         let stack = self.store.read()?.stack(id)?.ok_or_else(|| missing("the stack"))?;
-        if stack.settings.vendor.has_state() {
-            return Ok(());
-        }
-        Err(Refused::conflict(format!("a {} stack keeps no state", stack.settings.vendor.word())).into())
+        Ok(check_keeps_state(&stack)?)
     }
+}
+
+fn check_keeps_state(stack: &Stack) -> Result<(), Refused> {
+    if stack.settings.vendor.has_state() {
+        return Ok(());
+    }
+    Err(Refused::conflict(format!("a {} stack keeps no state", stack.settings.vendor.word())))
 }
 
 /// Adds a version behind the newest.

@@ -141,12 +141,7 @@ impl Actions {
         new: NewRun,
         once: Option<Once>,
     ) -> Result<Run, Error> {
-        if !matches!(new.kind, Kind::Tracked | Kind::Proposed | Kind::Destroy) {
-            return Err(Refused::field("kind", "must be tracked, proposed or destroy").into());
-        }
-        let runtime = new.runtime_config.as_deref().map(runtime::read).transpose()?.flatten();
-        let blank = Blank { commit: new.commit, message: new.message, runtime, ..Blank::new(new_run_id(), new.kind) };
-        self.make_run(permit, "run.trigger", stack, blank, once).await
+        self.make_run(permit, "run.trigger", stack, triggered(new), once).await
     }
 
     /// A task: one command on the stack.
@@ -157,25 +152,19 @@ impl Actions {
         new: NewTask,
         once: Option<Once>,
     ) -> Result<Run, Error> {
-        if new.command.trim().is_empty() {
-            return Err(Refused::field("command", "must not be empty").into());
-        }
-        if let Some(problem) = command_problem(&new.command) {
-            return Err(Refused::field("command", problem).into());
-        }
-        let blank = Blank {
-            command: Some(new.command),
-            skip_initialization: new.skip_initialization,
-            ..Blank::new(new_run_id(), Kind::Task)
-        };
-        self.make_run(permit, "task.perform", stack, blank, once).await
+        self.make_run(permit, "task.perform", stack, performed(new), once).await
     }
 
     /// The same again: a new run that links back.
     pub async fn retry(&self, permit: &Permit, run: RunId, once: Option<Once>) -> Result<Run, Error> {
-        let old = self.ended_run(run, "retried")?;
+        let stack = permit.stack()?;
+        self.make_run(permit, "run.retry", stack, self.retried(stack, run), once).await
+    }
+
+    fn retried(&self, stack: StackId, run: RunId) -> Result<Blank, Error> {
+        let old = self.ended_run(stack, run, "retried")?;
         let demand = declared::again(self, &old)?;
-        let blank = Blank {
+        Ok(Blank {
             message: old.message.clone(),
             command: old.command.clone(),
             skip_initialization: old.skip_initialization,
@@ -186,13 +175,17 @@ impl Actions {
             patched: old.patched.clone(),
             runtime: runtime::of_run(&self.store.read()?, &old)?,
             ..Blank::new(new_run_id(), old.kind)
-        };
-        self.make_run(permit, "run.retry", old.stack, blank, once).await
+        })
     }
 
     /// A tracked run of what a proposed run showed.
     pub async fn promote(&self, permit: &Permit, run: RunId, once: Option<Once>) -> Result<Run, Error> {
-        let old = self.ended_run(run, "promoted")?;
+        let stack = permit.stack()?;
+        self.make_run(permit, "run.promote", stack, self.promoted(stack, run), once).await
+    }
+
+    fn promoted(&self, stack: StackId, run: RunId) -> Result<Blank, Error> {
+        let old = self.ended_run(stack, run, "promoted")?;
         if old.kind != Kind::Proposed || old.state != State::Finished {
             let why = format!("only a finished proposed run can be promoted; this {} run is {}", old.kind, old.state);
             return Err(Refused::conflict(why).in_state(old.state.word()).into());
@@ -201,19 +194,19 @@ impl Actions {
         if !stack.settings.allow_promotion {
             return Err(Refused::conflict("the stack does not allow promotion; switch `allow_promotion` on").into());
         }
-        let blank = Blank {
+        Ok(Blank {
             message: old.message.clone(),
             retry_of: Some(old.id),
             source: Some(old.source.clone()),
             patched: old.patched.clone(),
             runtime: runtime::of_run(&self.store.read()?, &old)?,
             ..Blank::new(new_run_id(), Kind::Tracked)
-        };
-        self.make_run(permit, "run.promote", old.stack, blank, once).await
+        })
     }
 
-    pub(super) fn ended_run(&self, run: RunId, verb: &str) -> Result<Run, Error> {
-        let old = self.store.read()?.run(run)?.ok_or_else(|| missing(run))?;
+    /// A run of the stack that is over.
+    pub(super) fn ended_run(&self, stack: StackId, run: RunId, verb: &str) -> Result<Run, Error> {
+        let old = self.store.read()?.run(run)?.filter(|old| old.stack == stack).ok_or_else(|| missing(run))?;
         if !old.state.is_terminal() {
             let why = format!("a run that is {} cannot be {verb} yet", old.state);
             return Err(Refused::conflict(why).in_state(old.state.word()).into());
@@ -221,18 +214,20 @@ impl Actions {
         Ok(old)
     }
 
+    /// Makes a run of what was asked for, or writes down why that is nothing to make a run of.
     pub(super) async fn make_run(
         &self,
         permit: &Permit,
         verb: &'static str,
         stack: StackId,
-        blank: Blank,
+        blank: Result<Blank, Error>,
         once: Option<Once>,
     ) -> Result<Run, Error> {
         permit.covers(stack)?;
         let seen = self.store.read()?.stack(stack)?.ok_or_else(|| missing("the stack"))?;
         let allow_unconfined = self.setup.allow_unconfined;
         let deed = Deed::new(verb, format_args!("stack:{}", seen.slug));
+        let blank = self.attempted(permit.who(), &deed, blank).await?;
         let asked = self.ask_before(permit, &deed, &seen, &blank, once.as_ref()).await?;
         self.change(permit, deed, move |tx, moment| {
             if let Some(once) = &once
@@ -270,8 +265,9 @@ impl Actions {
         once: Option<&Once>,
     ) -> Result<Option<Evaluation>, Error> {
         let view = self.store.read()?;
-        let repeated = once.map(|once| once.seen(&view, self.now())).transpose()?.flatten().is_some();
+        let seen = once.map(|once| once.seen(&view, self.now())).transpose();
         drop(view);
+        let repeated = self.attempted(permit.who(), deed, seen).await?.flatten().is_some();
         match blank.task() {
             Some(task) if !repeated => self.ask_task_policies(permit, deed, stack, &task).await.map(Some),
             Some(_) | None => Ok(None),
@@ -282,6 +278,28 @@ impl Actions {
     pub fn system_permit(&self, stack: StackId) -> Permit {
         Permit::of_system(Permission::Trigger, On::Stack(stack))
     }
+}
+
+fn triggered(new: NewRun) -> Result<Blank, Error> {
+    if !matches!(new.kind, Kind::Tracked | Kind::Proposed | Kind::Destroy) {
+        return Err(Refused::field("kind", "must be tracked, proposed or destroy").into());
+    }
+    let runtime = new.runtime_config.as_deref().map(runtime::read).transpose()?.flatten();
+    Ok(Blank { commit: new.commit, message: new.message, runtime, ..Blank::new(new_run_id(), new.kind) })
+}
+
+fn performed(new: NewTask) -> Result<Blank, Error> {
+    if new.command.trim().is_empty() {
+        return Err(Refused::field("command", "must not be empty").into());
+    }
+    if let Some(problem) = command_problem(&new.command) {
+        return Err(Refused::field("command", problem).into());
+    }
+    Ok(Blank {
+        command: Some(new.command),
+        skip_initialization: new.skip_initialization,
+        ..Blank::new(new_run_id(), Kind::Task)
+    })
 }
 
 /// Makes a run on a stack, and puts it into the queue.

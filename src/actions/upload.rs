@@ -118,8 +118,9 @@ impl Actions {
     pub async fn receive_upload(&self, permit: &Permit, id: StackId, declared: Option<u64>) -> Result<Incoming, Error> {
         permit.covers(id)?;
         let stack = self.store.read()?.stack(id)?.ok_or_else(|| missing("the stack"))?;
-        check_kind(stack.settings.source.as_ref())?;
-        self.receive(SOURCE, declared).await
+        let deed = self.on_stack("source.upload", id)?;
+        self.attempted(permit.who(), &deed, check_kind(stack.settings.source.as_ref())).await?;
+        self.attempted(permit.who(), &deed, self.receive(SOURCE, declared).await).await
     }
 
     /// Makes ready for something of a size that the sender may have declared.
@@ -152,8 +153,9 @@ impl Actions {
     pub async fn upload(&self, permit: &Permit, id: StackId, scratch: impl Into<Scratch>) -> Result<Upload, Error> {
         let scratch = scratch.into();
         permit.covers(id)?;
-        let (info, files) = self.keep_upload(id, &scratch.0).await?;
         let deed = self.on_stack("source.upload", id)?;
+        let kept = self.keep_upload(id, &scratch.0).await;
+        let (info, files) = self.attempted(permit.who(), &deed, kept).await?;
         self.change(permit, deed, move |tx, moment| {
             let mut stack = tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
             check_kind(stack.settings.source.as_ref())?;

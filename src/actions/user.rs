@@ -9,15 +9,18 @@ use crate::{
         token,
     },
     crypt::Secret,
-    domain::{Refused, RefusedKind, Timestamp, UserId, UserName, limits},
+    domain::{Refused, Timestamp, UserId, UserName},
     store::{
-        Error, Fault, Find, Flow, Order, Rows, Tx,
-        record::{Holder, Invitation, Outcome, RoleOnStack, User},
-        tables as t,
+        Error, Fault, Find, Rows, Tx,
+        record::{Holder, Outcome, RoleOnStack, User},
+        tables::{self as t, TokenHash},
     },
 };
 
-use super::{Actions, Deed, Once, audit, missing, ring, sign_in};
+use super::{
+    Actions, Deed, Moment, Once, audit, invitation, missing, ring,
+    sign_in::{self, unhashed},
+};
 
 /// A person who is invited.
 #[derive(Clone, Debug)]
@@ -47,9 +50,6 @@ impl Actions {
                 if let Some(once) = &once {
                     once.only_once(tx, &format!("user:{}", new.name), moment.now)?;
                 }
-                if tx.user_by_name(new.name.as_str())?.is_some() {
-                    return Err(Refused::field("name", format!("`{}` is taken", new.name)).into());
-                }
                 let user = User {
                     id,
                     name: new.name.clone(),
@@ -60,9 +60,8 @@ impl Actions {
                     created_at: moment.now,
                     last_seen: None,
                 };
-                tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
-                tx.set_number(t::USER_NAME_TO_ID, user.name.as_str().to_lowercase().as_str(), id.number())?;
-                let expires_at = put_invitation(tx, moment, id, hash)?;
+                invitation::add_user(tx, &user)?;
+                let expires_at = invitation::invite(tx, moment, id, hash)?;
                 Ok(((user, expires_at), Some(rights(new.admin, &new.roles))))
             })
             .await?;
@@ -77,7 +76,7 @@ impl Actions {
         let (user, expires_at) = self
             .change(permit, deed, move |tx, moment| {
                 let user = tx.user(id)?.ok_or_else(|| missing(id))?;
-                let expires_at = put_invitation(tx, moment, id, hash)?;
+                let expires_at = invitation::invite(tx, moment, id, hash)?;
                 Ok(((user, expires_at), Some("again".to_owned())))
             })
             .await?;
@@ -93,16 +92,7 @@ impl Actions {
                 let why = format!("{} has come in already; disable them instead", user.name);
                 return Err(Refused::conflict(why).into());
             }
-            let mut hashes = Vec::new();
-            tx.walk(t::HASH_TO_INVITATION, [0; 32]..=[255; 32], Order::Up, |hash, invitation| {
-                if invitation.user == id && !invitation.setup {
-                    hashes.push(hash);
-                }
-                Ok(Flow::Continue(()))
-            })?;
-            for hash in hashes {
-                tx.remove(t::HASH_TO_INVITATION, hash)?;
-            }
+            invitation::withdraw(tx, id)?;
             tx.remove(t::USER_ID_TO_USER, id.number())?;
             tx.remove_number(t::USER_NAME_TO_ID, user.name.as_str().to_lowercase().as_str())?;
             Ok(((), None))
@@ -158,38 +148,39 @@ impl Actions {
 
     /// A person changes their own password, showing the present one. Other sessions end.
     pub async fn change_password(&self, who: &Who, present: Secret<String>, new: Secret<String>) -> Result<(), Error> {
+        let deed = Deed::new("user.change_password", format_args!("user:{}", who.actor.name()));
+        let changed = self.changed_password(who, present, new).await;
+        let (id, hash) = self.attempted(who, &deed, changed).await?;
+        self.store_password(who, deed, id, hash).await
+    }
+
+    /// The hash of the new password, once the present one was shown.
+    async fn changed_password(
+        &self,
+        who: &Who,
+        present: Secret<String>,
+        new: Secret<String>,
+    ) -> Result<(UserId, String), Error> {
         let id = who.user().ok_or_else(|| Refused::forbidden("only people have passwords"))?;
         let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
-        let now = self.now();
-        if let Some(wait) = self.access.throttle.wait(user.name.as_str(), who.address, now) {
-            let why = format!("too many wrong passwords; try again in {} s", wait.as_secs().max(1));
-            return Err(Refused::new(RefusedKind::TooMany, why).into());
-        }
         if let Some(problem) = password::problem(&new, user.name.as_str()) {
             return Err(Refused::fields(vec![problem]).into());
         }
-        let fault = |error: password::HashFailed| Fault::Open(error.to_string());
-        if self.access.passwords.check(user.password, present).await.map_err(fault)? == Checked::Wrong {
-            self.access.throttle.wrong(user.name.as_str(), who.address, now);
+        let place = self.line_up(who.address)?;
+        if self.try_password(&place, user.name.as_str(), user.password, present).await? == Checked::Wrong {
             return Err(Refused::field("present", "is not your present password").into());
         }
-        self.access.throttle.right(user.name.as_str(), who.address);
-        let hash = self.access.passwords.hash(new).await.map_err(fault)?;
-        self.store_password(who, id, hash).await
+        Ok((id, place.hash(new).await.map_err(unhashed)?))
     }
 
-    async fn store_password(&self, who: &Who, id: UserId, hash: String) -> Result<(), Error> {
+    async fn store_password(&self, who: &Who, deed: Deed, id: UserId, hash: String) -> Result<(), Error> {
         let moment = self.moment(who.actor.public());
-        let deed = Deed::new("user.change_password", format_args!("user:{}", who.actor.name()));
         let entry = audit::Draft::new(who, &deed, moment.now);
         let session = who.session.map(|session| session.hash);
         self.store
             .write(move |tx| {
-                sign_in::ring(tx, &moment.live);
-                let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
-                user.password = Some(hash.clone());
-                tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
-                sign_in::forget_sessions(tx, Holder::User(id), session)?;
+                let user = tx.user(id)?.ok_or_else(|| missing(id))?;
+                give_password(tx, &moment, user, hash.clone(), session)?;
                 Ok(audit::append(tx, entry.clone().with(Outcome::Done, None))?)
             })
             .await
@@ -198,17 +189,14 @@ impl Actions {
     /// Sets a password from the command line on the data directory.
     pub async fn set_password(&self, permit: &Permit, id: UserId, new: Secret<String>) -> Result<(), Error> {
         let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
-        if let Some(problem) = password::problem(&new, user.name.as_str()) {
-            return Err(Refused::fields(vec![problem]).into());
-        }
-        let hash = self.access.passwords.hash(new).await.map_err(|error| Fault::Open(error.to_string()))?;
         let deed = self.on_user("user.set_password", id)?;
-        self.change(permit, deed, move |tx, _| {
-            let mut user = tx.user(id)?.ok_or_else(|| missing(id))?;
-            user.password = Some(hash.clone());
-            user.enabled = true;
-            tx.put(t::USER_ID_TO_USER, id.number(), &user)?;
-            sign_in::forget_sessions(tx, Holder::User(id), None)?;
+        if let Some(problem) = password::problem(&new, user.name.as_str()) {
+            return self.attempted(permit.who(), &deed, Err(Refused::fields(vec![problem]))).await;
+        }
+        let hash = self.line_up(None)?.hash(new).await.map_err(unhashed)?;
+        self.change(permit, deed, move |tx, moment| {
+            let user = User { enabled: true, ..tx.user(id)?.ok_or_else(|| missing(id))? };
+            give_password(tx, moment, user, hash.clone(), None)?;
             Ok(((), None))
         })
         .await
@@ -216,30 +204,31 @@ impl Actions {
 
     /// Shows the password once more, so that something dangerous is allowed for a while.
     pub async fn reauthenticate(&self, who: &Who, shown: Secret<String>) -> Result<(), Error> {
-        let (Some(id), Some(session)) = (who.user(), who.session) else {
-            return Err(Refused::forbidden("only a person's session can be renewed").into());
-        };
-        let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
+        let deed = Deed::new("session.reauthenticate", format_args!("user:{}", who.actor.name()));
+        let session = self.attempted(who, &deed, self.shown_again(who, shown).await).await?;
         let now = self.now();
-        if let Some(wait) = self.access.throttle.wait(user.name.as_str(), who.address, now) {
-            let why = format!("too many wrong passwords; try again in {} s", wait.as_secs().max(1));
-            return Err(Refused::new(RefusedKind::TooMany, why).into());
-        }
-        let checked = self.access.passwords.check(user.password, shown).await;
-        if checked.map_err(|error| Fault::Open(error.to_string()))? == Checked::Wrong {
-            self.access.throttle.wrong(user.name.as_str(), who.address, now);
-            return Err(Refused::field("password", "is wrong").into());
-        }
-        self.access.throttle.right(user.name.as_str(), who.address);
         self.system(move |tx, _| {
-            if let Some(mut row) = tx.get(t::HASH_TO_SESSION, session.hash)? {
+            if let Some(mut row) = tx.get(t::HASH_TO_SESSION, session)? {
                 row.signed_in_at = now;
                 row.used_at = now;
-                tx.put(t::HASH_TO_SESSION, session.hash, &row)?;
+                tx.put(t::HASH_TO_SESSION, session, &row)?;
             }
             Ok(())
         })
         .await
+    }
+
+    /// The session of somebody whose password this is.
+    async fn shown_again(&self, who: &Who, shown: Secret<String>) -> Result<TokenHash, Error> {
+        let (Some(id), Some(session)) = (who.user(), who.session) else {
+            return Err(Refused::forbidden("only a person's session can be renewed").into());
+        };
+        let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
+        let place = self.line_up(who.address)?;
+        if self.try_password(&place, user.name.as_str(), user.password, shown).await? == Checked::Wrong {
+            return Err(Refused::field("password", "is wrong").into());
+        }
+        Ok(session.hash)
     }
 
     fn on_user(&self, verb: &'static str, id: UserId) -> Result<Deed, Error> {
@@ -248,11 +237,20 @@ impl Actions {
     }
 }
 
-fn put_invitation(tx: &Tx<'_>, moment: &super::Moment, user: UserId, hash: t::TokenHash) -> Result<Timestamp, Fault> {
-    let expires_at = moment.now.plus(limits::INVITATION);
-    let invitation = Invitation { user, expires_at, by: moment.actor.clone(), setup: false };
-    tx.put(t::HASH_TO_INVITATION, hash, &invitation)?;
-    Ok(expires_at)
+/// Gives a person a password: their invitations are withdrawn, and their sessions end but for one.
+pub(super) fn give_password(
+    tx: &Tx<'_>,
+    moment: &Moment,
+    user: User,
+    hash: String,
+    but: Option<TokenHash>,
+) -> Result<User, Fault> {
+    sign_in::ring(tx, &moment.live);
+    let user = User { password: Some(hash), ..user };
+    tx.put(t::USER_ID_TO_USER, user.id.number(), &user)?;
+    invitation::withdraw(tx, user.id)?;
+    sign_in::forget_sessions(tx, Holder::User(user.id), but)?;
+    Ok(user)
 }
 
 /// Somebody must be able to let people in again.

@@ -54,11 +54,12 @@ impl Actions {
         new: NewWebhook,
         once: Option<Once>,
     ) -> Result<Webhook, Error> {
-        check(&new)?;
         let unnamed = || Refused::field("id", "cannot be derived from this name; give one");
-        let id = id.or_else(|| Slug::derive(&new.name)).ok_or_else(unnamed)?;
+        let named = id.or_else(|| Slug::derive(&new.name)).ok_or_else(unnamed);
+        let id = self.attempted(permit.who(), &Deed::new("webhook.create", "installation"), named).await?;
         let deed = Deed::new("webhook.create", format_args!("webhook:{id}"));
         self.change(permit, deed, move |tx, moment| {
+            check(&new)?;
             if let Some(once) = &once
                 && let Some(created) = once.seen(tx, moment.now)?
             {
@@ -105,9 +106,9 @@ impl Actions {
 
     /// Changes a webhook. One that is switched on again begins without failures.
     pub async fn edit_webhook(&self, permit: &Permit, id: Slug, new: NewWebhook) -> Result<Webhook, Error> {
-        check(&new)?;
         let deed = Deed::new("webhook.edit", format_args!("webhook:{id}"));
         self.change(permit, deed, move |tx, moment| {
+            check(&new)?;
             let old = wanted(tx, &id)?;
             let row = with(moment, old.clone(), &new)?;
             tx.put(t::ID_TO_WEBHOOK, id.as_str(), &row)?;

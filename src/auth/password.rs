@@ -1,7 +1,14 @@
 //! Passwords: argon2id with OWASP's parameters of 2025 (19 MiB, 2 passes, 1 lane), which are the
 //! library's own defaults.
+//!
+//! Whoever wants something hashed lines up first. Each address, and all together, have only so many
+//! places: nobody makes the server work for minutes, and nobody fills the line alone.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use argon2::{
     Algorithm, Argon2, Block, Params, Version,
@@ -51,9 +58,29 @@ const COMMON: &[&str] = &[
 #[derive(Clone, Debug)]
 pub struct Passwords {
     at_once: Arc<Semaphore>,
+    line: Arc<Mutex<Line>>,
     /// What an unknown user's password is checked against, so that the answer takes as long.
     nobody: Arc<str>,
 }
+
+/// Who waits for a hash, or has one made.
+#[derive(Debug, Default)]
+struct Line {
+    all: usize,
+    by_address: HashMap<Option<IpAddr>, usize>,
+}
+
+/// A place in the line, until it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    passwords: Passwords,
+    address: Option<IpAddr>,
+}
+
+/// Every place in the line is taken, or every one that an address may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many passwords are being checked at this moment")]
+pub struct Crowded;
 
 /// The hashing itself failed: out of memory, or a stored hash that is none.
 #[derive(Debug, thiserror::Error)]
@@ -73,23 +100,32 @@ impl Passwords {
     pub fn new() -> Result<Self, HashFailed> {
         Ok(Self {
             at_once: Arc::new(Semaphore::new(limits::HASHES_AT_ONCE)),
+            line: Arc::default(),
             nobody: hash(&Secret::new("nobody has this password".to_owned()))?.into(),
         })
     }
 
-    /// A PHC string with a fresh salt.
-    pub async fn hash(&self, password: Secret<String>) -> Result<String, HashFailed> {
-        self.blocking(move || hash(&password)).await
+    /// A place in the line for somebody at this address.
+    pub fn line_up(&self, address: Option<IpAddr>) -> Result<Place, Crowded> {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let theirs = line.by_address.get(&address).copied().unwrap_or(0);
+        if line.all >= limits::HASHES_WAITING || theirs >= limits::HASHES_WAITING_PER_ADDRESS {
+            return Err(Crowded);
+        }
+        line.all += 1;
+        line.by_address.insert(address, theirs + 1);
+        Ok(Place { passwords: self.clone(), address })
     }
 
-    /// Checks a password against a stored hash; with none, does the same work and says no.
-    pub async fn check(&self, stored: Option<String>, password: Secret<String>) -> Result<Checked, HashFailed> {
-        let nobody = Arc::clone(&self.nobody);
-        self.blocking(move || match stored {
-            Some(stored) => check(&stored, &password),
-            None => check(&nobody, &password).map(|_| Checked::Wrong),
-        })
-        .await
+    fn leave(&self, address: Option<IpAddr>) {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.all = line.all.saturating_sub(1);
+        if let Some(theirs) = line.by_address.get_mut(&address) {
+            *theirs -= 1;
+            if *theirs == 0 {
+                line.by_address.remove(&address);
+            }
+        }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -106,7 +142,35 @@ impl Passwords {
     }
 }
 
-/// As [`Passwords::hash`], for callers outside the async runtime.
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.passwords.leave(self.address);
+    }
+}
+
+impl Place {
+    /// Whose place it is.
+    pub const fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// A PHC string with a fresh salt.
+    pub async fn hash(&self, password: Secret<String>) -> Result<String, HashFailed> {
+        self.passwords.blocking(move || hash(&password)).await
+    }
+
+    /// Checks a password against a stored hash; with none, does the same work and says no.
+    pub async fn check(&self, stored: Option<String>, password: Secret<String>) -> Result<Checked, HashFailed> {
+        let nobody = Arc::clone(&self.passwords.nobody);
+        let check = move || match stored {
+            Some(stored) => check(&stored, &password),
+            None => check(&nobody, &password).map(|_| Checked::Wrong),
+        };
+        self.passwords.blocking(check).await
+    }
+}
+
+/// As [`Place::hash`], for callers outside the async runtime.
 pub fn hash(password: &Secret<String>) -> Result<String, HashFailed> {
     let (params, salt) = (Params::default(), Salt::generate());
     let argon2 = Argon2::new(Algorithm::default(), Version::default(), params.clone());
@@ -188,16 +252,32 @@ mod tests {
 
     #[tokio::test]
     async fn the_right_password_opens_and_nothing_else_does() {
-        let passwords = Passwords::new().unwrap();
+        let place = Passwords::new().unwrap().line_up(None).unwrap();
         let secret = |text: &str| Secret::new(text.to_owned());
-        let stored = passwords.hash(secret("a long password of mine")).await.unwrap();
+        let stored = place.hash(secret("a long password of mine")).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
-        let check = |stored: Option<String>, text: &str| passwords.check(stored, secret(text));
+        let check = |stored: Option<String>, text: &str| place.check(stored, secret(text));
         assert_eq!(check(Some(stored.clone()), "a long password of mine").await.unwrap(), Checked::Right);
         assert_eq!(check(Some(stored), "a long password of yours").await.unwrap(), Checked::Wrong);
         assert_eq!(check(None, "nobody has this password").await.unwrap(), Checked::Wrong);
         let old = "$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         assert_eq!(check(Some(old.to_owned()), "x").await.unwrap(), Checked::Wrong);
+    }
+
+    #[test]
+    fn nobody_fills_the_line_alone_and_it_is_no_longer_than_it_may_be() {
+        let passwords = Passwords::new().unwrap();
+        let line_up = |n: u32| passwords.line_up(Some(IpAddr::from(n.to_be_bytes())));
+        let mut places: Vec<Place> = (0..limits::HASHES_WAITING_PER_ADDRESS).map(|_| line_up(1).unwrap()).collect();
+        assert_eq!(line_up(1).unwrap_err(), Crowded);
+        drop(places.pop());
+        places.push(line_up(1).expect("who leaves makes room"));
+        let more = u32::try_from(limits::HASHES_WAITING - places.len()).unwrap();
+        places.extend((0..more).map(|n| line_up(2 + n).unwrap()));
+        assert_eq!(line_up(0).unwrap_err(), Crowded);
+        drop(places);
+        assert!(passwords.line.lock().unwrap().by_address.is_empty());
+        line_up(1).unwrap();
     }
 
     #[test]

@@ -231,7 +231,15 @@ impl Permit {
         self.on
     }
 
-    /// The stack that this permit is about; refuses when it is about another one.
+    /// The stack that this permit is about.
+    pub fn stack(&self) -> Result<StackId, Refused> {
+        match self.on {
+            On::Stack(stack) => Ok(stack),
+            On::Installation => Err(Refused::forbidden("this permit is about no stack")),
+        }
+    }
+
+    /// Refuses when this permit is about another stack.
     pub fn covers(&self, stack: StackId) -> Result<(), Refused> {
         match self.on {
             On::Stack(permitted) if permitted == stack => Ok(()),

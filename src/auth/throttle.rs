@@ -42,16 +42,10 @@ impl Tries {
 }
 
 impl Throttle {
-    /// How long this user must wait at this address, if they must.
-    pub fn wait(&self, user: &str, address: Option<IpAddr>, now: Timestamp) -> Option<Duration> {
-        let tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = tries.get(&key(user, address))?;
-        let left = found.open_at() - now;
-        (left > Duration::ZERO).then_some(left)
-    }
-
-    /// A wrong password was shown.
-    pub fn wrong(&self, user: &str, address: Option<IpAddr>, now: Timestamp) {
+    /// Counts a try whose outcome is not known yet as a wrong one, so that tries side by side test no more
+    /// passwords than tries one after the other; [`Throttle::right`] takes it back. Or says how long this
+    /// user must wait at this address, and counts nothing.
+    pub fn begin(&self, user: &str, address: Option<IpAddr>, now: Timestamp) -> Result<(), Duration> {
         let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
         if tries.len() >= ENTRIES {
             tries.retain(|_, entry| now - entry.last < FORGET);
@@ -60,11 +54,16 @@ impl Throttle {
             tries.clear();
         }
         let entry = tries.entry(key(user, address)).or_insert(Tries { wrong: 0, last: now });
+        let left = entry.open_at() - now;
+        if left > Duration::ZERO {
+            return Err(left);
+        }
         if now - entry.last > FORGET {
             entry.wrong = 0;
         }
         entry.wrong = entry.wrong.saturating_add(1);
         entry.last = now;
+        Ok(())
     }
 
     /// The right password was shown.
@@ -85,21 +84,20 @@ mod tests {
     fn delays_grow_for_one_address_and_not_for_another() {
         let throttle = Throttle::default();
         let (here, there) = (Some(IpAddr::from([10, 0, 0, 1])), Some(IpAddr::from([10, 0, 0, 2])));
-        let now = Timestamp::from_millis(1_000_000);
-        for _ in 0..FREE {
-            throttle.wrong("Ann", here, now);
+        let mut now = Timestamp::from_millis(1_000_000);
+        for _ in 0..=FREE {
+            assert_eq!(throttle.begin("Ann", here, now), Ok(()));
         }
-        assert_eq!(throttle.wait("ann", here, now), None);
-        throttle.wrong("ann", here, now);
-        assert_eq!(throttle.wait("ann", here, now), Some(Duration::from_secs(1)));
-        throttle.wrong("ann", here, now);
-        assert_eq!(throttle.wait("ann", here, now), Some(Duration::from_secs(2)));
-        assert_eq!(throttle.wait("ann", there, now), None);
-        for _ in 0..100 {
-            throttle.wrong("ann", here, now);
+        for seconds in [1, 2, 4, 8, 16, 32] {
+            let wait = Duration::from_secs(seconds);
+            assert_eq!(throttle.begin("ann", here, now), Err(wait), "nobody has to have been told of the outcome");
+            assert_eq!(throttle.begin("ann", here, now), Err(wait), "who is refused does not wait longer for it");
+            now = now.plus(wait);
+            assert_eq!(throttle.begin("ann", here, now), Ok(()));
         }
-        assert_eq!(throttle.wait("ann", here, now), Some(LONGEST));
+        assert_eq!(throttle.begin("ann", here, now), Err(LONGEST));
+        assert_eq!(throttle.begin("ann", there, now), Ok(()));
         throttle.right("ann", here);
-        assert_eq!(throttle.wait("ann", here, now), None);
+        assert_eq!(throttle.begin("ann", here, now), Ok(()));
     }
 }

@@ -339,8 +339,16 @@ pub const INVITATION: Duration = Duration::from_hours(72);
 /// Shortest and longest life of an exchanged token.
 pub const TOKEN_MIN: Duration = Duration::from_mins(1);
 pub const TOKEN_MAX: Duration = Duration::from_mins(15);
+/// Exchanged tokens of one key, or of one running task, that live at the same time.
+pub const TOKENS_PER_HOLDER: usize = 1_000;
 /// Passwords hashed at the same time.
 pub const HASHES_AT_ONCE: usize = 2;
+/// Passwords that are hashed or wait for it: a hash takes some 20 ms, so the last one waits for seconds.
+pub const HASHES_WAITING: usize = 256;
+/// Of these, those from one address.
+pub const HASHES_WAITING_PER_ADDRESS: usize = 16;
+/// When to come back once they are too many.
+pub const HASH_WAIT: Duration = Duration::from_secs(1);
 /// Idempotency keys live so long.
 pub const IDEMPOTENCY: Duration = Duration::from_hours(24);
 /// Characters of an idempotency key.

@@ -1,5 +1,7 @@
 //! The domain says no: a sentence fit for the person who asked.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 /// What sort of no it is; the HTTP status, the exit code and the page follow from it.
@@ -44,11 +46,20 @@ pub struct Refused {
     pub fields: Vec<FieldError>,
     /// The present state, where the refusal is about one.
     pub state: Option<String>,
+    /// Seconds after which another try may go better, where that is known.
+    pub retry_after: Option<u16>,
 }
 
 impl Refused {
     pub fn new(kind: RefusedKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), fields: Vec::new(), state: None }
+        Self { kind, detail: detail.into(), fields: Vec::new(), state: None, retry_after: None }
+    }
+
+    /// Too many requests; it is worth trying again after `wait`, in whole seconds.
+    pub fn too_many(what: impl std::fmt::Display, wait: Duration) -> Self {
+        let seconds = u16::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u16::MAX).max(1);
+        let detail = format!("{what}; try again in {seconds} s");
+        Self { retry_after: Some(seconds), ..Self::new(RefusedKind::TooMany, detail) }
     }
 
     pub fn not_found(what: impl std::fmt::Display) -> Self {
@@ -69,20 +80,14 @@ impl Refused {
 
     /// One field is wrong.
     pub fn field(field: impl Into<String>, error: impl Into<String>) -> Self {
-        let field = FieldError { field: field.into(), error: error.into() };
-        Self {
-            kind: RefusedKind::Invalid,
-            detail: format!("{}: {}", field.field, field.error),
-            fields: vec![field],
-            state: None,
-        }
+        Self::fields(vec![FieldError { field: field.into(), error: error.into() }])
     }
 
     /// Several fields are wrong.
     pub fn fields(fields: Vec<FieldError>) -> Self {
         let detail =
             fields.iter().map(|field| format!("{}: {}", field.field, field.error)).collect::<Vec<_>>().join("; ");
-        Self { kind: RefusedKind::Invalid, detail, fields, state: None }
+        Self { fields, ..Self::new(RefusedKind::Invalid, detail) }
     }
 
     #[must_use]

@@ -14,7 +14,11 @@ use axum::{
 use serde_json::{Value, json};
 use tokio_util::io::ReaderStream;
 
-use super::{Web, extract, shield::From};
+use super::{
+    Web,
+    extract::{self, bearer},
+    shield::From,
+};
 use crate::{
     actions::{Error, Opened, OpenedRun, OpenedSource, Secret},
     domain::{Refused, RefusedKind, TaskResultId, limits},
@@ -102,10 +106,6 @@ fn spoken(status: StatusCode, document: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, JSON_API)], document.to_string()).into_response()
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    headers.get(header::AUTHORIZATION).and(extract::token(headers))
-}
-
 /// Takes a callback. Who has no token cannot make the server read a body.
 async fn answer(
     State(web): State<Web>,
@@ -121,18 +121,17 @@ async fn answer(
         let detail = format!("the body was cut off, or has more than {} bytes", limits::CALLBACK_BYTES);
         Trouble::plain(StatusCode::PAYLOAD_TOO_LARGE, detail)
     })?;
-    web.actions.answer_run_task(id, token.unwrap_or_default(), body.expose()).await?;
+    web.actions.answer_run_task(id, token.unwrap_or_default(), body.expose(), from.0).await?;
     Ok(StatusCode::OK.into_response())
 }
 
 /// The call that a token opens, if the address is about its run.
-fn open(web: &Web, headers: &HeaderMap, id: &str) -> Result<Opened, Trouble> {
-    let opened = web.actions.open_with(bearer(headers))?;
-    if opened.is_about(id) { Ok(opened) } else { Err(Trouble::not_found()) }
+fn open(web: &Web, from: &From, headers: &HeaderMap, id: &str) -> Result<Opened, Trouble> {
+    Ok(web.actions.open_with(bearer(headers), id, from.0)?)
 }
 
-async fn plan(State(web): State<Web>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
-    let opened = open(&web, &headers, &id)?;
+async fn plan(State(web): State<Web>, Path(id): Path<String>, from: Extension<From>, headers: HeaderMap) -> Answer {
+    let opened = open(&web, &from, &headers, &id)?;
     match web.actions.plan_link(&opened)? {
         Some(link) => redirect(StatusCode::TEMPORARY_REDIRECT, &link),
         None => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -145,17 +144,21 @@ fn redirect(status: StatusCode, to: &str) -> Answer {
 }
 
 /// Whoever has the address may have the plan, for as long as the address lives.
-async fn download(State(web): State<Web>, Path((id, until, tag)): Path<(String, i64, String)>) -> Answer {
+async fn download(
+    State(web): State<Web>,
+    Path((id, until, tag)): Path<(String, i64, String)>,
+    Extension(from): Extension<From>,
+) -> Answer {
     let id: TaskResultId = id.parse().map_err(|_| Trouble::not_found())?;
     let actions = web.actions.clone();
-    let read = tokio::task::spawn_blocking(move || actions.linked_plan(id, until, &tag)).await;
+    let read = tokio::task::spawn_blocking(move || actions.linked_plan(id, until, &tag, from.0)).await;
     let plan: Secret<Vec<u8>> =
         read.map_err(|_| Trouble::plain(StatusCode::INTERNAL_SERVER_ERROR, "the plan cannot be read"))??;
     Ok(([(header::CONTENT_TYPE, "application/json")], plan.expose().clone()).into_response())
 }
 
-async fn version(State(web): State<Web>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
-    let opened = open(&web, &headers, &id)?;
+async fn version(State(web): State<Web>, Path(id): Path<String>, from: Extension<From>, headers: HeaderMap) -> Answer {
+    let opened = open(&web, &from, &headers, &id)?;
     web.actions.opened_source(&opened)?;
     redirect(
         StatusCode::FOUND,
@@ -163,8 +166,8 @@ async fn version(State(web): State<Web>, Path(id): Path<String>, headers: Header
     )
 }
 
-async fn archive(State(web): State<Web>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
-    let opened = open(&web, &headers, &id)?;
+async fn archive(State(web): State<Web>, Path(id): Path<String>, from: Extension<From>, headers: HeaderMap) -> Answer {
+    let opened = open(&web, &from, &headers, &id)?;
     let body = match web.actions.opened_source(&opened)? {
         OpenedSource::Uploaded(path) => {
             let file = tokio::fs::File::open(path).await.map_err(|_| Trouble::not_found())?;
@@ -180,14 +183,14 @@ async fn archive(State(web): State<Web>, Path(id): Path<String>, headers: Header
     Ok(([(header::CONTENT_TYPE, "application/gzip")], body).into_response())
 }
 
-async fn run(State(web): State<Web>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
-    let opened = open(&web, &headers, &id)?;
+async fn run(State(web): State<Web>, Path(id): Path<String>, from: Extension<From>, headers: HeaderMap) -> Answer {
+    let opened = open(&web, &from, &headers, &id)?;
     let OpenedRun(document) = web.actions.show_run(&opened)?;
     Ok(spoken(StatusCode::OK, &document))
 }
 
-async fn run_plan(State(web): State<Web>, Path(id): Path<String>, headers: HeaderMap) -> Answer {
-    let opened = open(&web, &headers, &id)?;
+async fn run_plan(State(web): State<Web>, Path(id): Path<String>, from: Extension<From>, headers: HeaderMap) -> Answer {
+    let opened = open(&web, &from, &headers, &id)?;
     let OpenedRun(document) = web.actions.show_plan(&opened)?;
     Ok(spoken(StatusCode::OK, &document))
 }

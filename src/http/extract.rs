@@ -3,7 +3,7 @@
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
 };
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
@@ -19,12 +19,17 @@ use crate::{
     queries::{Run, Stack},
 };
 
-/// Names of the session's cookie, with and without TLS.
-pub const COOKIE_SECURE: &str = "__Host-airlock";
-pub const COOKIE_PLAIN: &str = "airlock";
+/// The session's cookie, with and without TLS: browsers let nobody but this host set the former.
+const COOKIE_SECURE: &str = "__Host-airlock";
+const COOKIE_PLAIN: &str = "airlock";
+
+/// The name of the session's cookie on this server: the only one that it sets, and believes.
+pub fn session_cookie(web: &Web) -> &'static str {
+    if web.secure() { COOKIE_SECURE } else { COOKIE_PLAIN }
+}
 
 /// The value of a cookie.
-pub fn cookie<'h>(headers: &'h axum::http::HeaderMap, name: &str) -> Option<&'h str> {
+pub fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers
         .get_all(header::COOKIE)
         .iter()
@@ -37,12 +42,17 @@ pub fn cookie<'h>(headers: &'h axum::http::HeaderMap, name: &str) -> Option<&'h 
 }
 
 /// The token that a request shows: `Authorization: Bearer …`, else the session's cookie.
-pub fn token(headers: &axum::http::HeaderMap) -> Option<&str> {
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim());
+pub fn token<'h>(web: &Web, headers: &'h HeaderMap) -> Option<&'h str> {
+    match headers.contains_key(header::AUTHORIZATION) {
+        true => bearer(headers),
+        false => cookie(headers, session_cookie(web)),
     }
-    cookie(headers, COOKIE_SECURE).or_else(|| cookie(headers, COOKIE_PLAIN))
+}
+
+/// The token of `Authorization: Bearer …`.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Somebody who showed who they are.
@@ -57,7 +67,7 @@ impl FromRequestParts<Web> for Asker {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
-        Self::by_token(parts, web, token(&parts.headers)).await
+        Self::by_token(parts, web, token(web, &parts.headers)).await
     }
 }
 
@@ -116,10 +126,7 @@ impl Asker {
     /// A stack that the asker may see, and the permit to do something to it.
     pub async fn may_on(&self, permission: Permission, slug: &Slug) -> Result<(Stack, Permit), Problem> {
         let object = format!("stack:{slug}");
-        let stack = match self.web.queries.stack(&self.who, slug) {
-            Ok(stack) => stack,
-            Err(error) => return Err(self.hidden(permission, &object, error).await),
-        };
+        let stack = self.seen(permission, &object, self.web.queries.stack(&self.who, slug)).await?;
         let permit = self.may(permission, On::Stack(stack.id), &object).await?;
         Ok((stack, permit))
     }
@@ -127,25 +134,29 @@ impl Asker {
     /// A run that the asker may see, and the permit to do something to it.
     pub async fn may_on_run(&self, permission: Permission, id: RunId) -> Result<(Run, Permit), Problem> {
         let object = id.to_string();
-        let run = match self.web.queries.run(&self.who, id) {
-            Ok(run) => run,
-            Err(error) => return Err(self.hidden(permission, &object, error).await),
-        };
+        let run = self.seen(permission, &object, self.web.queries.run(&self.who, id)).await?;
         let permit = self.may(permission, On::Stack(run.stack), &object).await?;
         Ok((run, permit))
     }
 
-    async fn hidden(&self, permission: Permission, object: &str, error: crate::actions::Error) -> Problem {
-        if let crate::actions::Error::Refused(refused) = &error
+    /// What something is to be done to. To do more than look at what one may not even see is an attempt
+    /// that is written to the audit log.
+    pub async fn seen<T>(
+        &self,
+        permission: Permission,
+        object: &str,
+        found: Result<T, crate::actions::Error>,
+    ) -> Result<T, Problem> {
+        if let Err(crate::actions::Error::Refused(refused)) = &found
             && permission != Permission::See
         {
             self.web.actions.refused(&self.who, permission.verb(), object, refused).await;
         }
-        error.into()
+        Ok(found?)
     }
 
     /// The `Idempotency-Key` of a request, with a fingerprint of what it asks for.
-    pub fn once(&self, headers: &axum::http::HeaderMap, path: &str, body: &[u8]) -> Result<Option<Once>, Problem> {
+    pub fn once(&self, headers: &HeaderMap, path: &str, body: &[u8]) -> Result<Option<Once>, Problem> {
         let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
         let key = value.to_str().unwrap_or_default();
         let actor = match &self.who.actor {

@@ -20,6 +20,9 @@ pub struct Problem {
     pub kind: &'static str,
     pub title: &'static str,
     pub status: u16,
+    /// Seconds after which it is worth trying again, for the header.
+    #[serde(skip)]
+    pub retry_after: Option<u16>,
     pub detail: String,
     /// The present state of a run, where the refusal is about it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +38,7 @@ impl Problem {
             kind,
             title,
             status: status.as_u16(),
+            retry_after: None,
             detail: detail.into(),
             state: None,
             errors: Box::default(),
@@ -97,6 +101,7 @@ impl From<Refused> for Problem {
         Self {
             errors: refused.fields.into(),
             state: refused.state.map(Into::into),
+            retry_after: refused.retry_after,
             ..Self::new(status, kind, title, refused.detail)
         }
     }
@@ -136,7 +141,7 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"airlock\""));
         }
         if matches!(self.status, 429 | 503) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after.unwrap_or(1)));
         }
         // The shield adds the request's id, and turns it into a page where a person asked.
         response.extensions_mut().insert(self);

@@ -11,7 +11,7 @@ use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, DefaultBodyLimit, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
@@ -71,7 +71,7 @@ async fn dress(State(web): State<Web>, mut request: Request, next: Next) -> Resp
     let from = From(client(&web, &request));
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(from);
-    let reader = pages::Reader::of(&request);
+    let reader = pages::Reader::of(&web, &request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut response = next.run(request).await;
     if response.status().is_client_error() || response.status().is_server_error() {
@@ -148,16 +148,25 @@ fn seal(web: &Web, response: &mut Response, id: &RequestId) {
     }
 }
 
-/// The sender's address; what a proxy says is believed only of listed ones.
+/// The sender's address.
 fn client(web: &Web, request: &Request<Body>) -> Option<IpAddr> {
     let peer = request.extensions().get::<ConnectInfo<ClientAddress>>().map(|info| info.0.0.ip())?;
-    let trusted = |address: &IpAddr| web.config.trusted_proxies.contains(address);
-    if !trusted(&peer) {
-        return Some(peer);
+    Some(sender(peer, request.headers(), &web.config.trusted_proxies))
+}
+
+/// Who sent a request that came from `peer`: every hop is believed as far as a listed proxy wrote it down.
+/// A proxy may add to the line that it got, or add one of its own; what is no address ends the walk.
+fn sender(peer: IpAddr, headers: &HeaderMap, proxies: &[IpAddr]) -> IpAddr {
+    let lines = headers.get_all("x-forwarded-for").iter().rev();
+    let hops = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+    let mut sender = peer;
+    for hop in hops.map(|hop| hop.trim().parse()) {
+        match hop {
+            Ok(before) if proxies.contains(&sender) => sender = before,
+            Ok(_) | Err(_) => break,
+        }
     }
-    let forwarded = request.headers().get("x-forwarded-for").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let hops = forwarded.rsplit(',').filter_map(|hop| hop.trim().parse().ok());
-    Some(hops.into_iter().find(|hop| !trusted(hop)).unwrap_or(peer))
+    sender
 }
 
 /// Buckets of requests by sender.
@@ -203,5 +212,40 @@ async fn rate(State(web): State<Web>, request: Request, next: Next) -> Response 
             Problem::of_status(StatusCode::TOO_MANY_REQUESTS, detail).into_response()
         }
         None => next.run(request).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_believed_as_far_as_a_listed_proxy_wrote_it_down() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let proxies = [address("10.0.0.1"), address("10.0.0.2")];
+        let cases: [(&str, &[&str], &str); 11] = [
+            ("192.0.2.7", &["198.51.100.1"], "192.0.2.7"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["6.6.6.6, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["6.6.6.6", "198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["6.6.6.6, 198.51.100.1", "10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["6.6.6.6", "198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["6.6.6.6, unknown"], "10.0.0.1"),
+            ("10.0.0.1", &["6.6.6.6, unknown", "10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", &["6.6.6.6", ""], "10.0.0.1"),
+            ("10.0.0.1", &["6.6.6.6", "2001:db8::1 , 10.0.0.2"], "2001:db8::1"),
+        ];
+        for (peer, lines, expected) in cases {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append("x-forwarded-for", HeaderValue::from_str(line).unwrap());
+            }
+            assert_eq!(sender(address(peer), &headers, &proxies), address(expected), "{peer} {lines:?}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", HeaderValue::from_static("6.6.6.6"));
+        headers.append("x-forwarded-for", HeaderValue::from_bytes(b"\xff").unwrap());
+        assert_eq!(sender(proxies[0], &headers, &proxies), proxies[0], "nor is what cannot even be read");
     }
 }

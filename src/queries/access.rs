@@ -5,7 +5,7 @@ use crate::{
     domain::{Slug, StackId, Timestamp, UserId},
     store::{
         Find, Rows,
-        record::{ApiKey, Credential, CredentialKind, Holder, Session, SessionKind, User},
+        record::{ApiKey, Credential, CredentialKind, Holder, Session, User},
         tables as t,
     },
 };
@@ -66,23 +66,19 @@ impl Queries {
     /// The sessions of the person who asks, the last used first.
     pub fn sessions(&self, who: &Who) -> Result<Vec<SessionRow>> {
         let Some(user) = who.user() else { return Ok(Vec::new()) };
-        let present = who.session.map(|session| session.id);
-        let mut rows = self.sessions_of(user)?;
-        for row in &mut rows {
-            row.present = Some(row.session.id) == present;
-        }
-        Ok(rows)
+        self.sessions_of(who, user)
     }
 
-    /// The sessions of anybody. For admins.
-    pub fn sessions_of(&self, user: UserId) -> Result<Vec<SessionRow>> {
+    /// The sessions of anybody, the last used first. For admins.
+    pub fn sessions_of(&self, who: &Who, user: UserId) -> Result<Vec<SessionRow>> {
         let now = self.now();
-        let all: Vec<Session> = self.view()?.all(t::HASH_TO_SESSION, [0; 32]..=[255; 32])?;
+        let present = who.session.map(|session| session.id);
+        let all = self.view()?.sessions_of(Holder::User(user))?;
         let mut rows: Vec<SessionRow> = all
             .into_iter()
-            .filter(|session| session.holder == Holder::User(user) && session.kind != SessionKind::Exchanged)
+            .map(|(_, session)| session)
             .filter(|session| !crate::auth::who::is_over(session, now))
-            .map(|session| SessionRow { session, present: false })
+            .map(|session| SessionRow { present: Some(session.id) == present, session })
             .collect();
         rows.sort_by_key(|row| std::cmp::Reverse(row.session.used_at));
         Ok(rows)

@@ -6,9 +6,9 @@ use redb::{Key, ReadOnlyTable, ReadTransaction, TableDefinition, Value};
 
 use super::{
     Fault, Rows, View,
-    record::{Chain, Policy, Run, Stack, User},
+    record::{Chain, Holder, Policy, Run, Session, Stack, User},
     rows::{Flow, Order},
-    tables as t,
+    tables::{self as t, TokenHash},
 };
 use crate::domain::{PolicyKind, PolicyName, RunId, Slug, StackId, UserId};
 
@@ -67,6 +67,26 @@ pub trait Find: Rows {
             Some(id) => self.get(t::USER_ID_TO_USER, id),
             None => Ok(None),
         }
+    }
+
+    /// What the sessions of somebody are found by, those that are over included.
+    fn tokens_of(&self, holder: Holder) -> Result<Vec<TokenHash>, Fault> {
+        let mut tokens = Vec::new();
+        let id = holder.number();
+        self.walk_index(t::USER_SESSION, (id, [0; 32])..=(id, [255; 32]), Order::Up, |(_, token)| {
+            tokens.push(token);
+            Ok(Flow::Continue(()))
+        })?;
+        Ok(tokens)
+    }
+
+    /// The same with the sessions.
+    fn sessions_of(&self, holder: Holder) -> Result<Vec<(TokenHash, Session)>, Fault> {
+        let mut sessions = Vec::new();
+        for token in self.tokens_of(holder)? {
+            sessions.extend(self.get(t::HASH_TO_SESSION, token)?.map(|session| (token, session)));
+        }
+        Ok(sessions)
     }
 
     fn chain(&self, run: &Run) -> Result<Option<Chain>, Fault> {

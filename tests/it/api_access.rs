@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use airlock::domain::limits;
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::server::{Client, Reply, Server};
@@ -14,7 +16,7 @@ async fn person(server: &Server, name: &str, settings: Value) -> Client {
     let url = invited["invitation"]["url"].as_str().unwrap();
     let token = url.strip_prefix(&format!("{}/invitation?token=", server.url)).unwrap();
     let password = airlock::actions::Secret::new("seven green kettles".to_owned());
-    server.app.actions.accept_invitation(token, None, password).await.unwrap();
+    server.app.actions.accept_invitation(token, None, password, None).await.unwrap();
     sign_in(server, name).await
 }
 
@@ -105,6 +107,30 @@ async fn wrong_and_unknown_get_the_same_answer_and_wait_longer_each_time() {
 }
 
 #[tokio::test]
+async fn tries_side_by_side_test_no_more_passwords_than_tries_one_after_the_other() {
+    let server = Server::start().await;
+    person(&server, "alice", json!({})).await;
+    let guess = || {
+        let stranger = server.anonymous();
+        async move { stranger.post("/login", json!({"username": "alice", "password": "wrong password"})).await }
+    };
+    let answers = join_all((0..12).map(|_| guess())).await;
+    let (tested, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 401);
+    assert_eq!((tested.len(), refused.len()), (4, 8));
+    for refused in refused {
+        assert_eq!(refused.header("retry-after"), "1");
+        assert!(refused.detail(429).contains("too many passwords were tried"));
+    }
+    server.clock.pass(Duration::from_secs(1));
+    guess().await.problem(401);
+    assert_eq!(guess().await.expect(429).header("retry-after"), "2", "the wait grows, and is said");
+    server.clock.pass(Duration::from_secs(2));
+    for _ in 0..6 {
+        sign_in(&server, "alice").await;
+    }
+}
+
+#[tokio::test]
 async fn a_key_is_shown_once_and_ends_when_it_is_revoked() {
     let server = Server::start().await;
     server.stack("shop").await;
@@ -172,6 +198,30 @@ async fn sessions_are_listed_and_ended_by_their_owner() {
 }
 
 #[tokio::test]
+async fn an_admin_finds_the_sessions_of_anybody_and_ends_them() {
+    let server = Server::start().await;
+    let alice = person(&server, "alice", json!({})).await;
+    let phone = sign_in(&server, "alice").await;
+    let bob = person(&server, "bob", json!({})).await;
+    bob.get("/users/alice/sessions").await.problem(403);
+    server.admin.get("/users/nobody/sessions").await.problem(404);
+    let sessions = server.admin.all("/users/alice/sessions", 1).await;
+    assert_eq!(sessions, alice.all("/sessions", 50).await.into_iter().map(absent).collect::<Vec<_>>());
+    assert_eq!(sessions.len(), 2);
+    let newest = sessions[0]["id"].as_str().unwrap();
+    server.admin.delete(&format!("/sessions/{newest}")).await.expect(204);
+    phone.get("/sessions").await.problem(401);
+    alice.get("/sessions").await.expect(200);
+    assert_eq!(server.admin.all("/users/alice/sessions", 50).await.len(), 1);
+}
+
+/// A session as somebody else sees it.
+fn absent(mut session: Value) -> Value {
+    session["present"] = json!(false);
+    session
+}
+
+#[tokio::test]
 async fn a_key_is_exchanged_for_a_short_token() {
     let server = Server::start().await;
     server.stack("shop").await;
@@ -215,6 +265,32 @@ async fn a_key_is_exchanged_for_a_short_token() {
     ] {
         assert_eq!(token(&server, &form).await.expect(status).json()["error"], error, "{form:?}");
     }
+}
+
+#[tokio::test]
+async fn an_exchanged_token_lives_as_long_as_was_said_however_many_there_are() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let (_, key) = server.key("ci", true, Vec::new()).await;
+    let form = [("grant_type", "api_token"), ("api_token", key.token())];
+    let first = token(&server, &form).await.expect(200).json();
+    let first = server.client(first["access_token"].as_str().unwrap());
+    let mut left = limits::TOKENS_PER_HOLDER - 1;
+    while left > 0 {
+        let now = left.min(100);
+        for answer in join_all((0..now).map(|_| token(&server, &form))).await {
+            answer.expect(200);
+        }
+        left -= now;
+    }
+    first.get("/stacks/shop").await.expect(200);
+    let refused = token(&server, &form).await.expect(429);
+    let wait: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((60..900).contains(&wait), "the first of them ends in {wait} s");
+    first.get("/stacks/shop").await.expect(200);
+    server.clock.pass(Duration::from_secs(wait));
+    first.get("/stacks/shop").await.problem(401);
+    token(&server, &form).await.expect(200);
 }
 
 #[tokio::test]

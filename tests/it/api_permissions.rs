@@ -83,6 +83,7 @@ fn table() -> Vec<(&'static str, Need, Value)> {
         ("GET /api/v1/users/{user}", Admin, none.clone()),
         ("PATCH /api/v1/users/{user}", Admin, json!({})),
         ("POST /api/v1/users/{user}/invite", Admin, none.clone()),
+        ("GET /api/v1/users/{user}/sessions", Admin, none.clone()),
         ("GET /api/v1/api-keys", Admin, none.clone()),
         ("POST /api/v1/api-keys", Admin, json!({"name": "spare", "expires_at": "2020-01-01T00:00:00Z"})),
         ("DELETE /api/v1/api-keys/{key}", Admin, none.clone()),

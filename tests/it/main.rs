@@ -9,6 +9,7 @@ mod api_environment;
 mod api_events;
 mod api_log;
 mod api_permissions;
+mod api_refusals;
 mod api_runs;
 mod api_source;
 mod api_stacks;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    auth::token,
+    auth::{Who, token},
     domain::{Refused, RefusedKind, ResultStatus, TaskResultId},
     store::{
         Error, Rows, Tx,
@@ -13,26 +13,42 @@ use crate::{
 };
 
 use super::{
-    super::{Actions, Moment, missing},
+    super::{Actions, Deed, Moment, missing},
     callback::Callback,
     finish, note_end, ring_result, settle,
 };
+
+/// The verb in the audit log.
+const ANSWER: &str = "run_task.answer";
 
 impl Actions {
     /// Whether somebody who comes back for a result shows its token. Ask before the body is read.
     pub fn may_answer(&self, id: TaskResultId, token: Option<&str>, from: Option<IpAddr>) -> Result<(), Error> {
         let result = self.store.read()?.get(t::RESULT_ID_TO_RESULT, id.number())?;
-        let result = result.ok_or_else(|| missing("the task result"))?;
-        if token.is_some_and(|token| shows(&result, token)) {
+        if result.as_ref().is_some_and(|result| token.is_some_and(|token| shows(result, token))) {
             return Ok(());
         }
-        self.count_stranger(from, "run_task.answer");
+        self.count_stranger(from, ANSWER);
+        if result.is_none() {
+            return Err(missing("the task result"));
+        }
         let why = "show the access token of the request: `Authorization: Bearer …`";
         Err(Refused::new(RefusedKind::Unauthenticated, why).into())
     }
 
     /// Takes a callback. After the final one nothing is taken any more.
-    pub async fn answer_run_task(&self, id: TaskResultId, token: &str, body: &[u8]) -> Result<(), Error> {
+    pub async fn answer_run_task(
+        &self,
+        id: TaskResultId,
+        token: &str,
+        body: &[u8],
+        from: Option<IpAddr>,
+    ) -> Result<(), Error> {
+        let taken = self.take_answer(id, token, body).await;
+        self.attempted(&Who::system().at(from), &Deed::new(ANSWER, id), taken).await
+    }
+
+    async fn take_answer(&self, id: TaskResultId, token: &str, body: &[u8]) -> Result<(), Error> {
         let callback = Callback::read(body)?;
         let outcomes = callback.outcomes.as_deref().map(Outcomes::new).transpose()?;
         let hash = token::hash(token);

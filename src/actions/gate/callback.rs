@@ -25,7 +25,7 @@ type Read<T> = Result<T, Refused>;
 fn wrong(pointer: impl Into<String>, error: impl Into<String>) -> Refused {
     let (field, error) = (pointer.into(), error.into());
     let detail = format!("{field}: {error}");
-    Refused { kind: RefusedKind::Invalid, detail, fields: vec![FieldError { field, error }], state: None }
+    Refused { fields: vec![FieldError { field, error }], ..Refused::new(RefusedKind::Invalid, detail) }
 }
 
 impl Callback {

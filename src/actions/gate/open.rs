@@ -1,6 +1,6 @@
 //! What the token of a call opens until its result is final: the plan, the source, the facts of the run.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{collections::HashSet, net::IpAddr, path::PathBuf};
 
 use aho_corasick::AhoCorasick;
 use serde_json::{Map, Value, json};
@@ -52,9 +52,24 @@ pub struct OpenedRun(pub Value);
 /// What stands for a sensitive value in a plan that is not for all eyes.
 const HIDDEN: &str = "(sensitive)";
 
+/// The verb in the audit log.
+const OPEN: &str = "run_task.open";
+
 impl Actions {
-    /// The call that a token belongs to, as long as its result is not final.
-    pub fn open_with(&self, shown: Option<&str>) -> Result<Opened, Error> {
+    /// The call that a token belongs to, as long as its result is not final; `about` is the id in the public
+    /// protocol of what is to be opened. Who shows no token that opens it is counted.
+    pub fn open_with(&self, shown: Option<&str>, about: &str, from: Option<IpAddr>) -> Result<Opened, Error> {
+        let opened = self.opened_with(shown).and_then(|opened| match opened.is_about(about) {
+            true => Ok(opened),
+            false => Err(missing(about)),
+        });
+        if let Err(Error::Refused(_)) = &opened {
+            self.count_stranger(from, OPEN);
+        }
+        opened
+    }
+
+    fn opened_with(&self, shown: Option<&str>) -> Result<Opened, Error> {
         let refused =
             || Refused::new(RefusedKind::Unauthenticated, "the access token is unknown, or its result is final");
         let hash = token::hash(shown.ok_or_else(refused)?);
@@ -77,9 +92,16 @@ impl Actions {
     }
 
     /// The plan behind such an address.
-    pub fn linked_plan(&self, id: TaskResultId, until: i64, tag: &str) -> Result<Secret<Vec<u8>>, Error> {
+    pub fn linked_plan(
+        &self,
+        id: TaskResultId,
+        until: i64,
+        tag: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Secret<Vec<u8>>, Error> {
         let genuine = crypt::same(self.link_tag(id, until).as_bytes(), tag.as_bytes());
         if !genuine || Timestamp::from_millis(until) < self.now() {
+            self.count_stranger(from, OPEN);
             return Err(missing("the download"));
         }
         let view = self.store.read()?;
@@ -219,7 +241,7 @@ impl Opened {
     }
 
     /// Whether an id of the public protocol (`run-…`, `plan-…`, `cv-…`) is this run's.
-    pub fn is_about(&self, id: &str) -> bool {
+    fn is_about(&self, id: &str) -> bool {
         let run = self.result.run.to_string();
         let number = run.rsplit('_').next().unwrap_or_default();
         id.split_once(['-', '_']).is_some_and(|(kind, rest)| ["run", "plan", "cv"].contains(&kind) && rest == number)

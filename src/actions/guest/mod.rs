@@ -15,12 +15,12 @@ use crate::{
     protocol::{self, GuestCode},
     store::{
         Error, Fault, Find, Order, Rows, Tx,
-        record::{Draft, Guest, GuestDraft, Outcome},
+        record::{Draft, Guest, GuestDraft},
         tables as t,
     },
 };
 
-use super::{Actions, Deed, Incoming, Scratch, audit, missing, ring, upload::Most};
+use super::{Actions, Deed, Incoming, Scratch, missing, ring, upload::Most};
 
 pub(crate) mod code;
 mod left;
@@ -71,13 +71,9 @@ impl Actions {
             Ok(draft) => self.compiled(draft).await,
             Err(error) => Err(error),
         };
-        let guest = match checked {
+        let guest = match self.attempted(permit.who(), &deed, checked).await {
             Ok(guest) => guest,
             Err(error) => {
-                if let Error::Refused(why) = &error {
-                    let entry = audit::Draft::new(permit.who(), &deed, self.now());
-                    self.write_refusal(entry.with(Outcome::Refused, Some(why.to_string()))).await;
-                }
                 self.sweep_guests()?;
                 return Err(error);
             }

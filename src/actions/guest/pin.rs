@@ -35,9 +35,9 @@ impl Actions {
         new: NewGuestTask,
         once: Option<Once>,
     ) -> Result<Run, Error> {
-        check(&new)?;
-        let task = GuestTask { call: new.call, script: new.script };
-        self.make_run(permit, "task.perform", stack, Blank::of_guest(task), once).await
+        let fits = check(&new).map_err(Error::from);
+        let blank = fits.map(|()| Blank::of_guest(GuestTask { call: new.call, script: new.script }));
+        self.make_run(permit, "task.perform", stack, blank, once).await
     }
 
     /// A proposed run of a run's source with the changes that its guest made.
@@ -48,7 +48,12 @@ impl Actions {
         message: Option<Note>,
         once: Option<Once>,
     ) -> Result<Run, Error> {
-        let old = self.ended_run(run, "proposed")?;
+        let stack = permit.stack()?;
+        self.make_run(permit, "run.propose", stack, self.proposed(stack, run, message), once).await
+    }
+
+    fn proposed(&self, stack: StackId, run: RunId, message: Option<Note>) -> Result<Blank, Error> {
+        let old = self.ended_run(stack, run, "proposed")?;
         let left = newest_patch(&self.store.read()?, &old)?;
         let text = std::fs::read(self.patch_path(old.id, left.number))
             .map_err(|error| crate::store::Fault::Io(format!("the patch of {}: {error}", old.id)))?;
@@ -58,7 +63,7 @@ impl Actions {
             Some(message) => Some(message),
             None => Note::optional(Some(&format!("The changes of run #{}", old.number))).ok().flatten(),
         };
-        self.make_run(permit, "run.propose", old.stack, Blank::of_patch(&old, patched, message), once).await
+        Ok(Blank::of_patch(&old, patched, message))
     }
 }
 

@@ -108,10 +108,7 @@ impl Actions {
             Ok(()) => self.check_body(&new).await,
             Err(why) => Err(why),
         };
-        if let Err(why) = checked {
-            self.refused(permit.who(), deed.verb, &deed.object, &why).await;
-            return Err(why.into());
-        }
+        self.attempted(permit.who(), &deed, checked).await?;
         self.change(permit, deed, move |tx, moment| {
             if let Some(once) = &once
                 && let Some(created) = once.seen(tx, moment.now)?

@@ -26,9 +26,7 @@ impl Actions {
         if denials.is_empty() {
             return Ok(evaluation);
         }
-        let why = denied(task, &denials);
-        self.refused(who, deed.verb, &deed.object, &why).await;
-        Err(why.into())
+        self.attempted(who, deed, Err(denied(task, &denials))).await
     }
 }
 

@@ -12,10 +12,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Answer,
     list::{List, Paging, newest_first},
-    words,
+    users, words,
 };
 use crate::{
-    actions::{Error, Secret, SignIn},
+    actions::{Secret, SignIn},
+    auth::Permission,
     domain::{SessionId, Timestamp},
     http::{
         Web,
@@ -26,7 +27,11 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
-    OpenApiRouter::new().routes(routes!(login)).routes(routes!(sessions)).routes(routes!(revoke))
+    OpenApiRouter::new()
+        .routes(routes!(login))
+        .routes(routes!(sessions))
+        .routes(routes!(sessions_of))
+        .routes(routes!(revoke))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -115,8 +120,23 @@ impl From<SessionRow> for SessionShape {
 /// Your sessions, the newest first.
 #[utoipa::path(get, path = "/sessions", params(ListParams), responses((status = 200, body = List<SessionShape>)))]
 async fn sessions(asker: Asker, Params(params): Params<ListParams>) -> Answer<Json<List<SessionShape>>> {
+    listed(asker.web.queries.sessions(&asker.who)?, params)
+}
+
+/// A person's sessions, the newest first. For admins.
+#[utoipa::path(get, path = "/users/{user}/sessions", params(ListParams), responses((status = 200, body = List<SessionShape>)))]
+async fn sessions_of(
+    asker: Asker,
+    At(named): At<String>,
+    Params(params): Params<ListParams>,
+) -> Answer<Json<List<SessionShape>>> {
+    asker.may_here(Permission::ManageUsers).await?;
+    let user = users::find(&asker.web, &named)?;
+    listed(asker.web.queries.sessions_of(&asker.who, user.id)?, params)
+}
+
+fn listed(rows: Vec<SessionRow>, params: ListParams) -> Answer<Json<List<SessionShape>>> {
     let paging = Paging::new(params.limit, params.cursor)?;
-    let rows = asker.web.queries.sessions(&asker.who)?;
     let key = |row: &SessionRow| newest_first(row.session.id.number());
     Ok(Json(List::by_key(rows, &paging, key, |row| Ok(row.into()))?))
 }
@@ -124,12 +144,6 @@ async fn sessions(asker: Asker, Params(params): Params<ListParams>) -> Answer<Js
 /// End one of your sessions; as an admin, anybody's.
 #[utoipa::path(delete, path = "/sessions/{session}", responses((status = 204, description = "It is over")))]
 async fn revoke(asker: Asker, At(session): At<SessionId>) -> Answer<StatusCode> {
-    match asker.web.actions.revoke_session(&asker.who, session).await {
-        Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(Error::Refused(refused)) => {
-            asker.web.actions.refused(&asker.who, "session.revoke", &session.to_string(), &refused).await;
-            Err(refused.into())
-        }
-        Err(error) => Err(error.into()),
-    }
+    asker.web.actions.revoke_session(&asker.who, session).await?;
+    Ok(StatusCode::NO_CONTENT)
 }

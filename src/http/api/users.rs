@@ -130,7 +130,7 @@ async fn invite(
 }
 
 /// A person by id or by name.
-fn find(web: &Web, named: &str) -> Answer<User> {
+pub(super) fn find(web: &Web, named: &str) -> Answer<User> {
     let found = match named.parse::<UserId>() {
         Ok(id) => web.queries.user(id)?,
         Err(_) => web.queries.user_by_name(named)?,

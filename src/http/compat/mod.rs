@@ -71,7 +71,7 @@ impl FromRequestParts<Web> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
-        extract::Asker::by_any_token(parts, web, extract::token(&parts.headers)).await.map(Self)
+        extract::Asker::by_any_token(parts, web, extract::token(web, &parts.headers)).await.map(Self)
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
             words,
         },
     },
-    queries::{Session, SessionKind},
+    queries::{self, Session, SessionKind},
 };
 
 const PATH: &str = "/account";
@@ -32,24 +32,28 @@ pub async fn get(State(web): State<Web>, visitor: Visitor) -> Answer {
 }
 
 fn page(web: &Web, visitor: &Visitor) -> Result<AccountPage, Problem> {
-    let now = web.queries.now();
-    let sessions = web.queries.sessions(&visitor.who)?;
-    let row = |session: &Session, this| SessionRow {
-        id: session.id.to_string(),
-        client: client(session),
-        address: session.address.clone(),
-        signed_in: Moment::new(session.created_at, now),
-        last_used: Moment::new(session.used_at, now),
-        this,
-    };
     Ok(AccountPage {
         frame: visitor.frame(Place::Account, "Account", vec![Crumb::here("Account")])?,
         name: visitor.who.actor.name().to_owned(),
         role: role(web, &visitor.who)?,
-        sessions: sessions.iter().map(|found| row(&found.session, found.present)).collect(),
+        sessions: session_rows(web, &web.queries.sessions(&visitor.who)?),
         password: PasswordForm::new(),
         problems: Vec::new(),
     })
+}
+
+/// Sessions as they are listed.
+pub(super) fn session_rows(web: &Web, found: &[queries::SessionRow]) -> Vec<SessionRow> {
+    let now = web.queries.now();
+    let row = |row: &queries::SessionRow| SessionRow {
+        id: row.session.id.to_string(),
+        client: client(&row.session),
+        address: row.session.address.clone(),
+        signed_in: Moment::new(row.session.created_at, now),
+        last_used: Moment::new(row.session.used_at, now),
+        this: row.present,
+    };
+    found.iter().map(row).collect()
 }
 
 /// What somebody may do, in a few words.
@@ -133,9 +137,13 @@ async fn sign_out(web: &Web, visitor: &Visitor) -> Answer {
     Ok(response)
 }
 
+/// The session that a form is about.
+pub(super) fn session_id(sent: &Sent) -> Result<SessionId, Problem> {
+    sent.text("session").parse().map_err(|_| Problem::not_found("there is no such session"))
+}
+
 async fn revoke(web: &Web, visitor: &Visitor, sent: &Sent) -> Answer {
-    let id: SessionId = sent.text("session").parse().map_err(|_| Problem::not_found("there is no such session"))?;
-    web.actions.revoke_session(&visitor.who, id).await?;
+    web.actions.revoke_session(&visitor.who, session_id(sent)?).await?;
     visitor.done(PATH, Carried::good("The session was ended."))
 }
 

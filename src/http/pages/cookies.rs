@@ -11,7 +11,7 @@ use crate::{
     domain::limits,
     http::{
         Web,
-        extract::{COOKIE_PLAIN, COOKIE_SECURE},
+        extract::session_cookie,
         view::frame::{Flash, Theme, Tone},
     },
 };
@@ -24,11 +24,6 @@ pub const SHORTCUTS: &str = "airlock_shortcuts";
 const FLASH_BYTES: usize = 3_500;
 /// Seconds that a preference is kept.
 const YEAR: u64 = 31_536_000;
-
-/// The name of the session's cookie on this server.
-pub fn session_name(web: &Web) -> &'static str {
-    if web.secure() { COOKIE_SECURE } else { COOKIE_PLAIN }
-}
 
 /// Sets a cookie that scripts cannot read.
 fn set(web: &Web, response: &mut Response, name: &str, value: &str, seconds: u64) {
@@ -45,12 +40,12 @@ fn put(web: &Web, response: &mut Response, name: &str, value: &str, seconds: u64
 
 /// Begins a session.
 pub fn sign_in(web: &Web, response: &mut Response, token: &str) {
-    set(web, response, session_name(web), token, limits::SESSION_AGE.as_secs());
+    set(web, response, session_cookie(web), token, limits::SESSION_AGE.as_secs());
 }
 
 /// Forgets the session.
 pub fn sign_out(web: &Web, response: &mut Response) {
-    set(web, response, session_name(web), "", 0);
+    set(web, response, session_cookie(web), "", 0);
 }
 
 /// Keeps a theme. The script that switches at once reads it, too.

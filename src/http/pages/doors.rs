@@ -16,7 +16,7 @@ use crate::{
     domain::{FieldError, Refused, RefusedKind, UserName},
     http::{
         Problem, SETUP_LINK, Web,
-        extract::cookie,
+        extract::{cookie, session_cookie},
         shield::From as Sender,
         view::{
             Frame, InvitationPage, ReauthenticatePage, SetupPage, SignInPage,
@@ -64,7 +64,7 @@ impl FromRequestParts<Web> for Stranger {
             theme: Theme::from_word(cookie(headers, Theme::COOKIE).unwrap_or_default()),
             address: parts.extensions.get::<Sender>().and_then(|from| from.0),
             agent: headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned(),
-            old: cookie(headers, cookies::session_name(web)).map(str::to_owned),
+            old: cookie(headers, session_cookie(web)).map(str::to_owned),
         })
     }
 }
@@ -128,10 +128,19 @@ pub async fn post_sign_in(State(web): State<Web>, stranger: Stranger, Form(sent)
             let mut page = sign_in_page(&web, &stranger, next);
             page.form.keep(sent.pairs());
             page.refused = Some(format!("{}.", sentence(&refused.detail)));
-            html(Problem::from(refused).status(), &page)
+            let retry_after = refused.retry_after;
+            Ok(until(retry_after, html(Problem::from(refused).status(), &page)?))
         }
         Err(other) => Err(other.into()),
     }
+}
+
+/// Says when it is worth trying again, where that is known.
+fn until(retry_after: Option<u16>, mut response: Response) -> Response {
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
 pub async fn sign_out(State(web): State<Web>, visitor: Option<Visitor>) -> Answer {
@@ -195,7 +204,8 @@ pub async fn post_again(State(web): State<Web>, visitor: Visitor, Form(sent): Fo
                 RefusedKind::Invalid => "The password is wrong.".to_owned(),
                 _ => format!("{}.", sentence(&refused.detail)),
             });
-            visitor.page_with(Problem::from(refused).status(), &page)
+            let retry_after = refused.retry_after;
+            Ok(until(retry_after, visitor.page_with(Problem::from(refused).status(), &page)?))
         }
         Err(other) => Err(other.into()),
     }
@@ -223,7 +233,7 @@ fn setup_page(web: &Web, stranger: &Stranger, token: &str) -> SetupPage {
 
 pub async fn setup(State(web): State<Web>, stranger: Stranger, Asked(asked): Asked) -> Answer {
     let token = asked.text("token");
-    match web.actions.invitation(token)? {
+    match web.actions.invitation(token, stranger.address)? {
         Some(InvitationFor::FirstAdmin) => html(StatusCode::OK, &setup_page(&web, &stranger, token)),
         Some(InvitationFor::User(_)) => Ok(redirect(&asked.address("/invitation", &[]))),
         None => spent_setup(&web, &stranger),
@@ -237,7 +247,7 @@ fn spent_setup(web: &Web, stranger: &Stranger) -> Answer {
 
 pub async fn post_setup(State(web): State<Web>, stranger: Stranger, Form(sent): Form) -> Answer {
     let token = sent.text("token");
-    if web.actions.invitation(token)? != Some(InvitationFor::FirstAdmin) {
+    if web.actions.invitation(token, stranger.address)? != Some(InvitationFor::FirstAdmin) {
         return spent_setup(&web, &stranger);
     }
     let name = UserName::new(sent.text("username").trim());
@@ -280,7 +290,7 @@ async fn accept(
     sent: &Sent,
 ) -> Result<Result<Response, Wrong>, Problem> {
     let password = Secret::new(sent.text("password").to_owned());
-    match web.actions.accept_invitation(token, name, password.clone()).await {
+    match web.actions.accept_invitation(token, name, password.clone(), stranger.address).await {
         Ok(name) => {
             let signed_in = stranger.sign_in(web, name.as_str(), password).await?;
             let mut response = stranger.come_in(web, &signed_in, "/").await?;
@@ -312,7 +322,7 @@ fn spent_invitation(web: &Web, stranger: &Stranger) -> Answer {
 
 pub async fn invitation(State(web): State<Web>, stranger: Stranger, Asked(asked): Asked) -> Answer {
     let token = asked.text("token");
-    match web.actions.invitation(token)? {
+    match web.actions.invitation(token, stranger.address)? {
         Some(InvitationFor::User(name)) => {
             let mut page = invitation_page(&web, &stranger, token, name.as_str())?;
             page.form.password.autofocus = true;
@@ -325,7 +335,7 @@ pub async fn invitation(State(web): State<Web>, stranger: Stranger, Asked(asked)
 
 pub async fn post_invitation(State(web): State<Web>, stranger: Stranger, Form(sent): Form) -> Answer {
     let token = sent.text("token");
-    let Some(InvitationFor::User(name)) = web.actions.invitation(token)? else {
+    let Some(InvitationFor::User(name)) = web.actions.invitation(token, stranger.address)? else {
         return spent_invitation(&web, &stranger);
     };
     let wrong = match repeat_error(&sent) {

@@ -23,13 +23,13 @@ pub struct Reader {
     wants_page: bool,
     theme: Theme,
     shortcuts: bool,
-    secure: Option<String>,
-    plain: Option<String>,
+    /// The session's token.
+    token: Option<String>,
     address: Option<std::net::IpAddr>,
 }
 
 impl Reader {
-    pub fn of(request: &Request<Body>) -> Self {
+    pub fn of(web: &Web, request: &Request<Body>) -> Self {
         let headers = request.headers();
         let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let path = request.uri().path();
@@ -43,8 +43,7 @@ impl Reader {
             wants_page: !program && accepts.contains("text/html"),
             theme: Theme::from_word(&cookie(Theme::COOKIE).unwrap_or_default()),
             shortcuts: cookie(cookies::SHORTCUTS).as_deref() != Some("off"),
-            secure: cookie(extract::COOKIE_SECURE),
-            plain: cookie(extract::COOKIE_PLAIN),
+            token: cookie(extract::session_cookie(web)),
             address: request.extensions().get::<crate::http::shield::From>().and_then(|from| from.0),
         }
     }
@@ -60,8 +59,7 @@ impl Reader {
     }
 
     fn who(&self, web: &Web) -> Option<Who> {
-        let token = if web.secure() { self.secure.as_deref() } else { self.plain.as_deref() };
-        web.queries.authenticate(token?, self.address).ok().flatten()
+        web.queries.authenticate(self.token.as_deref()?, self.address).ok().flatten()
     }
 
     /// The frame around a page for this reader: with the navigation for those who are signed in.

@@ -23,7 +23,7 @@ use crate::{
     auth::Who,
     http::{
         Problem, Web,
-        extract::{self, Asker},
+        extract::{self, Asker, session_cookie},
         shield::{From as Sender, RequestId},
         view::{
             Frame,
@@ -94,7 +94,7 @@ impl OptionalFromRequestParts<Web> for Visitor {
 
 impl Visitor {
     async fn find(parts: &Parts, web: &Web) -> Result<Option<Self>, Problem> {
-        let Some(token) = extract::cookie(&parts.headers, cookies::session_name(web)) else { return Ok(None) };
+        let Some(token) = extract::cookie(&parts.headers, session_cookie(web)) else { return Ok(None) };
         let address = parts.extensions.get::<Sender>().and_then(|from| from.0);
         let who = web.queries.authenticate(token, address)?.filter(|who| who.workload().is_none());
         let Some(who) = who else { return Ok(None) };

@@ -54,7 +54,8 @@ async fn one(asker: Asker, At(id): At<TaskStageId>, wanted: Wanted) -> Answer<Do
 }
 
 async fn over(asker: Asker, At(id): At<TaskStageId>, given: Given) -> Answer<Document> {
-    let (run, _) = asker.web.queries.stage(&asker.who, id)?;
+    let (run, _) =
+        asker.seen(Permission::OverrideRunTasks, &id.to_string(), asker.web.queries.stage(&asker.who, id)).await?;
     let (_, permit) = asker.may_on_run(Permission::OverrideRunTasks, run.id).await?;
     let comment = given.member("comment").map(str::to_owned);
     asker.web.actions.override_stage(&permit, id, comment).await?;

@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::{
+    account::SessionRow,
     form::{Choice, Control, Field, Fields, form},
     frame::{Empty, Frame, Pager, Tab},
     status::{Badge, Mark, Moment},
@@ -149,6 +150,8 @@ pub struct UserRow {
     pub last_seen: Option<Moment>,
     pub disabled: bool,
     pub invited: bool,
+    /// Where they are signed in; one's own are on the page *Account*.
+    pub sessions: Vec<SessionRow>,
 }
 
 form!(

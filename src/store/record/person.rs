@@ -47,6 +47,17 @@ pub enum Holder {
     Run(RunId),
 }
 
+impl Holder {
+    /// The number of its id, in indexes.
+    pub const fn number(self) -> u128 {
+        match self {
+            Self::User(id) => id.number(),
+            Self::ApiKey(id) => id.number(),
+            Self::Run(id) => id.number(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionKind {

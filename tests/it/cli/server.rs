@@ -1,8 +1,15 @@
 //! serve, check: starting, refusing to, ending.
 
+use airlock::{
+    actions::Secret,
+    app::App,
+    domain::UserName,
+    store::{Backend, Rows as _, Store, tables},
+};
 use rustix::process::Signal;
 
 use super::rig::{Desk, Server, Talking, WAITS};
+use crate::whole::rig::config;
 
 #[test]
 fn a_server_says_where_it_listens_and_how_its_first_user_is_made() {
@@ -16,6 +23,20 @@ fn a_server_says_where_it_listens_and_how_its_first_user_is_made() {
     assert!(said.contains(&format!("{url}/setup?token=")), "{said}");
     // The link is written after the line on standard output: it may not have been there yet.
     assert!(link.is_err() || link.unwrap().contains("/setup?token="));
+}
+
+#[tokio::test]
+async fn a_server_withdraws_set_up_links_that_were_left_beside_users() {
+    let desk = Desk::new();
+    let app = App::open(config(desk.dir.path(), |_| {})).unwrap();
+    let password = Secret::new("seven green kettles".to_owned());
+    assert!(app.actions.bootstrap_admin(UserName::new("ada").unwrap(), password).await.unwrap());
+    app.actions.set_up_token().await.unwrap();
+    drop(app);
+    desk.serve(&[]).stop();
+    let store = Store::open(Backend::File(desk.path("data/airlock.redb"))).unwrap();
+    let left = store.read().unwrap().all(tables::HASH_TO_INVITATION, [0; 32]..=[255; 32]).unwrap();
+    assert_eq!(left, []);
 }
 
 #[test]

@@ -94,13 +94,23 @@ fn users(theme: Theme) -> UsersPage {
         last_seen: Some(ago(4_000)),
         disabled: false,
         invited: false,
+        sessions: vec![],
     };
+    let session = |client: &str, address: &str| SessionRow {
+        id: "session_01K00000000000000000000003".into(),
+        client: client.into(),
+        address: address.into(),
+        signed_in: ago(90_000),
+        last_used: ago(4_000),
+        this: false,
+    };
+    let sessions = vec![session("Firefox on Linux", "10.0.3.17"), session("a program", "10.0.3.18")];
     UsersPage {
         frame: admin_frame(theme, "Users", "/admin/users"),
         tabs: admin_tabs("Users"),
         users: vec![
             UserRow { me: true, admin: true, ..user("ops-lead", good("Active"), "") },
-            user("dana", good("Active"), "writer on shop, reader on 3 stacks"),
+            UserRow { sessions, ..user("dana", good("Active"), "writer on shop, reader on 3 stacks") },
             UserRow {
                 invited: true,
                 last_seen: None,

@@ -1,6 +1,9 @@
 //! What a service may ask and say with the token of its call.
 
-use airlock::domain::{Enforcement, Kind, Stage, State};
+use airlock::{
+    domain::{Enforcement, Kind, Stage, State},
+    queries::Outcome,
+};
 use serde_json::json;
 
 use super::{
@@ -73,6 +76,9 @@ async fn progress_replaces_outcomes_and_nothing_follows_the_final_result() {
     rig.until_state(&run, State::Unconfirmed).await;
     let late = call.sends(&body("failed", "after all")).await;
     assert_eq!(late.status, 422);
+    let newest = rig.app.queries.audit_from(1, 1_000).unwrap().pop().unwrap();
+    assert_eq!((newest.verb.as_str(), newest.outcome), ("run_task.answer", Outcome::Refused), "{newest:?}");
+    assert!(newest.detail.unwrap().contains("final already") && newest.address.is_some());
     assert_eq!(rig.run(run.id).state, State::Unconfirmed);
 }
 

@@ -1,11 +1,13 @@
 //! Coming in, and being kept out.
 
 use airlock::{
-    actions::NewUser,
-    auth::{On, Permission},
+    actions::{NewUser, Secret},
+    auth::{On, Permission, Who},
     domain::UserName,
     http::SETUP_LINK,
+    queries::Outcome,
 };
+use futures_util::future::join_all;
 
 use super::{
     checks,
@@ -25,6 +27,11 @@ async fn a_stranger_is_asked_to_sign_in_and_then_led_back() {
     let page = browser.post("/sign-in", &[("next", &next), ("username", "dana"), ("password", PASSWORD)]).await;
     assert_eq!((page.status, page.to()), (303, next));
     assert_eq!(browser.get("/").await.status, 200);
+    browser.set_cookie("__Host-airlock", &browser.cookie("airlock").unwrap());
+    assert_eq!(browser.get("/api/v1/sessions").await.status, 200);
+    let other = site.stranger();
+    other.set_cookie("__Host-airlock", &browser.cookie("airlock").unwrap());
+    assert_eq!(other.get("/api/v1/sessions").await.status, 401, "without TLS this server does not set that one");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,6 +91,8 @@ async fn over_tls_the_cookie_is_bound_to_this_host() {
     let plain = site.stranger();
     plain.set_cookie("airlock", &browser.cookie("__Host-airlock").unwrap());
     assert_eq!(plain.get("/").await.status, 303, "the cookie without the prefix is not believed");
+    assert_eq!(plain.get("/api/v1/sessions").await.status, 401, "nor is it by the API");
+    assert_eq!(browser.get("/api/v1/sessions").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,6 +130,35 @@ async fn the_set_up_link_makes_one_admin_and_is_then_worth_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_set_up_link_is_withdrawn_with_whoever_is_made_first() {
+    let site = Site::new().await;
+    let link = site.app.actions.set_up_token().await.unwrap();
+    let permit = site.permit(Permission::ManageUsers, On::Installation);
+    let new = NewUser { name: UserName::new("dana").unwrap(), admin: false, roles: vec![] };
+    let dana = site.app.actions.invite(&permit, new, None).await.unwrap();
+    site.app.actions.withdraw_invitation(&permit, dana.user.id).await.unwrap();
+    assert!(site.app.actions.needs_set_up().unwrap());
+    assert_eq!(site.app.actions.invitation(link.expose(), None).unwrap(), None, "not even when nobody is left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_set_up_link_makes_nobody_once_there_is_somebody() {
+    let site = Site::new().await;
+    site.person("dana", false, &[]).await;
+    // As an earlier version left it.
+    let link = site.app.actions.set_up_token().await.unwrap();
+    let link = link.expose().as_str();
+    assert_eq!(site.stranger().get(&format!("/setup?token={link}")).await.status, 404);
+    let fields = [("token", link), ("username", "eve"), ("password", PASSWORD), ("repeat", PASSWORD)];
+    assert_eq!(site.stranger().post("/setup", &fields).await.status, 404);
+    let eve = Some(UserName::new("eve").unwrap());
+    let made = site.app.actions.accept_invitation(link, eve, Secret::new(PASSWORD.to_owned()), None).await;
+    assert!(made.unwrap_err().to_string().contains("for the first user only"));
+    let users = site.app.queries.users().unwrap();
+    assert_eq!(users.iter().map(|user| (user.name.as_str(), user.admin)).collect::<Vec<_>>(), [("dana", false)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_invitation_lets_one_person_choose_a_password() {
     let site = Site::new().await;
     let permit = site.permit(Permission::ManageUsers, On::Installation);
@@ -137,6 +175,33 @@ async fn an_invitation_lets_one_person_choose_a_password() {
     let fields = [("token", token.as_str()), ("password", PASSWORD), ("repeat", PASSWORD)];
     assert_eq!(browser.post_and_follow("/invitation", &fields).await.words(".flash"), "Welcome, dana.");
     assert_eq!(browser.post("/invitation", &fields).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_newest_invitation_works_and_none_once_a_password_was_set() {
+    let site = Site::new().await;
+    let permit = site.permit(Permission::ManageUsers, On::Installation);
+    let here = site.person("dana", false, &[]).await;
+    let dana = site.app.queries.user_by_name("dana").unwrap().unwrap().id;
+    let again = async || site.app.actions.invite_again(&permit, dana).await.unwrap().token.expose().clone();
+    let works = |link: &str| site.app.actions.invitation(link, None).unwrap().is_some();
+
+    let links = [again().await, again().await, again().await];
+    assert_eq!(links.each_ref().map(|link| works(link)), [false, false, true]);
+    let new = "another long enough one";
+    let fields = [("token", links[2].as_str()), ("password", new), ("repeat", new)];
+    let there = site.stranger();
+    there.post_and_follow("/invitation", &fields).await;
+    assert_eq!(here.get("/").await.status, 303, "a password that came by an invitation ends other sessions");
+    assert_eq!(there.get("/").await.status, 200);
+
+    let link = again().await;
+    let change = [("do", "password"), ("current", new), ("password", PASSWORD), ("repeat", PASSWORD)];
+    there.post_and_follow("/account", &change).await;
+    assert!(!works(&link), "after one's own change of the password");
+    let link = again().await;
+    site.app.actions.set_password(&permit, dana, Secret::new(new.to_owned())).await.unwrap();
+    assert!(!works(&link), "after a change of the password on the data directory");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,6 +238,75 @@ async fn one_may_end_ones_other_sessions_and_change_ones_password() {
     let right = [("do", "password"), ("current", PASSWORD), ("password", new), ("repeat", new)];
     assert!(here.post_and_follow("/account", &right).await.words(".flash").contains("was changed"));
     assert_eq!(site.stranger().post("/sign-in", &[("username", "dana"), ("password", new)]).await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_a_session_guesses_its_password_no_faster_than_at_the_door() {
+    let site = Site::new().await;
+    let browser = site.person("dana", false, &[]).await;
+    let browser = &browser;
+    let door = [("username", "dana"), ("password", "a long enough guess")];
+    let again = [("next", "/"), ("password", "a long enough guess")];
+    let change = [("do", "password"), ("current", "a long enough guess"), ("password", "one two three four")];
+    let change = [change.as_slice(), &[("repeat", "one two three four")]].concat();
+    let guesses = (0..24).map(|n| {
+        let change = change.clone();
+        async move {
+            let page = match n % 3 {
+                0 => browser.post("/sign-in/again", &again).await,
+                1 => browser.post("/account", &change).await,
+                _ => browser.post("/sign-in", &door).await,
+            };
+            (page.status, page.headers.contains_key("retry-after"))
+        }
+    });
+    let answers = join_all(guesses).await;
+    assert!(answers.iter().all(|answer| [(422, false), (401, false), (429, true)].contains(answer)), "{answers:?}");
+    // Four, and one more for each second that a slow machine takes.
+    assert!(answers.iter().filter(|(status, _)| *status != 429).count() <= 8, "{answers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_to_somebody_on_their_own_account_is_on_record() {
+    let site = Site::new().await;
+    let browser = site.person("dana", false, &[]).await;
+    site.person("erin", false, &[]).await;
+    let erin = site.app.queries.user_by_name("erin").unwrap().unwrap().id;
+    let theirs = site.app.queries.sessions_of(&Who::system(), erin).unwrap()[0].session.id.to_string();
+    let new = "one two three four";
+    let change = [("do", "password"), ("current", "a guess"), ("password", new), ("repeat", new)];
+    assert_eq!(browser.post("/account", &change).await.status, 422);
+    assert_eq!(browser.post("/sign-in/again", &[("next", "/"), ("password", "a guess")]).await.status, 422);
+    assert_eq!(browser.post("/account", &[("do", "revoke"), ("session", &theirs)]).await.status, 404);
+    let log = site.app.queries.audit_from(1, 1_000).unwrap();
+    let refused = log.iter().filter(|entry| entry.outcome == Outcome::Refused);
+    let told: Vec<_> =
+        refused.map(|entry| (entry.actor.name.as_str(), entry.verb.as_str(), entry.object.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("dana", "user.change_password", "user:dana"),
+            ("dana", "session.reauthenticate", "user:dana"),
+            ("dana", "session.revoke", theirs.as_str()),
+        ]
+    );
+    assert!(!log.iter().any(|entry| entry.detail.as_deref().unwrap_or_default().contains("guess")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_through_a_proxy_cannot_say_where_they_come_from() {
+    let site = Site::with(|config| config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()]).await;
+    site.person("dana", false, &[]).await;
+    let request = site.stranger().bare_request(reqwest::Method::POST, "/sign-in");
+    let request = request.header("sec-fetch-site", "same-origin").header("x-forwarded-for", "6.6.6.6");
+    // The proxy adds a line of its own.
+    let request = request.header("x-forwarded-for", "198.51.100.1");
+    let form = format!("username=dana&password={}", PASSWORD.replace(' ', "+"));
+    let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
+    assert_eq!(request.send().await.unwrap().status(), 303);
+    let log = site.app.queries.audit_from(1, 1_000).unwrap();
+    let signed_in = log.iter().rfind(|entry| entry.verb == "session.create").unwrap();
+    assert_eq!(signed_in.address.as_deref(), Some("198.51.100.1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

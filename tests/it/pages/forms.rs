@@ -296,6 +296,18 @@ async fn people_are_invited_given_roles_and_switched_off() {
     assert_eq!(dana.get("/stacks/shop").await.status, 303, "a change of rights ends the session");
     dana.post("/sign-in", &[("username", "dana"), ("password", PASSWORD)]).await;
     assert_eq!(dana.get("/stacks/shop").await.status, 200);
+    let page = admin.get("/admin/users").await;
+    assert_eq!(page.count("input[name=session]"), 1, "one's own are on the page of one's account");
+    let session = page.attribute("input[name=session]", "value").unwrap();
+    let end = [("do", "revoke_session"), ("user", "dana"), ("session", session.as_str())];
+    let page = admin.post_and_follow("/admin/users", &end).await;
+    assert_eq!(
+        (page.words(".flash"), page.has("input[name=session]")),
+        ("The session of dana was ended.".into(), false)
+    );
+    assert_eq!(dana.get("/").await.status, 303);
+    dana.post("/sign-in", &[("username", "dana"), ("password", PASSWORD)]).await;
+    assert_eq!(dana.get("/stacks/shop").await.status, 200);
     admin.post("/admin/users", &[("do", "disable"), ("user", "dana")]).await;
     assert_eq!(dana.get("/").await.status, 303);
     assert_eq!(dana.post("/sign-in", &[("username", "dana"), ("password", PASSWORD)]).await.status, 401);

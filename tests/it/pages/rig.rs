@@ -116,7 +116,7 @@ impl Site {
         let permit = self.permit(Permission::ManageUsers, On::Installation);
         let invited = self.app.actions.invite(&permit, new, None).await.unwrap();
         let password = Secret::new(PASSWORD.to_owned());
-        self.app.actions.accept_invitation(invited.token.expose(), None, password).await.unwrap();
+        self.app.actions.accept_invitation(invited.token.expose(), None, password, None).await.unwrap();
         let browser = self.stranger();
         let page = browser.post("/sign-in", &[("username", name), ("password", PASSWORD)]).await;
         assert_eq!(page.status, 303, "{}", page.text);

@@ -10,6 +10,7 @@ use crate::{
     http::{
         Problem, Web,
         pages::{
+            account::{session_id, session_rows},
             cookies::Carried,
             sent::{Form, Sent, Wrong},
             visitor::{Answer, Visitor, unknown_verb},
@@ -36,21 +37,21 @@ fn page(web: &Web, visitor: &Visitor) -> Result<UsersPage, Problem> {
     Ok(UsersPage {
         frame: visitor.frame(Place::Admin, "Users", vec![Crumb::here("Users")])?,
         tabs: admin_tabs("Users"),
-        users: users.iter().map(|user| row(web, visitor, &stacks, user)).collect(),
+        users: users.iter().map(|user| row(web, visitor, &stacks, user)).collect::<Result<_, _>>()?,
         invite: InviteForm::new(),
         once: None,
         problems: Vec::new(),
     })
 }
 
-fn row(web: &Web, visitor: &Visitor, stacks: &[StackRow], user: &User) -> UserRow {
+fn row(web: &Web, visitor: &Visitor, stacks: &[StackRow], user: &User) -> Result<UserRow, Problem> {
     let invited = user.password.is_none();
     let badge = match (user.enabled, invited) {
         (false, _) => Badge::new(Look::Dropped, "Disabled"),
         (true, true) => Badge::new(Look::Waiting, "Invited"),
         (true, false) => Badge::new(Look::Succeeded, "Active"),
     };
-    UserRow {
+    Ok(UserRow {
         name: user.name.to_string(),
         me: visitor.who.user() == Some(user.id),
         admin: user.admin,
@@ -60,7 +61,8 @@ fn row(web: &Web, visitor: &Visitor, stacks: &[StackRow], user: &User) -> UserRo
         last_seen: user.last_seen.map(|at| Moment::new(at, web.queries.now())),
         disabled: !user.enabled,
         invited: invited && user.enabled,
-    }
+        sessions: session_rows(web, &web.queries.sessions_of(&visitor.who, user.id)?),
+    })
 }
 
 pub async fn post(State(web): State<Web>, visitor: Visitor, Form(sent): Form) -> Answer {
@@ -88,6 +90,10 @@ pub async fn post(State(web): State<Web>, visitor: Visitor, Form(sent): Form) ->
         "enable" => {
             web.actions.enable_user(&permit, user.id, true).await?;
             done(&visitor, format!("{name} was enabled."))
+        }
+        "revoke_session" => {
+            web.actions.revoke_session(&visitor.who, session_id(&sent)?).await?;
+            done(&visitor, format!("The session of {name} was ended."))
         }
         "revoke_invitation" => {
             web.actions.withdraw_invitation(&permit, user.id).await?;
