@@ -36,7 +36,7 @@ use crate::actions::{
 mod guest;
 mod variables;
 
-pub(super) use variables::Connected;
+pub(super) use variables::{Connected, Laid};
 
 /// Ports of the jail's loopback that are taken.
 const TAKEN: [u16; 3] = [8_200, 8_201, 8_202];
@@ -156,7 +156,8 @@ impl Reading<'_> {
         }
     }
 
-    pub(super) fn steps_of(&self, told: &Told, build_variables: &[Variable]) -> Result<Vec<Step>, Error> {
+    /// What it does, with the variables of its command and those of its build hook.
+    pub(super) fn steps_of(&self, told: &Told, run: &Laid, build: &Laid) -> Result<Vec<Step>, Error> {
         let binds = self.mounts(&told.task)?;
         let shell = |phase, command: String, wall_seconds, binds: &[Bind]| Shell {
             phase,
@@ -169,11 +170,11 @@ impl Reading<'_> {
             skip: false,
         };
         // Its result is for many runs, so that nothing of a mount can be a part of it.
-        let build = told.task.hooks.build.clone().map(|build| {
-            let shell = shell(Phase::Preparing, build, limits::PHASE_WALL.as_secs(), &[]);
-            Step::Build(Build { shell, slug: self.slug_of(told, build_variables) })
+        let hook = told.task.hooks.build.clone().map(|hook| {
+            let shell = shell(Phase::Preparing, hook, limits::PHASE_WALL.as_secs(), &[]);
+            Step::Build(Build { shell, slug: self.slug_of(told, &build.variables) })
         });
-        let perform = match self.guest_of(told, &binds)? {
+        let perform = match self.guest_of(told, run, &binds)? {
             Some(guest) => Step::Guest(guest),
             None => {
                 let command = told.with_stdin(told.task.run.command.text());
@@ -181,7 +182,7 @@ impl Reading<'_> {
                 Step::Shell(shell(Phase::Performing, command, wall_seconds, &binds))
             }
         };
-        Ok(build.into_iter().chain([perform]).collect())
+        Ok(hook.into_iter().chain([perform]).collect())
     }
 
     /// What persists from run to run, where the task sees it.
@@ -218,15 +219,15 @@ impl Reading<'_> {
     }
 
     /// All variables of the task, by precedence.
-    pub(super) fn variables_of(&self, told: &Told) -> Result<Vec<Variable>, Error> {
+    pub(super) fn variables_of(&self, told: &Told) -> Result<Laid, Error> {
         self.layered(told, &told.input.variables, |row| row.visible_runtime)
     }
 
     /// The variables of the task's build hook, which knows nothing of any trigger.
-    pub(super) fn build_variables_of(&self, told: &Told) -> Result<Vec<Variable>, Error> {
+    pub(super) fn build_variables_of(&self, told: &Told) -> Result<Laid, Error> {
         match &told.task.hooks.build {
             Some(_) => self.layered(told, &[], |row| row.visible_build),
-            None => Ok(Vec::new()),
+            None => Ok(Laid { variables: Vec::new(), masks: Vec::new() }),
         }
     }
 
@@ -235,7 +236,7 @@ impl Reading<'_> {
         told: &Told,
         asked: &[(String, serde_json::Value)],
         visible: fn(&Setting) -> bool,
-    ) -> Result<Vec<Variable>, Error> {
+    ) -> Result<Laid, Error> {
         let settings = setting::all(&self.view, self.stack.id)?;
         let mut open = Vec::new();
         for row in settings.into_iter().filter(|row| row.is_enabled && visible(row)) {

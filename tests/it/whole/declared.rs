@@ -68,6 +68,30 @@ tasks:
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_secret_within_the_platforms_variables_is_masked_however_it_is_printed() {
+    let rig = Rig::new().await;
+    let tasks = "tasks:
+  tell:
+    type: native
+    run: {command: 'echo $PLATFORM_VARIABLES | base64 -d'}
+    hooks: {build: 'echo $PLATFORM_VARIABLES | base64 -d; echo built > built'}
+";
+    let stack = stack(&rig, tasks).await;
+    rig.project_setting(&stack, "db:password", "hunter2-hunter2", |new| new.is_sensitive = true).await;
+    let json = r#"{"users": [{"key": "deep-secret"}], "size": 3}"#;
+    rig.project_setting(&stack, "db:users", json, |new| (new.is_sensitive, new.is_json) = (true, true)).await;
+    rig.project_setting(&stack, "db:name", "orders", |_| ()).await;
+    let run = rig.declared(&stack, "tell", &[]).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    let log = rig.log(&run, Phase::Performing);
+    let shown = r#"{"db:name":"orders","db:password":"*****","db:users":{"size":3,"users":[{"key":"*****"}]}}"#;
+    assert!(log.contains(shown), "{log}");
+    let logs = rig.all_logs(&run);
+    assert_eq!(logs.matches(shown).count(), 2, "{logs}");
+    assert!(!logs.contains("hunter2") && !logs.contains("deep-secret"), "{logs}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_is_not_declared_or_not_right_is_refused_with_what_and_where() {
     let rig = Rig::new().await;
     let stack = stack(&rig, "tasks: {report: {type: native, run: {command: 'true'}}}").await;

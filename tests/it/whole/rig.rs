@@ -9,7 +9,9 @@ use std::{
 };
 
 use airlock::{
-    actions::{Decision, NewDemand, NewKey, NewPolicy, NewRun, NewService, NewStack, NewTask, NewVariable, Saving},
+    actions::{
+        Decision, NewDemand, NewKey, NewPolicy, NewRun, NewService, NewSetting, NewStack, NewTask, NewVariable, Saving,
+    },
     app::App,
     auth::{On, Permission, Permit, Who},
     config::{Config, Flags},
@@ -17,7 +19,7 @@ use airlock::{
     dispatch::Dispatch,
     domain::{EnvName, Kind, Phase, PolicyKind, RelativePath, Role, RunId, State, UserName},
     http, outbound,
-    queries::{RoleOnStack, Run, Stack},
+    queries::{RoleOnStack, Run, SettingLevel, Stack},
     scheduler,
     store::{Backend, Rows as _, Store, tables},
 };
@@ -167,6 +169,22 @@ impl Rig {
         let name = EnvName::new(name).unwrap();
         let new = NewVariable { name, value: Secret::new(value.to_owned()), sensitive, description: String::new() };
         self.app.actions.set_variable(&self.permit(Permission::EditEnvironment, stack), stack.id, new).await.unwrap();
+    }
+
+    /// A variable that only declared tasks get.
+    pub async fn project_setting(&self, stack: &Stack, name: &str, value: &str, set: impl FnOnce(&mut NewSetting)) {
+        let mut new = NewSetting {
+            level: SettingLevel::Project,
+            name: name.to_owned(),
+            value: Some(Secret::new(value.to_owned())),
+            is_sensitive: false,
+            is_json: false,
+            is_enabled: true,
+            visible_build: true,
+            visible_runtime: true,
+        };
+        set(&mut new);
+        self.app.actions.set_setting(&self.permit(Permission::EditEnvironment, stack), stack.id, new).await.unwrap();
     }
 
     pub async fn mount(&self, stack: &Stack, path: &str, content: &str, sensitive: bool) {

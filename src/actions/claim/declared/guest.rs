@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Told, joined};
+use super::{Laid, Told, joined};
 use crate::{
     actions::{
         claim::Reading,
@@ -19,7 +19,7 @@ use crate::{
 
 impl Reading<'_> {
     /// The phase of a task whose type is `wasi:…`; none for the others.
-    pub(super) fn guest_of(&self, told: &Told, binds: &[Bind]) -> Result<Option<GuestPhase>, Error> {
+    pub(super) fn guest_of(&self, told: &Told, run: &Laid, binds: &[Bind]) -> Result<Option<GuestPhase>, Error> {
         let data = &self.actions.setup.data;
         let (name, code, interpreter) = match &told.task.kind {
             TaskType::Guest(name) => {
@@ -40,7 +40,7 @@ impl Reading<'_> {
             code,
             args: arguments(&told.task.run.command),
             plain_env: self.guest_facts(Phase::Performing),
-            env: names(told, &self.variables_of(told)?),
+            env: names(told, &run.variables),
             stdin: told.guest_input(),
             caps: caps(&told.task.airlock, u64::from(told.task.run.timeout_seconds), usual),
             grants: told.grants(binds)?,

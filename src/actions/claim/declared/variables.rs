@@ -42,6 +42,39 @@ pub(super) struct Open {
     pub sensitive: bool,
 }
 
+impl Open {
+    /// None: it is a text.
+    fn json(&self) -> Option<Value> {
+        self.row.is_json.then(|| serde_json::from_str(self.value.expose()).ok()).flatten()
+    }
+
+    /// What no log may show: the value, and each text within it, which programs print without the rest.
+    pub fn masks(&self) -> Vec<Secret<String>> {
+        let mut masks = Vec::new();
+        if self.sensitive {
+            masks.push(self.value.clone());
+            texts(&self.json().unwrap_or_default(), &mut masks);
+        }
+        masks
+    }
+}
+
+fn texts(within: &Value, found: &mut Vec<Secret<String>>) {
+    match within {
+        Value::String(text) => found.push(Secret::new(text.clone())),
+        Value::Array(values) => values.iter().for_each(|value| texts(value, found)),
+        Value::Object(values) => values.values().for_each(|value| texts(value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The variables of one phase.
+pub(in super::super) struct Laid {
+    pub variables: Vec<Variable>,
+    /// What is secret within them.
+    pub masks: Vec<Secret<String>>,
+}
+
 /// Where variables come from.
 pub(super) struct Sources<'a> {
     pub told: &'a Told,
@@ -80,7 +113,7 @@ impl Layers {
     }
 }
 
-pub(super) fn all(sources: &Sources<'_>) -> Result<Vec<Variable>, Refused> {
+pub(super) fn all(sources: &Sources<'_>) -> Result<Laid, Refused> {
     let mut layers = Layers::default();
     declared(&mut layers, &sources.told.task);
     settings(&mut layers, sources, SettingLevel::Project);
@@ -92,7 +125,8 @@ pub(super) fn all(sources: &Sources<'_>) -> Result<Vec<Variable>, Refused> {
         layers.set(name, value, false);
     }
     platform(&mut layers, sources);
-    layers
+    let masks = sources.settings.iter().flat_map(Open::masks).collect();
+    let variables = layers
         .environment
         .into_iter()
         .map(|(name, (value, sensitive))| {
@@ -104,7 +138,8 @@ pub(super) fn all(sources: &Sources<'_>) -> Result<Vec<Variable>, Refused> {
             let sensitive = sensitive && value.expose().chars().count() >= limits::SECRET_MIN_CHARS;
             Ok(Variable { name: env_name(&name)?, value, sensitive })
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    Ok(Laid { variables, masks })
 }
 
 fn declared(layers: &mut Layers, task: &DeclaredTask) {
@@ -120,9 +155,8 @@ fn declared(layers: &mut Layers, task: &DeclaredTask) {
 
 fn settings(layers: &mut Layers, sources: &Sources<'_>, level: SettingLevel) {
     for open in sources.settings.iter().filter(|open| open.row.level == level) {
-        let text = open.value.expose();
-        let value = if open.row.is_json { serde_json::from_str(text).ok() } else { None };
-        layers.set(&open.row.name, &value.unwrap_or_else(|| Value::String(text.clone())), open.sensitive);
+        let value = open.json().unwrap_or_else(|| Value::String(open.value.expose().clone()));
+        layers.set(&open.row.name, &value, open.sensitive);
     }
 }
 
