@@ -4,6 +4,7 @@
 mod contexts;
 mod crash;
 mod declared;
+mod declared_guests;
 mod faults;
 mod filing;
 pub mod gate;

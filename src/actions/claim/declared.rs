@@ -227,7 +227,7 @@ impl Reading<'_> {
     pub(super) fn build_variables_of(&self, told: &Told) -> Result<Laid, Error> {
         match &told.task.hooks.build {
             Some(_) => self.layered(told, &[], |row| row.visible_build),
-            None => Ok(Laid { variables: Vec::new(), masks: Vec::new() }),
+            None => Ok(Laid::default()),
         }
     }
 

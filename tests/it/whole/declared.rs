@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::{gate::Gate, rig::Rig};
 
-const CONFIG: &str = ".airlock/config.yaml";
+pub(super) const CONFIG: &str = ".airlock/config.yaml";
 
 /// A stack whose source declares tasks.
 async fn stack(rig: &Rig, tasks: &str) -> Stack {
@@ -356,7 +356,7 @@ async fn what_a_task_does_not_want_kept_is_not_kept() {
 }
 
 /// Prints every variable that a guest gets, each ended by NUL.
-const PRINTS_ITS_VARIABLES: &str = r#"(module
+pub(super) const PRINTS_ITS_VARIABLES: &str = r#"(module
   (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "environ_get" (func $get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))

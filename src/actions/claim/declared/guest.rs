@@ -40,7 +40,7 @@ impl Reading<'_> {
             code,
             args: arguments(&told.task.run.command),
             plain_env: self.guest_facts(Phase::Performing),
-            env: names(told, &run.variables),
+            env: names(told, run),
             stdin: told.guest_input(),
             caps: caps(&told.task.airlock, u64::from(told.task.run.timeout_seconds), usual),
             grants: told.grants(binds)?,
@@ -107,19 +107,19 @@ impl Told {
 }
 
 /// Which of its chain's variables a guest gets: what the platform says, what the trigger and the
-/// declaration say, and what it asks for by name.
-fn names(told: &Told, variables: &[Variable]) -> Vec<EnvName> {
+/// declaration say, and what it asks for by name. A name alone makes nothing the platform's.
+fn names(told: &Told, laid: &Laid) -> Vec<EnvName> {
     let trigger = told.input.variables.iter().filter_map(|(name, _)| name.strip_prefix("env:"));
     let declared = told.task.variables.env.keys().map(EnvName::as_str);
     let said: BTreeSet<String> = trigger.chain(declared).map(str::to_ascii_uppercase).collect();
+    let facts = |name: &str| ["PLATFORM_", "AIRLOCK_"].iter().any(|prefix| name.starts_with(prefix));
     let gets = |variable: &&Variable| {
         let name = variable.name.as_str();
-        name.starts_with("PLATFORM_")
-            || name.starts_with("AIRLOCK_")
+        (facts(name) && laid.platforms.contains(name))
             || told.task.airlock.env.contains(&variable.name)
             || (!variable.sensitive && said.contains(name))
     };
-    variables.iter().filter(gets).map(|variable| variable.name.clone()).collect()
+    laid.variables.iter().filter(gets).map(|variable| variable.name.clone()).collect()
 }
 
 fn arguments(command: &TaskCommand) -> Vec<String> {

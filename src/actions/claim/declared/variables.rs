@@ -1,7 +1,7 @@
 //! The variables of a declared task. Later layers win: what the file says, the project, the
 //! environment, the trigger, the platform.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
@@ -69,8 +69,11 @@ fn texts(within: &Value, found: &mut Vec<Secret<String>>) {
 }
 
 /// The variables of one phase.
+#[derive(Default)]
 pub(in super::super) struct Laid {
     pub variables: Vec<Variable>,
+    /// The names of those that the platform gave.
+    pub platforms: BTreeSet<String>,
     /// What is secret within them.
     pub masks: Vec<Secret<String>>,
 }
@@ -124,7 +127,9 @@ pub(super) fn all(sources: &Sources<'_>) -> Result<Laid, Refused> {
     for (name, value) in sources.asked {
         layers.set(name, value, false);
     }
-    platform(&mut layers, sources);
+    let above = platform(std::mem::take(&mut layers.platform), layers.secret, sources);
+    let platforms = above.environment.keys().cloned().collect();
+    layers.environment.extend(above.environment);
     let masks = sources.settings.iter().flat_map(Open::masks).collect();
     let variables = layers
         .environment
@@ -139,7 +144,7 @@ pub(super) fn all(sources: &Sources<'_>) -> Result<Laid, Refused> {
             Ok(Variable { name: env_name(&name)?, value, sensitive })
         })
         .collect::<Result<_, _>>()?;
-    Ok(Laid { variables, masks })
+    Ok(Laid { variables, platforms, masks })
 }
 
 fn declared(layers: &mut Layers, task: &DeclaredTask) {
@@ -160,11 +165,13 @@ fn settings(layers: &mut Layers, sources: &Sources<'_>, level: SettingLevel) {
     }
 }
 
-fn platform(layers: &mut Layers, sources: &Sources<'_>) {
+/// The layer above all others, with what is in `PLATFORM_VARIABLES`, some of it secret.
+fn platform(variables: Map<String, Value>, secret: bool, sources: &Sources<'_>) -> Layers {
+    let mut layers = Layers::default();
     let Sources { told, run, stack, .. } = sources;
     let task = &told.task;
     for (name, connected) in &told.connected {
-        relationship(layers, name, connected);
+        relationship(&mut layers, name, connected);
     }
     let (branch, tree) = match &run.source {
         SourceVersion::Git { branch, commit } => {
@@ -188,8 +195,8 @@ fn platform(layers: &mut Layers, sources: &Sources<'_>) {
     layers.plain("PLATFORM_TREE_ID", tree);
     layers.plain("PLATFORM_ROUTES", encoded(&json!({})));
     layers.plain("PLATFORM_APPLICATION", encoded(&application(task)));
-    let variables = encoded(&Value::Object(std::mem::take(&mut layers.platform)));
-    layers.environment.insert("PLATFORM_VARIABLES".to_owned(), (Secret::new(variables), layers.secret));
+    let variables = encoded(&Value::Object(variables));
+    layers.environment.insert("PLATFORM_VARIABLES".to_owned(), (Secret::new(variables), secret));
     let relationships: Map<String, Value> =
         told.connected.iter().map(|(name, connected)| (name.clone(), json!([described(name, connected)]))).collect();
     let secret = told.connected.values().any(|connected| connected.password.is_some());
@@ -197,6 +204,7 @@ fn platform(layers: &mut Layers, sources: &Sources<'_>) {
     layers.environment.insert("PLATFORM_RELATIONSHIPS".to_owned(), (relationships, secret));
     layers.plain("AIRLOCK_TASK", task.name.as_str());
     layers.plain("AIRLOCK_API_URL", "http://localhost:8200");
+    layers
 }
 
 fn encoded(value: &Value) -> String {
