@@ -104,7 +104,9 @@ impl Reading<'_> {
                 Some(sealed) => Some(vault::service(&service.name).open_text(&self.keys, sealed)?),
                 None => None,
             };
-            let relay = relayed(&service).then(|| free_port(&mut ports, service.port));
+            // A guest has a way out of its own, and no loopback that anybody listens on.
+            let relays = !task.kind.is_guest() && relayed(&service);
+            let relay = relays.then(|| free_port(&mut ports, service.port));
             let endpoint = relationship.endpoint.clone().unwrap_or_else(|| service.scheme.clone());
             connected.insert(name.clone(), Connected { service, password, relay, endpoint });
         }

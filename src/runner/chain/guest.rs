@@ -229,7 +229,7 @@ impl Chain {
         }
         let headers = headers.iter().map(|header| self.bound(header)).collect::<Result<_, _>>()?;
         let (asked, clock) = (Arc::clone(&self.tools.asked), Arc::clone(&self.tools.clock));
-        let way_out = WayOut::for_guest(network, headers, within, asked, clock)?;
+        let way_out = WayOut::for_guest((network, self.vouched()), headers, within, asked, clock)?;
         let (engines, ours) = line::pair().map_err(Fault::io("make the guest's line to its hosts"))?;
         Ok(Some((Service::Gateway(way_out, ours), engines)))
     }

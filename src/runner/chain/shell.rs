@@ -303,11 +303,15 @@ impl Chain {
         match &self.spec.run.network {
             NetworkMode::Allow(listed) if self.confined() => {
                 let (asked, clock) = (Arc::clone(&self.tools.asked), Arc::clone(&self.tools.clock));
-                let vouched = self.spec.demand.as_ref().map_or(&[][..], |demand| &demand.vouched);
-                WayOut::open(listed, vouched, asked, clock).map(Some)
+                WayOut::open(listed, self.vouched(), asked, clock).map(Some)
             }
             NetworkMode::Allow(_) | NetworkMode::Host | NetworkMode::None => Ok(None),
         }
+    }
+
+    /// Destinations that the operator registered.
+    pub(super) fn vouched(&self) -> &[String] {
+        self.spec.demand.as_ref().map_or(&[], |demand| &demand.vouched)
     }
 
     /// A build hook has variables of its own.

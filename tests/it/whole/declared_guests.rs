@@ -1,13 +1,21 @@
 //! Declared tasks that are guests: what reaches them, and what they reach.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    sync::mpsc,
+};
+
 use airlock::{
     domain::{Phase, State},
-    queries::Stack,
+    queries::{Run, Stack},
 };
-use serde_json::json;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
 
 use super::{
     declared::{CONFIG, PRINTS_ITS_VARIABLES},
+    fetch::{DENIED, Scheme, fetch},
     rig::Rig,
 };
 
@@ -42,4 +50,59 @@ async fn a_guest_is_not_handed_a_secret_because_its_name_sounds_like_the_platfor
     for name in ["PLATFORM_TOKEN", "AIRLOCK_KEY"] {
         assert!(!printed.iter().any(|one| one.starts_with(name)), "{name}: {printed:?}");
     }
+}
+
+/// A service of this machine that answers each request with `ok`; its port, and what it was sent.
+fn service() -> (u16, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (told, heard) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut head) = (stream.unwrap(), Vec::new());
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.extend(byte);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").unwrap();
+            if told.send(String::from_utf8(head).unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    (port, heard)
+}
+
+/// Runs the guest `fetch`, which sends one request, as it is declared; gives its run and its log.
+async fn fetched(rig: &Rig, stack: &Stack, authority: &str, declared: Value, ends: State) -> (Run, String) {
+    let mut task = json!({"type": "wasi:fetch.wasm", "run": {"command": ""}});
+    task.as_object_mut().unwrap().extend(declared.as_object().unwrap().clone());
+    let tasks = json!({"tasks": {"fetch": task}}).to_string();
+    let module = wat::parse_str(fetch(Scheme::Http, authority, "/")).unwrap();
+    rig.upload(stack, &[(CONFIG, tasks.as_bytes()), ("fetch.wasm", &module[..])]).await;
+    let run = rig.declared(stack, "fetch", &[]).await;
+    let run = rig.until_state(&run, ends).await;
+    let log = rig.log(&run, Phase::Performing);
+    (run, log)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guests_relationship_opens_its_services_host_and_port_and_no_other() {
+    let rig = Rig::new().await;
+    let stack = stack_with_printer(&rig, "    relationships: {shop: shopapi}\n").await;
+    let ((port, asked), (closed, never)) = (service(), service());
+    rig.service_at(("shopapi", "http"), ("localhost", port), "").await;
+    let printed = printed(&rig, &stack, &[]).await;
+    let found = printed.iter().find_map(|one| one.strip_prefix("PLATFORM_RELATIONSHIPS=")).unwrap();
+    let found: Value = serde_json::from_slice(&STANDARD.decode(found).unwrap()).unwrap();
+    assert_eq!((&found["shop"][0]["host"], &found["shop"][0]["port"]), (&json!("localhost"), &json!(port)));
+
+    let related = json!({"relationships": {"shop": "shopapi"}});
+    let (_, log) = fetched(&rig, &stack, &format!("localhost:{port}"), related.clone(), State::Finished).await;
+    assert_eq!(log, "[200]\nok");
+    asked.recv().unwrap();
+    let (_, log) = fetched(&rig, &stack, &format!("localhost:{closed}"), related, State::Failed).await;
+    assert!(log.starts_with(DENIED), "{log}");
+    assert!(never.try_recv().is_err());
 }

@@ -230,12 +230,16 @@ impl Rig {
     }
 
     pub async fn service(&self, name: &str, scheme: &str, port: u16, password: &str) {
+        self.service_at((name, scheme), ("127.0.0.1", port), password).await;
+    }
+
+    pub async fn service_at(&self, (name, scheme): (&str, &str), (host, port): (&str, u16), password: &str) {
         let now = self.app.actions.now();
         let permit = airlock::auth::permit(&Who::system(), Permission::ManageServices, On::Installation, now).unwrap();
         let new = NewService {
             name: name.parse().unwrap(),
             scheme: scheme.to_owned(),
-            host: "127.0.0.1".to_owned(),
+            host: host.to_owned(),
             port,
             path: "main".to_owned(),
             username: "ada".to_owned(),
