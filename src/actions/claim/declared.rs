@@ -253,7 +253,7 @@ impl Reading<'_> {
             open.push(variables::Open { row, value, sensitive });
         }
         let mut own = self.variables()?;
-        own.retain(|variable| told.lets_in(variable.name.as_str()));
+        own.retain(|variable| !variable.sensitive || told.lets_in(variable.name.as_str()));
         Ok(variables::all(&variables::Sources {
             told,
             asked,

@@ -52,6 +52,26 @@ async fn a_guest_is_not_handed_a_secret_because_its_name_sounds_like_the_platfor
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_higher_wins_for_a_guest_as_for_any_task() {
+    let rig = Rig::new().await;
+    let declared = "    variables: {env: {A: config, B: config, C: config, D: config, E: config}}
+    airlock: {env: [E]}
+";
+    let stack = stack_with_printer(&rig, declared).await;
+    for name in ["env:B", "env:C", "env:D", "env:E"] {
+        rig.project_setting(&stack, name, "project", |_| ()).await;
+    }
+    rig.set(&stack, "C", "environment", false).await;
+    rig.set(&stack, "D", "environment", false).await;
+    rig.set(&stack, "E", "environment-secret", true).await;
+    rig.set(&stack, "UNASKED", "environment", false).await;
+    let printed = printed(&rig, &stack, &[("env:D", "trigger")]).await;
+    let mine: Vec<&str> = printed.iter().map(String::as_str).filter(|one| one.find('=') == Some(1)).collect();
+    assert_eq!(mine, ["A=config", "B=project", "C=environment", "D=trigger", "E=*****"]);
+    assert!(!printed.iter().any(|one| one.starts_with("UNASKED")), "{printed:?}");
+}
+
 /// A service of this machine that answers each request with `ok`; its port, and what it was sent.
 fn service() -> (u16, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

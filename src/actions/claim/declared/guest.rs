@@ -96,8 +96,8 @@ impl Told {
         joined(&self.task.source.root, path)
     }
 
-    /// The stack's variables that reach a guest's chain at all: those it gets, and those that are bound
-    /// to its requests.
+    /// The secrets that reach a guest's chain at all: those it gets, and those that are bound to its
+    /// requests.
     pub(super) fn lets_in(&self, name: &str) -> bool {
         let airlock = &self.task.airlock;
         !self.task.kind.is_guest()
