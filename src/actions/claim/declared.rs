@@ -244,7 +244,11 @@ impl Reading<'_> {
         for row in settings.into_iter().filter(|row| row.is_enabled && visible(row)) {
             let (value, sensitive) = match &row.value {
                 VariableValue::Plain(value) => (Secret::new(value.clone()), false),
-                VariableValue::Sensitive { .. } if !told.lets_in(row.name.trim_start_matches("env:")) => continue,
+                VariableValue::Sensitive { .. }
+                    if !told.lets_in(row.name.strip_prefix("env:").unwrap_or(&row.name)) =>
+                {
+                    continue;
+                }
                 VariableValue::Sensitive { sealed, .. } => {
                     let key = setting::key_of(row.level, &row.name);
                     (vault::setting(self.stack.id, &key).open_text(&self.keys, sealed)?, true)
@@ -345,6 +349,14 @@ fn joined(root: &RelativePath, path: &RelativePath) -> RelativePath {
 
 fn inside_of(task: &DeclaredTask, path: &RelativePath) -> PathBuf {
     PathBuf::from(inside::WORKSPACE).join(joined(&task.source.root, path).as_str())
+}
+
+/// The name of a declared task's variable: in upper case, but where lower case keeps it out of most phases.
+fn upper(name: &EnvName) -> EnvName {
+    if ["ro_", "wo_"].iter().any(|prefix| name.as_str().starts_with(prefix)) {
+        return name.clone();
+    }
+    EnvName::new(name.as_str().to_ascii_uppercase()).expect("the case of letters makes no difference")
 }
 
 /// A name that shells take for a variable.

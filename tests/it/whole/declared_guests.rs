@@ -72,6 +72,38 @@ async fn what_stands_higher_wins_for_a_guest_as_for_any_task() {
     assert!(!printed.iter().any(|one| one.starts_with("UNASKED")), "{printed:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tasks_variables_are_in_upper_case_wherever_they_come_from() {
+    let rig = Rig::new().await;
+    let more = "    airlock:
+      env: [api_key, Region, token]
+      network: [api.example]
+      headers: {api.example: {Authorization: {secret: bearer}}}
+  native: {type: native, run: {command: 'echo $API_KEY $REGION; env | grep -ci applying || true'}}
+  missing: {type: 'wasi:variables.wasm', run: {command: ''}, airlock: {env: [API_KEY, NOBODY]}}
+";
+    let stack = stack_with_printer(&rig, more).await;
+    rig.set(&stack, "api_key", "lower-case-secret", true).await;
+    rig.set(&stack, "region", "south", false).await;
+    rig.set(&stack, "Region", "south", false).await;
+    rig.set(&stack, "REGION", "north", false).await;
+    rig.set(&stack, "bearer", "bearer-secret", true).await;
+    rig.set(&stack, "wo_KEY", "for-applying-alone", true).await;
+    rig.project_setting(&stack, "token", "inner-secret", |new| new.is_sensitive = true).await;
+    let printed = printed(&rig, &stack, &[]).await;
+    for there in ["API_KEY=*****", "REGION=north"] {
+        assert!(printed.iter().any(|one| one == there), "{there}: {printed:?}");
+    }
+    assert!(!printed.iter().any(|one| one.to_ascii_uppercase().starts_with("BEARER")), "{printed:?}");
+    let run = rig.declared(&stack, "native", &[]).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    assert_eq!(rig.log(&run, Phase::Performing), "***** north\n0\n");
+    let run = rig.declared(&stack, "missing", &[]).await;
+    let run = rig.until_state(&run, State::Failed).await;
+    let reason = run.reason.unwrap();
+    assert!(reason.contains("the variable NOBODY, which `airlock.env` lists, does not exist"), "{reason}");
+}
+
 /// A service of this machine that answers each request with `ok`; its port, and what it was sent.
 fn service() -> (u16, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

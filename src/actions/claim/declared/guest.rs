@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::{Laid, Told, joined};
+use super::{Laid, Told, joined, upper};
 use crate::{
     actions::{
         claim::Reading,
         guest::code::{self, wanted},
     },
     domain::{
-        EnvName, Phase, RelativePath,
+        EnvName, Phase, Refused, RelativePath,
         guest::{Caps, GuestClock, GuestRandom, WorkspaceGrant},
     },
-    manifest::declared::{Airlock, ClockGrant, RandomGrant, Stdin, TaskCommand, TaskType, WorkspaceGrant as Declared},
+    manifest::declared::{
+        Airlock, BoundHeader, ClockGrant, RandomGrant, Stdin, TaskCommand, TaskType, WorkspaceGrant as Declared,
+    },
     protocol::{Bind, Grants, GuestCode, GuestInput, GuestPhase, HeaderGrant, Variable},
     store::Error,
 };
@@ -33,6 +35,7 @@ impl Reading<'_> {
             }
             TaskType::Native | TaskType::Image(_) | TaskType::Runtime { .. } => return Ok(None),
         };
+        told.check_wanted(run)?;
         let usual = if interpreter { Caps::for_interpreters() } else { Caps::default() };
         Ok(Some(GuestPhase {
             phase: Phase::Performing,
@@ -77,7 +80,7 @@ impl Told {
                 .map(|bound| HeaderGrant {
                     host: bound.host.to_string(),
                     header: bound.header.clone(),
-                    secret: bound.secret.clone(),
+                    secret: upper(&bound.secret),
                     plain: false,
                 })
                 .collect(),
@@ -99,10 +102,24 @@ impl Told {
     /// The secrets that reach a guest's chain at all: those it gets, and those that are bound to its
     /// requests.
     pub(super) fn lets_in(&self, name: &str) -> bool {
-        let airlock = &self.task.airlock;
-        !self.task.kind.is_guest()
-            || airlock.env.iter().any(|wanted| wanted.as_str() == name)
-            || airlock.headers.iter().any(|bound| bound.secret.as_str() == name)
+        let bound = |bound: &BoundHeader| bound.secret.as_str().eq_ignore_ascii_case(name);
+        !self.task.kind.is_guest() || self.wants(name) || self.task.airlock.headers.iter().any(bound)
+    }
+
+    /// Whether a guest asks for a variable by name.
+    fn wants(&self, name: &str) -> bool {
+        self.task.airlock.env.iter().any(|wanted| wanted.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// Refuses a name that stands for nothing: the guest would go without and nobody would know why.
+    fn check_wanted(&self, laid: &Laid) -> Result<(), Refused> {
+        match self.task.airlock.env.iter().find(|wanted| !laid.has(wanted.as_str())) {
+            None => Ok(()),
+            Some(name) => Err(Refused::conflict(format!(
+                "the variable {name}, which `airlock.env` lists, does not exist, is switched off, or is not visible \
+                 to running tasks"
+            ))),
+        }
     }
 }
 
@@ -116,7 +133,7 @@ fn names(told: &Told, laid: &Laid) -> Vec<EnvName> {
     let gets = |variable: &&Variable| {
         let name = variable.name.as_str();
         (facts(name) && laid.platforms.contains(name))
-            || told.task.airlock.env.contains(&variable.name)
+            || told.wants(name)
             || (!variable.sensitive && said.contains(name))
     };
     laid.variables.iter().filter(gets).map(|variable| variable.name.clone()).collect()

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::{Told, env_name};
+use super::{Told, env_name, upper};
 use crate::{
     actions::declared::text_of,
     crypt::Secret,
@@ -74,8 +74,18 @@ pub(in super::super) struct Laid {
     pub variables: Vec<Variable>,
     /// The names of those that the platform gave.
     pub platforms: BTreeSet<String>,
+    /// The names within `PLATFORM_VARIABLES`.
+    within: BTreeSet<String>,
     /// What is secret within them.
     pub masks: Vec<Secret<String>>,
+}
+
+impl Laid {
+    /// Whether there is one of that name, wherever it stands.
+    pub fn has(&self, name: &str) -> bool {
+        let variables = self.variables.iter().map(|variable| variable.name.as_str());
+        variables.chain(self.within.iter().map(String::as_str)).any(|there| there.eq_ignore_ascii_case(name))
+    }
 }
 
 /// Where variables come from.
@@ -120,13 +130,16 @@ pub(super) fn all(sources: &Sources<'_>) -> Result<Laid, Refused> {
     let mut layers = Layers::default();
     declared(&mut layers, &sources.told.task);
     settings(&mut layers, sources, SettingLevel::Project);
-    for own in sources.own {
-        layers.environment.insert(own.name.to_string(), (own.value.clone(), own.sensitive));
+    // Of `name` and `NAME` the latter stands.
+    let (exact, others): (Vec<_>, Vec<_>) = sources.own.iter().partition(|own| upper(&own.name) == own.name);
+    for own in others.into_iter().chain(exact) {
+        layers.environment.insert(upper(&own.name).to_string(), (own.value.clone(), own.sensitive));
     }
     settings(&mut layers, sources, SettingLevel::Environment);
     for (name, value) in sources.asked {
         layers.set(name, value, false);
     }
+    let within = layers.platform.keys().cloned().collect();
     let above = platform(std::mem::take(&mut layers.platform), layers.secret, sources);
     let platforms = above.environment.keys().cloned().collect();
     layers.environment.extend(above.environment);
@@ -144,7 +157,7 @@ pub(super) fn all(sources: &Sources<'_>) -> Result<Laid, Refused> {
             Ok(Variable { name: env_name(&name)?, value, sensitive })
         })
         .collect::<Result<_, _>>()?;
-    Ok(Laid { variables, platforms, masks })
+    Ok(Laid { variables, platforms, within, masks })
 }
 
 fn declared(layers: &mut Layers, task: &DeclaredTask) {
