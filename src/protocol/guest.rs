@@ -38,7 +38,7 @@ pub struct GuestPhase {
     /// Variables with values of their own, not secret.
     #[serde(default)]
     pub plain_env: Vec<(String, String)>,
-    /// Which of the chain's variables it gets, sensitive ones included.
+    /// Which of the chain's variables it is to get, sensitive ones included: see [`Self::named_env`].
     #[serde(default)]
     pub env: Vec<EnvName>,
     #[serde(default)]
@@ -60,6 +60,13 @@ pub struct GuestPhase {
 
 const fn yes() -> bool {
     true
+}
+
+impl GuestPhase {
+    /// Those of the chain's variables that it gets. What it is told anyway, nobody says in its place.
+    pub fn named_env(&self) -> impl Iterator<Item = &EnvName> {
+        self.env.iter().filter(|name| self.plain_env.iter().all(|(told, _)| told != name.as_str()))
+    }
 }
 
 /// A guest that is compiled and not run.

@@ -247,7 +247,7 @@ impl Chain {
     /// The variables that it is to get; wherever they are set, by now it is known whether they are.
     fn guest_environment(&self, phase: &GuestPhase) -> Result<Vec<(String, String)>, Fault> {
         let mut environment = phase.plain_env.clone();
-        for name in &phase.env {
+        for name in phase.named_env() {
             let variable = self.spec.secrets.variables.iter().find(|variable| variable.name == *name);
             let missing = || Fault::Other(format!("the variable {name}, which the guest is to get, does not exist"));
             environment.push((name.to_string(), variable.ok_or_else(missing)?.value.expose().clone()));

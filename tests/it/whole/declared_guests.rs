@@ -104,6 +104,20 @@ async fn a_tasks_variables_are_in_upper_case_wherever_they_come_from() {
     assert!(reason.contains("the variable NOBODY, which `airlock.env` lists, does not exist"), "{reason}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_cannot_tell_a_guest_another_run_or_place() {
+    let rig = Rig::new().await;
+    let stack = stack_with_printer(&rig, "").await;
+    let names = ["AIRLOCK_RUN_ID", "AIRLOCK_PHASE", "AIRLOCK_PROJECT_ROOT", "AIRLOCK_TASK", "PLATFORM_PROJECT"];
+    let lies = names.map(|name| (format!("env:{name}"), "forged"));
+    let lies: Vec<(&str, &str)> = lies.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    let printed = printed(&rig, &stack, &lies).await;
+    for name in names {
+        let there: Vec<_> = printed.iter().filter(|one| one.split('=').next() == Some(name)).collect();
+        assert!(there.len() == 1 && !there[0].ends_with("=forged"), "{name}: {there:?}");
+    }
+}
+
 /// A service of this machine that answers each request with `ok`; its port, and what it was sent.
 fn service() -> (u16, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
