@@ -83,7 +83,7 @@ impl Reading<'_> {
             name: call.guest.to_string(),
             code: code::code(data, &pinned)?,
             args: call.args.clone(),
-            plain_env: self.guest_facts(phase),
+            plain_env: self.guest_facts(phase, &self.project_root()),
             env: call.may.env.clone(),
             stdin: match &call.stdin {
                 None => GuestInput::Empty,
@@ -117,7 +117,7 @@ impl Reading<'_> {
 
     /// What a guest is told about its run; each of a fixed length for one stack, so that the same guest
     /// and input take the same fuel.
-    pub(super) fn guest_facts(&self, phase: Phase) -> Vec<(String, String)> {
+    pub(super) fn guest_facts(&self, phase: Phase, root: &RelativePath) -> Vec<(String, String)> {
         let facts = [
             ("AIRLOCK", "true".to_owned()),
             ("AIRLOCK_RUN_ID", self.run.id.to_string()),
@@ -125,7 +125,7 @@ impl Reading<'_> {
             ("AIRLOCK_STACK", self.stack.slug.to_string()),
             ("AIRLOCK_PHASE", phase.to_string()),
             ("AIRLOCK_WORKSPACE", crate::protocol::inside::WORKSPACE.to_owned()),
-            ("AIRLOCK_PROJECT_ROOT", self.project_root().to_string()),
+            ("AIRLOCK_PROJECT_ROOT", root.to_string()),
         ];
         facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }

@@ -118,6 +118,20 @@ async fn a_trigger_cannot_tell_a_guest_another_run_or_place() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guests_project_root_is_the_tasks_own() {
+    let rig = Rig::new().await;
+    let settings = json!({"name": "Shop", "vendor": {"kind": "custom", "plan": "exit 2"}});
+    let stack = rig.stack(settings, &[]).await;
+    let tasks = "tasks: {variables: {type: 'wasi:variables.wasm', run: {command: ''}, source: {root: tools/inner}}}";
+    let module = wat::parse_str(PRINTS_ITS_VARIABLES).unwrap();
+    rig.upload(&stack, &[(CONFIG, tasks.as_bytes()), ("tools/inner/variables.wasm", &module[..])]).await;
+    let printed = printed(&rig, &stack, &[]).await;
+    for there in ["AIRLOCK_PROJECT_ROOT=tools/inner", "PLATFORM_APP_DIR=/workspace/tools/inner"] {
+        assert!(printed.iter().any(|one| one == there), "{there}: {printed:?}");
+    }
+}
+
 /// A service of this machine that answers each request with `ok`; its port, and what it was sent.
 fn service() -> (u16, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

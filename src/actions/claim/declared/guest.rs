@@ -42,7 +42,7 @@ impl Reading<'_> {
             name,
             code,
             args: arguments(&told.task.run.command),
-            plain_env: self.guest_facts(Phase::Performing),
+            plain_env: self.guest_facts(Phase::Performing, &told.task.source.root),
             env: names(told, run),
             stdin: told.guest_input(),
             caps: caps(&told.task.airlock, u64::from(told.task.run.timeout_seconds), usual),
