@@ -42,7 +42,7 @@ pub struct GuestPhase {
     #[serde(default)]
     pub env: Vec<EnvName>,
     #[serde(default)]
-    pub stdin: GuestInput,
+    pub stdin: StandardInput,
     #[serde(default)]
     pub caps: Caps,
     #[serde(default)]
@@ -90,10 +90,10 @@ pub enum GuestCode {
     Source { path: RelativePath },
 }
 
-/// A guest's standard input.
+/// Standard input of a guest, or of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum GuestInput {
+pub enum StandardInput {
     #[default]
     Empty,
     Text {

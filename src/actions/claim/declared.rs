@@ -17,7 +17,8 @@ use crate::{
         declared::{MountSource, Stdin, TaskType},
     },
     protocol::{
-        Bind, Build, Command, Demand, Relay, Root, RunFacts, Shell, StateAccess, Step, Variable, Workload, inside,
+        Bind, Build, Command, Demand, Relay, Root, RunFacts, Shell, StandardInput, StateAccess, Step, Variable,
+        Workload, inside,
     },
     store::{
         Error, Rows,
@@ -161,27 +162,28 @@ impl Reading<'_> {
     /// What it does, with the variables of its command and those of its build hook.
     pub(super) fn steps_of(&self, told: &Told, run: &Laid, build: &Laid) -> Result<Vec<Step>, Error> {
         let binds = self.mounts(&told.task)?;
-        let shell = |phase, command: String, wall_seconds, binds: &[Bind]| Shell {
+        let shell = |phase, command: &str, wall_seconds, binds: &[Bind]| Shell {
             phase,
             before: Vec::new(),
-            command: Command::Perform { command },
+            command: Command::Perform { command: command.to_owned() },
             after: Vec::new(),
+            stdin: StandardInput::Empty,
             wall_seconds,
             binds: binds.to_vec(),
             state: StateAccess::None,
             skip: false,
         };
         // Its result is for many runs, so that nothing of a mount can be a part of it.
-        let hook = told.task.hooks.build.clone().map(|hook| {
+        let hook = told.task.hooks.build.as_deref().map(|hook| {
             let shell = shell(Phase::Preparing, hook, limits::PHASE_WALL.as_secs(), &[]);
             Step::Build(Build { shell, slug: self.slug_of(told, &build.variables) })
         });
         let perform = match self.guest_of(told, run, &binds)? {
             Some(guest) => Step::Guest(guest),
             None => {
-                let command = told.with_stdin(told.task.run.command.text());
                 let wall_seconds = u64::from(told.task.run.timeout_seconds);
-                Step::Shell(shell(Phase::Performing, command, wall_seconds, &binds))
+                let shell = shell(Phase::Performing, told.task.run.command.text(), wall_seconds, &binds);
+                Step::Shell(Shell { stdin: told.stdin(), ..shell })
             }
         };
         Ok(hook.into_iter().chain([perform]).collect())
@@ -283,36 +285,14 @@ impl Told {
         Ok(hosts)
     }
 
-    /// The command with its standard input, which is empty where nothing else is said.
-    fn with_stdin(&self, command: &str) -> String {
-        let stdin = self.input.stdin.clone().map(Stdin::Text).or_else(|| self.task.airlock.stdin.clone());
-        match stdin {
-            None => command.to_owned(),
-            Some(Stdin::File(path)) => {
-                format!("exec <{} || exit\n{command}", quoted(&format!("{}/{path}", inside::WORKSPACE)))
-            }
-            Some(Stdin::Text(text)) => format!("{{\n{command}\n}} <<{MARK}\n{}\n{MARK}\n", here(&text)),
+    /// Standard input: the trigger's, else the declared one.
+    fn stdin(&self) -> StandardInput {
+        match self.input.stdin.clone().map(Stdin::Text).or_else(|| self.task.airlock.stdin.clone()) {
+            None => StandardInput::Empty,
+            Some(Stdin::Text(text)) => StandardInput::Text { text },
+            Some(Stdin::File(path)) => StandardInput::File { path: joined(&self.task.source.root, &path) },
         }
     }
-}
-
-/// Ends a text that is handed over in a command.
-const MARK: &str = "AIRLOCK_END_OF_STANDARD_INPUT";
-
-/// A text for a here-document whose mark is not quoted.
-fn here(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if matches!(c, '\\' | '$' | '`') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
-}
-
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// Programs speak to a service as if it were on the jail's loopback. Those that speak HTTP know

@@ -8,8 +8,8 @@ use crate::{
         stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
     protocol::{
-        AtEnd, ChainSecrets, ChainSpec, Grants, GuestCompile, GuestInput, GuestPhase, HeaderGrant, JailSpec,
-        MountedFile, Root, RunFacts, Step, VERSION,
+        AtEnd, ChainSecrets, ChainSpec, Grants, GuestCompile, GuestPhase, HeaderGrant, JailSpec, MountedFile, Root,
+        RunFacts, StandardInput, Step, VERSION,
     },
     store::{
         Error, Rows,
@@ -86,9 +86,9 @@ impl Reading<'_> {
             plain_env: self.guest_facts(phase, &self.project_root()),
             env: call.may.env.clone(),
             stdin: match &call.stdin {
-                None => GuestInput::Empty,
-                Some(Stdin::Text(text)) => GuestInput::Text { text: text.clone() },
-                Some(Stdin::File(file)) => GuestInput::File { path: file.file.clone() },
+                None => StandardInput::Empty,
+                Some(Stdin::Text(text)) => StandardInput::Text { text: text.clone() },
+                Some(Stdin::File(file)) => StandardInput::File { path: file.file.clone() },
             },
             caps: call.may.caps(usual),
             grants: Grants {

@@ -17,8 +17,8 @@ use crate::{
     machine::{Chain as ChainKind, Shape},
     protocol::{
         AtEnd, Bind, ChainSecrets, ChainSpec, Command, Demand, Fetch, GitCredential, JailSpec, ManagedState,
-        MountedFile, Open, PatchFile, Prepare, Root, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION,
-        Variable, inside,
+        MountedFile, Open, PatchFile, Prepare, Root, RunFacts, Seal, SealKeys, Shell, StandardInput, StateAccess, Step,
+        VERSION, Variable, inside,
     },
     source::git::{self, Address},
     store::{
@@ -338,6 +338,7 @@ impl Reading<'_> {
             before: before.to_vec(),
             command,
             after: after.to_vec(),
+            stdin: StandardInput::Empty,
             wall_seconds: settings.executor.limits.wall_seconds,
             binds: self.binds(),
             state: self.state_access(settings.vendor.has_state()),

@@ -23,7 +23,8 @@ use crate::{
     domain::{EnvName, Phase, limits, verdict::bytes},
     guest::Form,
     protocol::{
-        Caps, Grants, GuestClock, GuestCode, GuestInput, GuestPhase, GuestRandom, HeaderGrant, Variable, WorkspaceGrant,
+        Caps, Grants, GuestClock, GuestCode, GuestPhase, GuestRandom, HeaderGrant, StandardInput, Variable,
+        WorkspaceGrant,
     },
 };
 
@@ -51,7 +52,7 @@ pub fn run(args: &GuestRun) -> Done {
         args: args.args.clone(),
         plain_env: args.env.clone(),
         env: args.env_secrets.clone(),
-        stdin: args.stdin.as_deref().map_or(Ok(GuestInput::Empty), stdin)?,
+        stdin: args.stdin.as_deref().map_or(Ok(StandardInput::Empty), stdin)?,
         caps: caps(&args.caps),
         grants: grants(&args.grants),
         cache: None,
@@ -127,7 +128,7 @@ fn secrets(args: &GuestRun) -> Result<Vec<Variable>, Failure> {
     names.into_iter().map(variable).collect()
 }
 
-fn stdin(path: &Path) -> Result<GuestInput, Failure> {
+fn stdin(path: &Path) -> Result<StandardInput, Failure> {
     let fault = |error: io::Error| Failure::file("read", path, &error);
     let from: Box<dyn Read> =
         if path.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(fault)?) };
@@ -138,5 +139,5 @@ fn stdin(path: &Path) -> Result<GuestInput, Failure> {
         return Err(Failure::usage(format_args!("{}: at most {most} of text can be its input", path.display()))
             .next("put a larger file into the workspace"));
     }
-    Ok(GuestInput::Text { text })
+    Ok(StandardInput::Text { text })
 }

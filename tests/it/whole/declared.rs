@@ -8,7 +8,7 @@ use std::{
 use airlock::{
     actions::{Decision, NewDemand},
     auth::Permission,
-    domain::{BlockedBy, Kind, Phase, State, Verdict},
+    domain::{BlockedBy, Kind, Phase, State, Verdict, limits},
     queries::{Run, Stack},
 };
 use serde_json::json;
@@ -269,7 +269,38 @@ async fn a_retry_asks_for_the_same_again() {
     let again = rig.app.actions.retry(&permit, run.id, None).await.unwrap();
     assert_eq!((again.kind, again.retry_of), (Kind::OnDemand, Some(run.id)));
     let again = rig.until_state(&again, State::Finished).await;
-    assert_eq!(rig.log(&again, Phase::Performing), "hello\na $HOME `x` \\ line\n");
+    assert_eq!(rig.log(&again, Phase::Performing), "hello\na $HOME `x` \\ line");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standard_input_is_a_text_whatever_it_says_and_however_long_it_is() {
+    let rig = Rig::new().await;
+    let stack =
+        stack(&rig, "tasks: {count: {type: native, run: {command: 'head -n 3; cat /dev/stdin | wc -c'}}}").await;
+    let permit = rig.permit(Permission::RunDeclared, &stack);
+    let begin = "AIRLOCK_END_OF_STANDARD_INPUT\n}\necho INJECTED\n";
+    let stdin = format!("{begin}{}", "x".repeat(limits::STDIN_BYTES - begin.len()));
+    let new = NewDemand { task: "count".parse().unwrap(), variables: Vec::new(), stdin: Some(stdin), call: None };
+    let run = rig.app.actions.run_declared(&permit, stack.id, new, None).await.unwrap();
+    let run = rig.until_state(&run, State::Finished).await;
+    assert_eq!(rig.log(&run, Phase::Performing), format!("{begin}{}\n", limits::STDIN_BYTES));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_the_tasks_own_root_can_be_its_standard_input() {
+    let rig = Rig::new().await;
+    let tasks = "tasks:
+  read: {type: native, run: {command: cat}, source: {root: inner}, airlock: {stdin: {file: in.txt}}}
+  lost: {type: native, run: {command: cat}, airlock: {stdin: {file: in.txt}}}
+";
+    let settings = json!({"name": "Shop", "vendor": {"kind": "custom", "plan": "exit 2"}});
+    let stack = rig.stack(settings, &[(CONFIG, tasks), ("inner/in.txt", "typed")]).await;
+    let run = rig.declared(&stack, "read", &[]).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    assert_eq!(rig.log(&run, Phase::Performing), "typed");
+    let run = rig.declared(&stack, "lost", &[]).await;
+    let run = rig.until_state(&run, State::Failed).await;
+    assert!(run.reason.as_ref().unwrap().contains("no regular file `in.txt`"), "{run:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

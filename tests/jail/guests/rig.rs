@@ -13,9 +13,9 @@ use airlock::{
     crypt::{Key, Secret, digest, read_file_under},
     domain::{EnvName, Kind, Phase, RelativePath, Verdict, limits, stack::NetworkMode, stack::Vendor},
     protocol::{
-        AtEnd, Caps, ChainSecrets, ChainSpec, DenialKind, Grants, GuestCode, GuestInput, GuestPhase, JailSpec,
-        PhaseResult, Produced, Receipt, Record, RunFacts, Step, VERSION, Variable, WorkspaceGrant, file, read_records,
-        result_label,
+        AtEnd, Caps, ChainSecrets, ChainSpec, DenialKind, Grants, GuestCode, GuestPhase, JailSpec, PhaseResult,
+        Produced, Receipt, Record, RunFacts, StandardInput, Step, VERSION, Variable, WorkspaceGrant, file,
+        read_records, result_label,
     },
 };
 use rustix::fs::FlockOperation;
@@ -35,7 +35,7 @@ pub struct Guest {
     pub code: Vec<u8>,
     pub args: Vec<String>,
     pub plain_env: Vec<(String, String)>,
-    pub stdin: GuestInput,
+    pub stdin: StandardInput,
     pub caps: Caps,
     pub grants: Grants,
     pub variables: Vec<(String, String)>,
@@ -78,7 +78,7 @@ impl Guest {
             code,
             args: Vec::new(),
             plain_env: Vec::new(),
-            stdin: GuestInput::Empty,
+            stdin: StandardInput::Empty,
             caps: Caps::default(),
             grants: Grants { workspace: WorkspaceGrant::None, ..Grants::default() },
             variables: Vec::new(),

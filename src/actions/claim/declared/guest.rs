@@ -9,13 +9,13 @@ use crate::{
         guest::code::{self, wanted},
     },
     domain::{
-        EnvName, Phase, Refused, RelativePath,
+        EnvName, Phase, Refused,
         guest::{Caps, GuestClock, GuestRandom, WorkspaceGrant},
     },
     manifest::declared::{
-        Airlock, BoundHeader, ClockGrant, RandomGrant, Stdin, TaskCommand, TaskType, WorkspaceGrant as Declared,
+        Airlock, BoundHeader, ClockGrant, RandomGrant, TaskCommand, TaskType, WorkspaceGrant as Declared,
     },
-    protocol::{Bind, Grants, GuestCode, GuestInput, GuestPhase, HeaderGrant, Variable},
+    protocol::{Bind, Grants, GuestCode, GuestPhase, HeaderGrant, Variable},
     store::Error,
 };
 
@@ -44,7 +44,7 @@ impl Reading<'_> {
             args: arguments(&told.task.run.command),
             plain_env: self.guest_facts(Phase::Performing, &told.task.source.root),
             env: names(told, run),
-            stdin: told.guest_input(),
+            stdin: told.stdin(),
             caps: caps(&told.task.airlock, u64::from(told.task.run.timeout_seconds), usual),
             grants: told.grants(binds)?,
             cache: Some(code::cache(data)),
@@ -85,18 +85,6 @@ impl Told {
                 })
                 .collect(),
         })
-    }
-
-    fn guest_input(&self) -> GuestInput {
-        match self.input.stdin.clone().map(Stdin::Text).or_else(|| self.task.airlock.stdin.clone()) {
-            None => GuestInput::Empty,
-            Some(Stdin::Text(text)) => GuestInput::Text { text },
-            Some(Stdin::File(path)) => GuestInput::File { path: self.in_workspace(&path) },
-        }
-    }
-
-    fn in_workspace(&self, path: &RelativePath) -> RelativePath {
-        joined(&self.task.source.root, path)
     }
 
     /// The secrets that reach a guest's chain at all: those it gets, and those that are bound to its
