@@ -146,7 +146,8 @@ impl Reading<'_> {
     pub(super) fn limits_of(&self, told: &Told) -> Limits {
         let (own, airlock) = (self.stack.settings.executor.limits.clone(), &told.task.airlock);
         if told.task.kind.is_guest() {
-            return own; // A guest has caps; these hold for its build hook.
+            // A guest has caps; the rest holds for its build hook.
+            return Limits { cpu_percent: airlock.cpu_percent.or(own.cpu_percent), ..own };
         }
         Limits {
             wall_seconds: u64::from(told.task.run.timeout_seconds),

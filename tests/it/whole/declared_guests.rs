@@ -7,6 +7,8 @@ use std::{
 };
 
 use airlock::{
+    actions::Decision,
+    auth::Permission,
     domain::{Phase, State},
     queries::{Run, Stack},
 };
@@ -130,6 +132,21 @@ async fn a_guests_project_root_is_the_tasks_own() {
     for there in ["AIRLOCK_PROJECT_ROOT=tools/inner", "PLATFORM_APP_DIR=/workspace/tools/inner"] {
         assert!(printed.iter().any(|one| one == there), "{there}: {printed:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_gets_the_share_of_the_processor_that_it_asks_for() {
+    let rig = Rig::new().await;
+    let stack = rig.stack(json!({"name": "Shop", "vendor": {"kind": "custom", "plan": "exit 2"}}), &[]).await;
+    let tasks = "tasks: {spin: {type: 'wasi:spin.wasm', run: {command: ''}, airlock: {cpu: 0.5, fuel: 1000000000000}}}";
+    let module = wat::parse_str(include_str!("../../../guests/hostile/spin.wat")).unwrap();
+    rig.upload(&stack, &[(CONFIG, tasks.as_bytes()), ("spin.wasm", &module[..])]).await;
+    let run = rig.declared(&stack, "spin", &[]).await;
+    rig.until_state(&run, State::Performing).await;
+    let started = rig.app.actions.to_start(run.id).unwrap().unwrap();
+    assert_eq!(started.jail.limits.cpu_percent, Some(50));
+    rig.decide(&run, Permission::Cancel, Decision::Cancel { note: None }).await.unwrap();
+    rig.until_state(&run, State::Canceled).await;
 }
 
 /// A service of this machine that answers each request with `ok`; its port, and what it was sent.
