@@ -127,6 +127,22 @@ async fn a_client_finds_its_way_from_the_project_to_a_sealed_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_variables_are_no_variables_however_a_client_writes_that() {
+    let compat = Compat::with(TASKS).await;
+    for body in [json!({}), json!({"variables": null}), json!({"variables": {}}), json!({"variables": []})] {
+        let activity = compat.run("greet", body).await;
+        let log = compat.log(&activity, "").await;
+        assert!(log.iter().any(|item| item["data"]["message"] == "hello nobody \n"), "{log:?}");
+    }
+    let path = "/projects/shop/environments/main/tasks/greet/run";
+    for body in [json!({"variables": ["A=1"]}), json!({"variables": "A=1"})] {
+        let (status, answer) = compat.ask("POST", path, Some(body)).await;
+        assert_eq!(status, 400, "{answer}");
+        assert!(answer["detail"].as_str().unwrap().contains("`variables` is a map"), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_activity_is_canceled_once_and_a_failure_says_what_failed() {
     let compat = Compat::with(TASKS).await;
     let waits = compat.run("wait", json!({})).await;
