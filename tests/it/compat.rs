@@ -2,9 +2,10 @@
 
 mod guest;
 
+use airlock::domain::{Role, State};
 use serde_json::{Value, json};
 
-use crate::whole::server::Server;
+use crate::whole::{rig::Rig, server::Server};
 
 const CONFIG: &str = ".airlock/config.yaml";
 
@@ -140,6 +141,28 @@ async fn no_variables_are_no_variables_however_a_client_writes_that() {
         assert_eq!(status, 400, "{answer}");
         assert!(answer["detail"].as_str().unwrap().contains("`variables` is a map"), "{answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_time_is_up_is_nothing_but_its_seal() {
+    let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let rig = Rig::serving(dir, |config| config.log_retention_days = 0).await;
+    let stack = rig.stack(json!({"name": "Shop", "vendor": {"kind": "custom"}}), &[(CONFIG, TASKS)]).await;
+    let run = rig.declared(&stack, "greet", &[]).await;
+    rig.until_state(&run, State::Finished).await;
+    rig.until_tidy().await;
+    let token = rig.key("reader", &stack, Role::Reader).await;
+    let url = format!("{}/projects/shop/activities/{}/log", rig.app.actions.setup().public_url, run.id);
+    let log = async || {
+        let answer = reqwest::Client::new().get(&url).bearer_auth(token.expose()).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let text = answer.text().await.unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    let before = log().await;
+    assert!(before.len() > 2, "{before:?}");
+    assert_eq!(rig.app.actions.sweep_logs().await.unwrap(), 1);
+    assert_eq!(log().await, before[before.len() - 1..]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -149,6 +149,12 @@ impl Rig {
 
     /// Somebody with a role on a stack, who acts by a key.
     pub async fn person(&self, name: &str, stack: &Stack, role: Role) -> Who {
+        let key = self.key(name, stack, role).await;
+        self.app.queries.authenticate(key.expose(), None).unwrap().unwrap()
+    }
+
+    /// A key with a role on a stack.
+    pub async fn key(&self, name: &str, stack: &Stack, role: Role) -> Secret<String> {
         let permit =
             airlock::auth::permit(&Who::system(), Permission::ManageKeys, On::Installation, self.app.actions.now());
         let new = NewKey {
@@ -157,8 +163,7 @@ impl Rig {
             roles: vec![RoleOnStack { stack: stack.id, role }],
             expires_at: None,
         };
-        let minted = self.app.actions.create_key(&permit.unwrap(), new, None).await.unwrap();
-        self.app.queries.authenticate(minted.secret.expose(), None).unwrap().unwrap()
+        self.app.actions.create_key(&permit.unwrap(), new, None).await.unwrap().secret
     }
 
     pub fn permit_of(&self, who: &Who, permission: Permission, stack: &Stack) -> Permit {
