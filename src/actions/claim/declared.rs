@@ -17,8 +17,7 @@ use crate::{
         declared::{MountSource, Stdin, TaskType},
     },
     protocol::{
-        Bind, Build, Command, Demand, Relay, Root, RunFacts, Shell, StandardInput, StateAccess, Step, Variable,
-        Workload, inside,
+        Bind, Build, Command, Demand, Relay, Root, RunFacts, Shell, StandardInput, StateAccess, Step, Workload, inside,
     },
     store::{
         Error, Rows,
