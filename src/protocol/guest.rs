@@ -11,7 +11,10 @@ use super::Bind;
 pub use crate::domain::guest::{
     Artifact, Caps, Denial, DenialKind, GuestClock, GuestRandom, HostUse, Input, PatchSummary, Receipt, WorkspaceGrant,
 };
-use crate::domain::{Digest, EnvName, Phase, RelativePath};
+use crate::domain::{
+    Digest, EnvName, Phase, RelativePath,
+    network::{AllowList, Destination},
+};
 
 /// Paths that guests see, beside `/workspace` ([`super::inside::WORKSPACE`]).
 pub mod guest_path {
@@ -128,7 +131,16 @@ pub struct HeaderGrant {
     /// Its name, such as `Authorization`.
     pub header: String,
     pub secret: EnvName,
-    /// Also over `http`, where the operator lists the host for it.
+    /// Also over `http`: see [`Self::new`].
     #[serde(default)]
     pub plain: bool,
+}
+
+impl HeaderGrant {
+    /// It goes over `http`, too, where the operator's list has the host.
+    pub fn new(host: String, header: String, secret: EnvName, operator: &AllowList) -> Self {
+        const HTTPS: u16 = 443;
+        let plain = Destination::parse(&host, Some(HTTPS)).is_ok_and(|host| operator.lists(&host));
+        Self { host, header, secret, plain }
+    }
 }

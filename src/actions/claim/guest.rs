@@ -5,6 +5,7 @@ use crate::{
     domain::{
         GuestName, Kind, Phase, Refused, RelativePath, RunId, Slug, StackId,
         guest::{Caps, GuestCall, Stdin, WorkspaceGrant},
+        network::AllowList,
         stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
     protocol::{
@@ -96,7 +97,7 @@ impl Reading<'_> {
                 network: call.may.network.clone(),
                 clock: call.may.clock.unwrap_or_default(),
                 random: call.may.random.unwrap_or_default(),
-                headers: headers(call),
+                headers: headers(call, &self.actions.setup.outbound_allow),
                 mounts: Vec::new(),
             },
             cache: Some(code::cache(data)),
@@ -132,15 +133,10 @@ impl Reading<'_> {
 }
 
 /// What the runner adds to the guest's requests.
-fn headers(call: &GuestCall) -> Vec<HeaderGrant> {
+fn headers(call: &GuestCall, operator: &AllowList) -> Vec<HeaderGrant> {
     let bound = call.may.headers.iter().flat_map(|(host, bound)| bound.iter().map(move |one| (host, one)));
     bound
-        .map(|(host, (header, bound))| HeaderGrant {
-            host: host.clone(),
-            header: header.clone(),
-            secret: bound.secret.clone(),
-            plain: false,
-        })
+        .map(|(host, (header, bound))| HeaderGrant::new(host.clone(), header.clone(), bound.secret.clone(), operator))
         .collect()
 }
 

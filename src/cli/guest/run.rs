@@ -20,7 +20,11 @@ use crate::{
     },
     config::{Config, Flags},
     crypt::{Secret, digest},
-    domain::{EnvName, Phase, limits, verdict::bytes},
+    domain::{
+        EnvName, Phase, limits,
+        network::{AllowList, Portless},
+        verdict::bytes,
+    },
     guest::Form,
     protocol::{
         Caps, Grants, GuestClock, GuestCode, GuestPhase, GuestRandom, HeaderGrant, StandardInput, Variable,
@@ -33,6 +37,8 @@ pub fn run(args: &GuestRun) -> Done {
     Form::of(&code)
         .map_err(|why| Failure::refused(format_args!("{} cannot be a guest: {why}", args.file.display())))?;
     let config = Config::load(&Flags::default()).map_err(Failure::usage)?;
+    let operator = AllowList::parse(&config.outbound_allow, Portless::Any)
+        .map_err(|error| Failure::usage(format_args!("outbound_allow: {error}")))?;
     let mut trial = Trial::make(&config)?;
     let report = host::look(&config, trial.dir());
     if !report.default_isolation_works {
@@ -54,7 +60,7 @@ pub fn run(args: &GuestRun) -> Done {
         env: args.env_secrets.clone(),
         stdin: args.stdin.as_deref().map_or(Ok(StandardInput::Empty), stdin)?,
         caps: caps(&args.caps),
-        grants: grants(&args.grants),
+        grants: grants(&args.grants, &operator),
         cache: None,
         artifacts: true,
         skip: false,
@@ -84,12 +90,9 @@ fn caps(args: &GuestCaps) -> Caps {
     }
 }
 
-fn grants(args: &GuestGrants) -> Grants {
-    let header = |header: &crate::cli::args::Header| HeaderGrant {
-        host: header.host.clone(),
-        header: header.name.clone(),
-        secret: header.secret.clone(),
-        plain: false,
+fn grants(args: &GuestGrants, operator: &AllowList) -> Grants {
+    let header = |header: &crate::cli::args::Header| {
+        HeaderGrant::new(header.host.clone(), header.name.clone(), header.secret.clone(), operator)
     };
     Grants {
         workspace: match (&args.workspace, args.write) {

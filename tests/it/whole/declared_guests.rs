@@ -162,10 +162,10 @@ fn service() -> (u16, mpsc::Receiver<String>) {
                 stream.read_exact(&mut byte).unwrap();
                 head.extend(byte);
             }
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").unwrap();
             if told.send(String::from_utf8(head).unwrap()).is_err() {
                 return;
             }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").unwrap();
         }
     });
     (port, heard)
@@ -202,4 +202,25 @@ async fn a_guests_relationship_opens_its_services_host_and_port_and_no_other() {
     let (_, log) = fetched(&rig, &stack, &format!("localhost:{closed}"), related, State::Failed).await;
     assert!(log.starts_with(DENIED), "{log}");
     assert!(never.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_header_goes_over_http_only_where_the_operator_lists_the_host() {
+    for (listed, ends) in [(true, State::Finished), (false, State::Failed)] {
+        let (port, asked) = service();
+        let host = format!("127.0.0.1:{port}");
+        let allow = if listed { vec![host.clone()] } else { Vec::new() };
+        let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
+        let rig = Rig::on(dir, |config| config.outbound_allow = allow).await;
+        let stack = rig.stack(json!({"name": "Shop", "vendor": {"kind": "custom", "plan": "exit 2"}}), &[]).await;
+        rig.set(&stack, "TOKEN", "bearer-of-the-secret", true).await;
+        let headers = json!({host.clone(): {"Authorization": {"secret": "TOKEN"}}});
+        let declared = json!({"airlock": {"network": [host], "headers": headers}});
+        let (_, log) = fetched(&rig, &stack, &host, declared, ends).await;
+        match asked.try_recv() {
+            Ok(head) => assert!(listed && head.contains("authorization: bearer-of-the-secret\r\n"), "{head}"),
+            Err(_) => assert!(!listed && log.starts_with(DENIED), "{log}"),
+        }
+        rig.until_tidy().await;
+    }
 }

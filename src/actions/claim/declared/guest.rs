@@ -11,6 +11,7 @@ use crate::{
     domain::{
         EnvName, Phase, Refused,
         guest::{Caps, GuestClock, GuestRandom, WorkspaceGrant},
+        network::AllowList,
     },
     manifest::declared::{
         Airlock, BoundHeader, ClockGrant, RandomGrant, TaskCommand, TaskType, WorkspaceGrant as Declared,
@@ -46,7 +47,7 @@ impl Reading<'_> {
             env: names(told, run),
             stdin: told.stdin(),
             caps: caps(&told.task.airlock, u64::from(told.task.run.timeout_seconds), usual),
-            grants: told.grants(binds)?,
+            grants: told.grants(binds, &self.actions.setup.outbound_allow)?,
             cache: Some(code::cache(data)),
             artifacts: told.task.airlock.artifacts,
             skip: false,
@@ -56,7 +57,7 @@ impl Reading<'_> {
 
 impl Told {
     /// What the guest may reach.
-    fn grants(&self, binds: &[Bind]) -> Result<Grants, Error> {
+    fn grants(&self, binds: &[Bind], operator: &AllowList) -> Result<Grants, Error> {
         let airlock = &self.task.airlock;
         Ok(Grants {
             workspace: match airlock.workspace {
@@ -77,11 +78,8 @@ impl Told {
             headers: airlock
                 .headers
                 .iter()
-                .map(|bound| HeaderGrant {
-                    host: bound.host.to_string(),
-                    header: bound.header.clone(),
-                    secret: upper(&bound.secret),
-                    plain: false,
+                .map(|bound| {
+                    HeaderGrant::new(bound.host.to_string(), bound.header.clone(), upper(&bound.secret), operator)
                 })
                 .collect(),
         })
