@@ -23,7 +23,7 @@ pub struct Resources {
     pub files: Option<u64>,
     /// Of native tasks only.
     pub processes: Option<u32>,
-    /// Hundredths of one core; of native tasks only.
+    /// Hundredths of one core.
     pub cpu_percent: Option<u32>,
     pub timeout_seconds: Option<u32>,
 }
