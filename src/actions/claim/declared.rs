@@ -59,9 +59,8 @@ impl Reading<'_> {
         let demand = declared::demand_of(&self.view, &self.run)?;
         let json = demand.declared.as_deref().unwrap_or_default();
         let mut task: DeclaredTask = serde_json::from_str(json).map_err(crate::actions::sealed_fault)?;
-        let key = (self.stack.id.number(), task.name.as_str());
-        if let Some(row) = self.view.get(t::STACK_TASK_TO_RESOURCES, key)? {
-            task.set(&row.resources);
+        if let Some(bounds) = &demand.bounds {
+            task.set(bounds);
         }
         let input = declared::input_of(&self.keys, self.run.id, &demand)?;
         let connected = self.connected(&task)?;
@@ -143,20 +142,12 @@ impl Reading<'_> {
 
     /// The stack's limits, with what the task says itself.
     pub(super) fn limits_of(&self, told: &Told) -> Limits {
-        let (own, airlock) = (self.stack.settings.executor.limits.clone(), &told.task.airlock);
+        let own = self.stack.settings.executor.limits.clone();
         if told.task.kind.is_guest() {
             // A guest has caps; the rest holds for its build hook.
-            return Limits { cpu_percent: airlock.cpu_percent.or(own.cpu_percent), ..own };
+            return Limits { cpu_percent: told.task.airlock.cpu_percent.or(own.cpu_percent), ..own };
         }
-        Limits {
-            wall_seconds: u64::from(told.task.run.timeout_seconds),
-            silence_seconds: 0,
-            memory_bytes: airlock.memory_bytes.unwrap_or(own.memory_bytes),
-            processes: airlock.processes.unwrap_or(own.processes),
-            cpu_percent: airlock.cpu_percent.or(own.cpu_percent),
-            output_bytes: airlock.output_bytes.unwrap_or(own.output_bytes),
-            ..own
-        }
+        told.task.limits(own)
     }
 
     /// What it does, with the variables of its command and those of its build hook.

@@ -78,7 +78,7 @@ impl Reading<'_> {
     ) -> Result<GuestPhase, Error> {
         let pinned = self.pinned(&call.guest)?;
         let data = &self.actions.setup.data;
-        let usual = if pinned.interpreter || scripted { Caps::for_interpreters() } else { Caps::default() };
+        let usual = Caps::usual(pinned.interpreter || scripted);
         Ok(GuestPhase {
             phase,
             name: call.guest.to_string(),

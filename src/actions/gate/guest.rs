@@ -93,7 +93,7 @@ impl Actions {
             hostname: "airlock".to_owned(),
             cgroup: self.setup.cgroup.clone(),
         };
-        let usual = if pinned.interpreter { Caps::for_interpreters() } else { Caps::default() };
+        let usual = Caps::usual(pinned.interpreter);
         let phase = GuestPhase {
             phase: Phase::Performing,
             name: guest.to_string(),

@@ -79,7 +79,7 @@ pub fn run(args: &GuestRun) -> Done {
 }
 
 fn caps(args: &GuestCaps) -> Caps {
-    let usual = if args.interpreter { Caps::for_interpreters() } else { Caps::default() };
+    let usual = Caps::usual(args.interpreter);
     Caps {
         fuel: args.fuel.unwrap_or(usual.fuel),
         memory_bytes: args.memory,

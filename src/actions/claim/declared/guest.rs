@@ -13,9 +13,7 @@ use crate::{
         guest::{Caps, GuestClock, GuestRandom, WorkspaceGrant},
         network::AllowList,
     },
-    manifest::declared::{
-        Airlock, BoundHeader, ClockGrant, RandomGrant, TaskCommand, TaskType, WorkspaceGrant as Declared,
-    },
+    manifest::declared::{BoundHeader, ClockGrant, RandomGrant, TaskCommand, TaskType, WorkspaceGrant as Declared},
     protocol::{Bind, Grants, GuestCode, GuestPhase, HeaderGrant, Variable},
     store::Error,
 };
@@ -37,7 +35,7 @@ impl Reading<'_> {
             TaskType::Native | TaskType::Image(_) | TaskType::Runtime { .. } => return Ok(None),
         };
         told.check_wanted(run)?;
-        let usual = if interpreter { Caps::for_interpreters() } else { Caps::default() };
+        let usual = Caps::usual(interpreter);
         Ok(Some(GuestPhase {
             phase: Phase::Performing,
             name,
@@ -46,7 +44,7 @@ impl Reading<'_> {
             plain_env: self.guest_facts(Phase::Performing, &told.task.source.root),
             env: names(told, run),
             stdin: told.stdin(),
-            caps: caps(&told.task.airlock, u64::from(told.task.run.timeout_seconds), usual),
+            caps: told.task.caps(usual),
             grants: told.grants(binds, &self.actions.setup.outbound_allow)?,
             cache: Some(code::cache(data)),
             artifacts: told.task.airlock.artifacts,
@@ -129,16 +127,5 @@ fn arguments(command: &TaskCommand) -> Vec<String> {
     match command {
         TaskCommand::Words { words, .. } => words.clone(),
         TaskCommand::Shell(text) => vec![text.clone()],
-    }
-}
-
-fn caps(airlock: &Airlock, wall_seconds: u64, usual: Caps) -> Caps {
-    Caps {
-        fuel: airlock.fuel.unwrap_or(usual.fuel),
-        memory_bytes: airlock.memory_bytes.unwrap_or(usual.memory_bytes),
-        wall_seconds,
-        output_bytes: airlock.output_bytes.unwrap_or(usual.output_bytes),
-        files_bytes: airlock.files.bytes.unwrap_or(usual.files_bytes),
-        files: airlock.files.count.unwrap_or(usual.files),
     }
 }
