@@ -60,10 +60,10 @@ impl Watched {
         let Some(time) = steady::time(self.clock) else { return stat };
         let time = time.as_nanos() as Timestamp;
         let stat = Filestat { atim: time, mtim: time, ctim: time, ..stat };
-        match stat.filetype {
-            Filetype::Directory => Filestat { size: steady::DIRECTORY_BYTES, nlink: 1, ..stat },
-            _ => stat,
+        if stat.filetype == Filetype::Directory {
+            return Filestat { size: steady::DIRECTORY_BYTES, nlink: 1, ..stat };
         }
+        stat
     }
 
     /// Reads a whole directory: only then it can be put in order.
@@ -209,24 +209,25 @@ impl WasiSnapshotPreview1 for Watched {
         len: Size,
         cookie: Dircookie,
     ) -> Result<Size, Error> {
-        if cookie == 0 || !self.listings.contains_key(&fd.into()) {
+        let number = u32::from(fd);
+        if cookie == 0 || !self.listings.contains_key(&number) {
             let listing = self.list(fd).await?;
             self.keep(fd, listing);
         }
-        let part = self.listings.get(&fd.into()).map(|listing| listing.part(cookie, len as usize)).unwrap_or_default();
+        let part = self.listings.get(&number).map(|listing| listing.part(cookie, len as usize)).unwrap_or_default();
         let written = part.len() as Size;
         mem.copy_from_slice(part, buffer.as_array(written))?;
         Ok(written)
     }
 
     async fn fd_close(&mut self, mem: Memory<'_, '_>, fd: Fd) -> Result<(), Error> {
-        self.listings.remove(&fd.into());
+        self.listings.remove(&u32::from(fd));
         self.inner.fd_close(mem, fd).await
     }
 
     async fn fd_renumber(&mut self, mem: Memory<'_, '_>, from: Fd, to: Fd) -> Result<(), Error> {
-        self.listings.remove(&from.into());
-        self.listings.remove(&to.into());
+        self.listings.remove(&u32::from(from));
+        self.listings.remove(&u32::from(to));
         self.inner.fd_renumber(mem, from, to).await
     }
 

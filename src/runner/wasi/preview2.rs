@@ -46,10 +46,10 @@ impl WatchedFiles<'_> {
             status_change_timestamp: time,
             ..stat
         };
-        match stat.type_ {
-            DescriptorType::Directory => DescriptorStat { size: steady::DIRECTORY_BYTES, link_count: 1, ..stat },
-            _ => stat,
+        if stat.type_ == DescriptorType::Directory {
+            return DescriptorStat { size: steady::DIRECTORY_BYTES, link_count: 1, ..stat };
         }
+        stat
     }
 
     fn note<T>(&self, done: &FsResult<T>, call: &str, path: &str, changes: bool) {
