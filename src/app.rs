@@ -17,7 +17,10 @@ use crate::{
     config::{Config, Tls},
     crypt::{Keyring, Keys, MasterKey, MasterKeyError, Secret, load_keyring},
     dispatch::Dispatch,
-    domain::{Clock, Timestamp, UserName},
+    domain::{
+        Clock, Timestamp, UserName,
+        network::{AllowList, Portless},
+    },
     http,
     live::Bells,
     outbound,
@@ -98,7 +101,7 @@ impl App {
         let (keyring, master_key) = keyring(&config, &data)?;
         let keys = Keys::new(keyring);
         let live = Arc::new(Bells::default());
-        let setup = Setup { master_key, cgroup, ..setup_of(&config, &data) };
+        let setup = Setup { master_key, cgroup, ..setup_of(&config, &data)? };
         let slots = config.slots;
         let actions = Actions::new(store.clone(), keys.clone(), Arc::clone(&clock), live, setup)?;
         let queries = Queries::new(store, clock, keys, data.clone(), slots);
@@ -124,9 +127,9 @@ impl App {
     }
 }
 
-fn setup_of(config: &Config, data: &Path) -> Setup {
+fn setup_of(config: &Config, data: &Path) -> Result<Setup, AppError> {
     let root = rustix::process::geteuid().is_root();
-    Setup {
+    Ok(Setup {
         declared_task_cap: config.declared_task_cap.max(1),
         runtime_images: config.runtime_images.clone(),
         data: data.to_owned(),
@@ -134,6 +137,7 @@ fn setup_of(config: &Config, data: &Path) -> Setup {
         slots: config.slots,
         stop_grace: config.stop_grace,
         local_sources: config.local_sources.clone(),
+        outbound_allow: AllowList::parse(&config.outbound_allow, Portless::Any).map_err(outbound::NoWayOut::from)?,
         provider_mirror: config.provider_mirror.clone(),
         plugin_cache: data.join("cache").join("plugins"),
         master_key: None,
@@ -149,7 +153,7 @@ fn setup_of(config: &Config, data: &Path) -> Setup {
         run_task_retry: config.run_task_retry,
         run_task_progress: config.run_task_progress,
         run_task_total: config.run_task_total,
-    }
+    })
 }
 
 /// What links name: as configured, else where the server listens.

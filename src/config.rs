@@ -36,6 +36,8 @@ pub struct Config {
     /// Binaries that stacks may name, by name.
     pub binaries: BTreeMap<String, PathBuf>,
     pub runtime_images: BTreeMap<String, String>,
+    /// Hosts of this machine and its kind that the server calls all the same; also those to which a guest's
+    /// bound headers go over `http`.
     pub outbound_allow: Vec<String>,
     pub uid_range: UidRange,
     pub log_retention_days: u32,

@@ -8,8 +8,10 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    domain::{Refused, ServiceName, TaskName, run::SourceVersion, stack::Source},
-    manifest::{self, DeclaredTask, Manifest, ManifestError},
+    domain::{
+        Refused, ServiceName, StackId, TaskName, guest::Caps, resources::Resources, run::SourceVersion, stack::Source,
+    },
+    manifest::{self, DeclaredTask, Manifest, ManifestError, declared::TaskType},
     protocol::ShownFile,
     store::{
         Error, Fault, Find as _, Rows, Tx,
@@ -18,7 +20,7 @@ use crate::{
     },
 };
 
-use super::Moment;
+use super::{Moment, guest::code};
 
 /// The files that a source may be configured by.
 pub(crate) fn files() -> impl Iterator<Item = &'static str> {
@@ -76,7 +78,8 @@ pub(super) fn take(tx: &Tx<'_>, moment: &Moment, run: &Run, shown: &[ShownFile])
         }
     }
     if let Some(demand) = tx.get(t::RUN_TO_DEMAND, run.seq)? {
-        tx.put(t::RUN_TO_DEMAND, run.seq, &resolved(tx, demand, &files)?)?;
+        let demand = resolved(tx, demand, &files)?;
+        tx.put(t::RUN_TO_DEMAND, run.seq, &bounded(tx, run.stack, demand)?)?;
     }
     Ok(())
 }
@@ -90,6 +93,26 @@ fn resolved(tx: &Tx<'_>, demand: Demand, files: &[DeclarationFile]) -> Result<De
         }
         Err(why) => Demand { fault: Some(why), ..demand },
     })
+}
+
+/// With the bounds that the run has, whatever is changed later: the operator's, else the declaration's,
+/// else the usual ones.
+fn bounded(tx: &Tx<'_>, stack: StackId, demand: Demand) -> Result<Demand, Error> {
+    let (Some(json), Some(stack)) = (&demand.declared, tx.stack(stack)?) else { return Ok(demand) };
+    let mut task: DeclaredTask = serde_json::from_str(json).map_err(super::sealed_fault)?;
+    if let Some(row) = tx.get(t::STACK_TASK_TO_RESOURCES, (stack.id.number(), task.name.as_str()))? {
+        task.set(&row.resources);
+    }
+    let own = stack.settings.executor.limits;
+    let guest = |interpreter| {
+        Resources::of_guest(task.caps(Caps::usual(interpreter)), task.airlock.cpu_percent.or(own.cpu_percent))
+    };
+    let bounds = match &task.kind {
+        TaskType::Guest(name) => guest(code::find(tx, name)?.is_some_and(|found| found.interpreter)),
+        TaskType::GuestFile(_) => guest(false),
+        TaskType::Native | TaskType::Image(_) | TaskType::Runtime { .. } => Resources::of_native(&task.limits(own)),
+    };
+    Ok(Demand { bounds: Some(bounds), ..demand })
 }
 
 /// One task of a source, with everything that it needs from outside there.

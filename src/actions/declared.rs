@@ -116,6 +116,7 @@ pub(super) fn remember(
         names: asked.variables.iter().map(|(name, _)| name.clone()).collect(),
         input: vault::demand(run.id).seal(&moment.keys.get(), json.expose()),
         declared: None,
+        bounds: None,
         fault: None,
         authorizations: Vec::new(),
     };

@@ -47,7 +47,7 @@ use crate::{
         throttle::Throttle,
     },
     crypt::Keys,
-    domain::{Clock, Refused, Timestamp, actor::ActorName, limits},
+    domain::{Clock, Refused, Timestamp, actor::ActorName, limits, network::AllowList},
     live::Bells,
     policy::Evaluator,
     store::{Store, Tx, record::Outcome},
@@ -150,6 +150,8 @@ pub struct Setup {
     pub runtime_images: BTreeMap<String, String>,
     pub stop_grace: Duration,
     pub local_sources: Vec<PathBuf>,
+    /// What the operator lets be reached, and be told secrets without TLS.
+    pub outbound_allow: AllowList,
     pub provider_mirror: Option<PathBuf>,
     pub plugin_cache: PathBuf,
     /// The file of the master key; none where somebody else keeps it.

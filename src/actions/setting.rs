@@ -50,6 +50,7 @@ impl Actions {
         let deed = self.on_stack("environment.set", id)?;
         self.change(permit, deed, move |tx, moment| {
             check(&new)?;
+            declared::check_name(&new.name).map_err(|why| Refused::field("name", why))?;
             tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
             let key = key_of(new.level, &new.name);
             let old = tx.get(t::STACK_NAME_TO_SETTING, (id.number(), key.as_str()))?;
@@ -58,13 +59,21 @@ impl Actions {
                 return Err(Refused::conflict(why).into());
             }
             let keys = moment.keys.get();
-            let value = match (&new.value, &old) {
+            let told = told(&new, old.as_ref());
+            if let Some(value) = &told {
+                check(&new, value.expose())?;
+            }
+            let value = match (told, &old) {
                 (Some(value), _) if new.is_sensitive => VariableValue::Sensitive {
                     sealed: vault::setting(id, &key).seal(&keys, value.expose().as_bytes()),
                     hash: hash_of_secret(&keys, id, value.expose().as_bytes()),
                 },
                 (Some(value), _) => VariableValue::Plain(value.expose().clone()),
-                (None, Some(old)) => kept(&old.value, new.is_sensitive)?,
+                (None, Some(_)) if !new.is_sensitive => {
+                    let why = "a sensitive variable stays sensitive; delete it instead";
+                    return Err(Refused::field("is_sensitive", why).into());
+                }
+                (None, Some(old)) => old.value.clone(),
                 (None, None) => return Err(Refused::field("value", "is needed").into()),
             };
             let row = Setting {
@@ -105,21 +114,16 @@ impl Actions {
     }
 }
 
-/// A value that stays while something else about it changes. What was sensitive stays so.
-fn kept(old: &VariableValue, sensitive: bool) -> Result<VariableValue, Refused> {
-    match (old, sensitive) {
-        (VariableValue::Plain(_), true) => Err(Refused::field("value", "is needed to make the variable sensitive")),
-        (VariableValue::Sensitive { .. }, false) => {
-            Err(Refused::field("is_sensitive", "a sensitive variable stays sensitive; delete it instead"))
-        }
-        (old, _) => Ok(old.clone()),
-    }
+/// The value in clear: what is said now, else what stands there in clear.
+fn told(new: &NewSetting, old: Option<&Setting>) -> Option<Secret<String>> {
+    new.value.clone().or_else(|| match &old?.value {
+        VariableValue::Plain(value) => Some(Secret::new(value.clone())),
+        VariableValue::Sensitive { .. } => None,
+    })
 }
 
-fn check(new: &NewSetting) -> Result<(), Refused> {
-    declared::check_name(&new.name).map_err(|why| Refused::field("name", why))?;
-    let Some(value) = &new.value else { return Ok(()) };
-    let (text, most) = (value.expose(), limits::VARIABLE_BYTES);
+fn check(new: &NewSetting, text: &str) -> Result<(), Refused> {
+    let most = limits::VARIABLE_BYTES;
     if text.len() > most || text.contains('\0') {
         return Err(Refused::field("value", format!("must have at most {most} bytes without NUL")));
     }

@@ -231,9 +231,11 @@ impl Default for Caps {
 }
 
 impl Caps {
-    /// What a guest that interprets scripts gets: an instruction of a script costs many of the guest's.
-    pub fn for_interpreters() -> Self {
-        Self { fuel: INTERPRETER_FUEL, ..Self::default() }
+    /// What a guest gets where nothing else is said. For one that interprets scripts an instruction of a
+    /// script costs many of its own.
+    pub fn usual(interpreter: bool) -> Self {
+        let usual = Self::default();
+        if interpreter { Self { fuel: INTERPRETER_FUEL, ..usual } } else { usual }
     }
 }
 

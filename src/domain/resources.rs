@@ -5,8 +5,10 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    guest::Caps,
     limits::{GIB, GUEST_FUEL_MOST, KIB, MIB},
     refused::FieldError,
+    stack::Limits,
 };
 
 /// Bounds of one declared task. None: what the declaration says, else the usual.
@@ -23,7 +25,7 @@ pub struct Resources {
     pub files: Option<u64>,
     /// Of native tasks only.
     pub processes: Option<u32>,
-    /// Hundredths of one core; of native tasks only.
+    /// Hundredths of one core.
     pub cpu_percent: Option<u32>,
     pub timeout_seconds: Option<u32>,
 }
@@ -38,6 +40,34 @@ const CPU_PERCENT: RangeInclusive<u64> = 1..=51_200;
 const TIMEOUT_SECONDS: RangeInclusive<u64> = 1..=86_400;
 
 impl Resources {
+    /// All bounds of a guest.
+    pub fn of_guest(caps: Caps, cpu_percent: Option<u32>) -> Self {
+        Self {
+            fuel: Some(caps.fuel),
+            memory_bytes: Some(caps.memory_bytes),
+            output_bytes: Some(caps.output_bytes),
+            files_bytes: Some(caps.files_bytes),
+            files: Some(caps.files),
+            processes: None,
+            cpu_percent,
+            timeout_seconds: u32::try_from(caps.wall_seconds).ok(),
+        }
+    }
+
+    /// All bounds of a native task.
+    pub fn of_native(limits: &Limits) -> Self {
+        Self {
+            fuel: None,
+            memory_bytes: Some(limits.memory_bytes),
+            output_bytes: Some(limits.output_bytes),
+            files_bytes: None,
+            files: None,
+            processes: Some(limits.processes),
+            cpu_percent: limits.cpu_percent,
+            timeout_seconds: u32::try_from(limits.wall_seconds).ok(),
+        }
+    }
+
     /// What is out of its range, by field; and whether anything is said at all.
     pub fn check(&self) -> Vec<FieldError> {
         let fields = self.fields();

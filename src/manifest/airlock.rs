@@ -102,10 +102,13 @@ fn refuse_guests_only(reader: &mut Reader, keys: &Keys) {
             reader.wrong_key(place, format!("`{key}` does not hold for this type of task"), WHY);
         }
     }
+    let says = |place: &Place, text: &str| matches!(&place.node.value, Value::Scalar(scalar) if scalar.text == text);
+    if let Some(place) = keys.get("artifacts").filter(|place| says(place, "true")) {
+        reader.note(place, "has no effect: only WASI guests leave artifacts");
+    }
     for (key, as_it_is) in [("workspace", "write"), ("clock", "real"), ("random", "real")] {
         let Some(place) = keys.get(key) else { continue };
-        let true_anyway = matches!(&place.node.value, Value::Scalar(scalar) if scalar.text == as_it_is);
-        if !true_anyway {
+        if !says(place, as_it_is) {
             let what = format!("`{key}` is always `{as_it_is}` for this type of task");
             reader.wrong(place, what, "only WASI guests can be held to something else");
         }

@@ -11,7 +11,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{EnvName, GuestName, ImageName, RelativePath, ServiceName, TaskName, resources::Resources};
+use crate::domain::{
+    EnvName, GuestName, ImageName, RelativePath, ServiceName, TaskName, guest::Caps, resources::Resources,
+    stack::Limits,
+};
 
 use super::error::Position;
 
@@ -288,5 +291,32 @@ impl DeclaredTask {
         airlock.processes = to.processes.or(airlock.processes);
         airlock.cpu_percent = to.cpu_percent.or(airlock.cpu_percent);
         self.run.timeout_seconds = to.timeout_seconds.unwrap_or(self.run.timeout_seconds);
+    }
+
+    /// The bounds of a guest, where `usual` stands for what nobody has said.
+    pub fn caps(&self, usual: Caps) -> Caps {
+        let airlock = &self.airlock;
+        Caps {
+            fuel: airlock.fuel.unwrap_or(usual.fuel),
+            memory_bytes: airlock.memory_bytes.unwrap_or(usual.memory_bytes),
+            wall_seconds: u64::from(self.run.timeout_seconds),
+            output_bytes: airlock.output_bytes.unwrap_or(usual.output_bytes),
+            files_bytes: airlock.files.bytes.unwrap_or(usual.files_bytes),
+            files: airlock.files.count.unwrap_or(usual.files),
+        }
+    }
+
+    /// The bounds of a native task, likewise.
+    pub fn limits(&self, usual: Limits) -> Limits {
+        let airlock = &self.airlock;
+        Limits {
+            wall_seconds: u64::from(self.run.timeout_seconds),
+            silence_seconds: 0,
+            memory_bytes: airlock.memory_bytes.unwrap_or(usual.memory_bytes),
+            processes: airlock.processes.unwrap_or(usual.processes),
+            cpu_percent: airlock.cpu_percent.or(usual.cpu_percent),
+            output_bytes: airlock.output_bytes.unwrap_or(usual.output_bytes),
+            ..usual
+        }
     }
 }

@@ -11,7 +11,10 @@ use super::Bind;
 pub use crate::domain::guest::{
     Artifact, Caps, Denial, DenialKind, GuestClock, GuestRandom, HostUse, Input, PatchSummary, Receipt, WorkspaceGrant,
 };
-use crate::domain::{Digest, EnvName, Phase, RelativePath};
+use crate::domain::{
+    Digest, EnvName, Phase, RelativePath,
+    network::{AllowList, Destination},
+};
 
 /// Paths that guests see, beside `/workspace` ([`super::inside::WORKSPACE`]).
 pub mod guest_path {
@@ -38,11 +41,11 @@ pub struct GuestPhase {
     /// Variables with values of their own, not secret.
     #[serde(default)]
     pub plain_env: Vec<(String, String)>,
-    /// Which of the chain's variables it gets, sensitive ones included.
+    /// Which of the chain's variables it is to get, sensitive ones included: see [`Self::named_env`].
     #[serde(default)]
     pub env: Vec<EnvName>,
     #[serde(default)]
-    pub stdin: GuestInput,
+    pub stdin: StandardInput,
     #[serde(default)]
     pub caps: Caps,
     #[serde(default)]
@@ -60,6 +63,13 @@ pub struct GuestPhase {
 
 const fn yes() -> bool {
     true
+}
+
+impl GuestPhase {
+    /// Those of the chain's variables that it gets. What it is told anyway, nobody says in its place.
+    pub fn named_env(&self) -> impl Iterator<Item = &EnvName> {
+        self.env.iter().filter(|name| self.plain_env.iter().all(|(told, _)| told != name.as_str()))
+    }
 }
 
 /// A guest that is compiled and not run.
@@ -83,10 +93,10 @@ pub enum GuestCode {
     Source { path: RelativePath },
 }
 
-/// A guest's standard input.
+/// Standard input of a guest, or of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum GuestInput {
+pub enum StandardInput {
     #[default]
     Empty,
     Text {
@@ -121,7 +131,16 @@ pub struct HeaderGrant {
     /// Its name, such as `Authorization`.
     pub header: String,
     pub secret: EnvName,
-    /// Also over `http`, where the operator lists the host for it.
+    /// Also over `http`: see [`Self::new`].
     #[serde(default)]
     pub plain: bool,
+}
+
+impl HeaderGrant {
+    /// It goes over `http`, too, where the operator's list has the host.
+    pub fn new(host: String, header: String, secret: EnvName, operator: &AllowList) -> Self {
+        const HTTPS: u16 = 443;
+        let plain = Destination::parse(&host, Some(HTTPS)).is_ok_and(|host| operator.lists(&host));
+        Self { host, header, secret, plain }
+    }
 }

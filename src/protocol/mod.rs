@@ -40,8 +40,8 @@ mod socket;
 mod spec;
 
 pub use guest::{
-    Artifact, Caps, Denial, DenialKind, Grants, GuestClock, GuestCode, GuestCompile, GuestInput, GuestPhase,
-    GuestRandom, HeaderGrant, HostUse, Input, PatchSummary, Receipt, WorkspaceGrant, guest_path,
+    Artifact, Caps, Denial, DenialKind, Grants, GuestClock, GuestCode, GuestCompile, GuestPhase, GuestRandom,
+    HeaderGrant, HostUse, Input, PatchSummary, Receipt, StandardInput, WorkspaceGrant, guest_path,
 };
 pub use place::{file, inside};
 pub use record::{

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChainSecrets, GuestCompile, GuestPhase, Variable};
+use super::{ChainSecrets, GuestCompile, GuestPhase, StandardInput, Variable};
 use crate::domain::{
     CommitSha, Digest, Kind, Phase, RelativePath, RunId, Slug, StackId, State,
     runtime::{FileConfig, Layers, Used},
@@ -256,6 +256,8 @@ pub struct Shell {
     pub before: Vec<String>,
     pub command: Command,
     pub after: Vec<String>,
+    #[serde(default)]
+    pub stdin: StandardInput,
     /// Seconds of wall time; the rest of the limits is in [`JailSpec`].
     pub wall_seconds: u64,
     pub binds: Vec<Bind>,

@@ -7,7 +7,7 @@ use crate::{
     domain::{Slug, TaskName, Timestamp, run::SourceVersion},
     manifest::{self, DeclaredTask, Manifest, ManifestError},
     store::{
-        Find as _, Rows,
+        Fault, Find as _, Rows,
         record::{Demand, Run, Service, Setting, Stack, TaskResources},
         tables as t,
     },
@@ -66,6 +66,17 @@ impl Queries {
     /// What a run of a declared task was asked for; none of other runs.
     pub fn demand(&self, run: &Run) -> Result<Option<Demand>> {
         Ok(self.view()?.get(t::RUN_TO_DEMAND, run.seq)?)
+    }
+
+    /// What a run's task declares, with the bounds that hold for the run; none until its source was read.
+    pub(super) fn declared_by(&self, run: &Run) -> Result<Option<DeclaredTask>> {
+        let Some(Demand { declared: Some(json), bounds, .. }) = self.demand(run)? else { return Ok(None) };
+        let mut task: DeclaredTask = serde_json::from_str(&json)
+            .map_err(|error| Fault::Record { table: "RUN_TO_DEMAND", why: error.to_string() })?;
+        if let Some(bounds) = &bounds {
+            task.set(bounds);
+        }
+        Ok(Some(task))
     }
 
     /// Variables that only declared tasks of a stack get.

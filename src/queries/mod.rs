@@ -70,7 +70,7 @@ pub use run_tasks::{AttachmentRow, DeliveryRow, OnStack, RunTaskRow, StageDetail
 pub use runs::{Cursor, Page, RunDetail, RunFilter};
 pub use stacks::{StackFilter, StackGroup, StackRow};
 
-pub use crate::manifest::{DeclaredTask, declared::MountSource};
+pub use crate::manifest::{DeclaredTask, declared as declaration, declared::MountSource};
 pub use crate::policy::{LIBRARY, Offered, Origin};
 pub use crate::store::layers::{Attached, Layered};
 pub use crate::store::record::{

@@ -6,6 +6,7 @@ use crate::{
     auth::Who,
     crypt,
     domain::{Changes, Kind, Look, Refused, RunId, StackId, State, Timestamp, limits},
+    manifest::DeclaredTask,
     store::{
         Fault, Find, Flow, Order, Rows, Snapshot,
         record::{Comment, HistoryEntry, Left, Review, Run, RunRuntime, Standing},
@@ -35,6 +36,8 @@ pub struct RunDetail {
     pub left: Vec<Left>,
     /// What run tasks said, stage by stage.
     pub stages: Vec<StageDetail>,
+    /// What its declared task may do, once the source was read.
+    pub declared: Option<DeclaredTask>,
     /// What it was configured with and used.
     pub runtime: Option<RunRuntime>,
     /// The stack still exists.
@@ -131,6 +134,7 @@ impl Queries {
             standing: standing_of(&view, &run)?,
             left: view.all(t::RUN_N_TO_LEFT, (run.seq, 0)..=(run.seq, u32::MAX))?,
             stages: stages_of(&view, &run)?,
+            declared: self.declared_by(&run)?,
             runtime: view.get(t::RUN_TO_RUNTIME, run.seq)?,
             stack: view.stack(run.stack)?,
             run,

@@ -57,16 +57,17 @@ impl WayOut {
         Ok(Self::with_role(policy, Role::Forward, asked, clock))
     }
 
-    /// For guests, whose requests get these headers on their way, or are answered within.
+    /// For guests, whose requests get `headers` on their way, or are answered `within`.
     pub fn for_guest(
-        listed: &[String],
+        (listed, vouched): (&[String], &[String]),
         headers: Vec<BoundHeader>,
         within: Option<Within>,
         asked: Arc<Asked>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Fault> {
         let gateway = Gateway { trust: Trust::of_host().map_err(Fault::of)?, headers, within };
-        Ok(Self::with_role(Policy::run(list(listed)?), Role::Gateway(gateway), asked, clock))
+        let policy = Policy::run(list(listed)?).vouching(list(vouched)?);
+        Ok(Self::with_role(policy, Role::Gateway(gateway), asked, clock))
     }
 
     fn with_role(policy: Policy, role: Role, asked: Arc<Asked>, clock: Arc<dyn Clock>) -> Self {

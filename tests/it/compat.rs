@@ -2,9 +2,10 @@
 
 mod guest;
 
+use airlock::domain::{Role, State};
 use serde_json::{Value, json};
 
-use crate::whole::server::Server;
+use crate::whole::{rig::Rig, server::Server};
 
 const CONFIG: &str = ".airlock/config.yaml";
 
@@ -14,6 +15,9 @@ tasks:
     type: native
     run: {command: 'echo "hello $NAME $COLOR"; echo "second" >&2', timeout: 60}
     variables: {env: {NAME: nobody}}
+  told:
+    type: native
+    run: {command: 'echo "KEY is $KEY"'}
   wait:
     type: native
     run: {command: 'echo up; sleep 60'}
@@ -80,7 +84,7 @@ async fn a_client_finds_its_way_from_the_project_to_a_sealed_log() {
     }
     let tasks = compat.get("/projects/shop/environments/main/tasks").await;
     let names: Vec<&str> = tasks.as_array().unwrap().iter().map(|task| task["id"].as_str().unwrap()).collect();
-    assert_eq!(names, ["broken", "greet", "wait"]);
+    assert_eq!(names, ["broken", "greet", "told", "wait"]);
     let greet = compat.get("/projects/shop/environments/main/tasks/greet").await;
     assert_eq!((&greet["type"], &greet["run"]["timeout"]), (&json!("native"), &json!(60)));
 
@@ -124,6 +128,83 @@ async fn a_client_finds_its_way_from_the_project_to_a_sealed_log() {
     let me = compat.get("/users/me").await;
     let access = compat.get(&format!("/users/{}/extended-access", me["id"].as_str().unwrap())).await;
     assert_eq!(access["items"][0]["resource_id"], "shop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_variables_are_no_variables_however_a_client_writes_that() {
+    let compat = Compat::with(TASKS).await;
+    for body in [json!({}), json!({"variables": null}), json!({"variables": {}}), json!({"variables": []})] {
+        let activity = compat.run("greet", body).await;
+        let log = compat.log(&activity, "").await;
+        assert!(log.iter().any(|item| item["data"]["message"] == "hello nobody \n"), "{log:?}");
+    }
+    let path = "/projects/shop/environments/main/tasks/greet/run";
+    for body in [json!({"variables": ["A=1"]}), json!({"variables": "A=1"})] {
+        let (status, answer) = compat.ask("POST", path, Some(body)).await;
+        assert_eq!(status, 400, "{answer}");
+        assert!(answer["detail"].as_str().unwrap().contains("`variables` is a map"), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_time_is_up_is_nothing_but_its_seal() {
+    let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let rig = Rig::serving(dir, |config| config.log_retention_days = 0).await;
+    let stack = rig.stack(json!({"name": "Shop", "vendor": {"kind": "custom"}}), &[(CONFIG, TASKS)]).await;
+    let run = rig.declared(&stack, "greet", &[]).await;
+    rig.until_state(&run, State::Finished).await;
+    rig.until_tidy().await;
+    let token = rig.key("reader", &stack, Role::Reader).await;
+    let url = format!("{}/projects/shop/activities/{}/log", rig.app.actions.setup().public_url, run.id);
+    let log = async || {
+        let answer = reqwest::Client::new().get(&url).bearer_auth(token.expose()).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let text = answer.text().await.unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    let before = log().await;
+    assert!(before.len() > 2, "{before:?}");
+    assert_eq!(rig.app.actions.sweep_logs().await.unwrap(), 1);
+    assert_eq!(log().await, before[before.len() - 1..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_becomes_secret_as_it_is_and_is_never_less_than_was_asked_for() {
+    let compat = Compat::with(TASKS).await;
+    let project = "/projects/shop/variables";
+    let environment = "/projects/shop/environments/main/variables";
+    for (path, name) in [(project, "db:password"), (project, "env:KEY"), (environment, "env:KEY")] {
+        let (status, answer) = compat.ask("POST", path, Some(json!({"name": name, "value": "stored-value"}))).await;
+        assert_eq!(status, 201, "{answer}");
+        let one = format!("{path}/{}", name.replace(':', "%3A"));
+        let (status, answer) = compat.ask("PATCH", &one, Some(json!({"is_sensitive": true}))).await;
+        assert_eq!(status, 200, "{name}: {answer}");
+        let shown = compat.get(&one).await;
+        assert_eq!((&shown["is_sensitive"], &shown["value"]), (&json!(true), &json!(null)), "{shown}");
+        let (status, _) = compat.ask("PATCH", &one, Some(json!({"is_sensitive": false}))).await;
+        assert_eq!(status, 422, "{name}");
+    }
+    let activity = compat.run("told", json!({})).await;
+    let log = compat.log(&activity, "").await;
+    assert!(log.iter().any(|item| item["data"]["message"] == "KEY is *****\n"), "{log:?}");
+
+    // What is too short cannot become a secret, and what is no JSON cannot become JSON.
+    let short = json!({"name": "short", "value": "abc"});
+    assert_eq!(compat.ask("POST", project, Some(short)).await.0, 201);
+    for change in [json!({"is_sensitive": true}), json!({"is_json": true})] {
+        assert_eq!(compat.ask("PATCH", &format!("{project}/short"), Some(change.clone())).await.0, 422, "{change}");
+    }
+
+    for field in ["is_enabled", "visible_build", "visible_runtime"] {
+        let new = json!({"name": "env:NARROW", "value": "stored-value", field: false});
+        let (status, answer) = compat.ask("POST", environment, Some(new.clone())).await;
+        assert_eq!(status, 422, "{field}: {answer}");
+        let (status, _) = compat.ask("PATCH", &format!("{environment}/env%3AKEY"), Some(json!({field: false}))).await;
+        assert_eq!(status, 422, "{field}");
+        let (status, answer) = compat.ask("POST", project, Some(new)).await;
+        assert_eq!((status, &answer["_embedded"]["entity"][field]), (201, &json!(false)), "{answer}");
+        assert_eq!(compat.ask("DELETE", &format!("{project}/env%3ANARROW"), None).await.0, 200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

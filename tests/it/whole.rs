@@ -4,7 +4,11 @@
 mod contexts;
 mod crash;
 mod declared;
+mod declared_guests;
 mod faults;
+#[allow(dead_code, reason = "other tests use more of it")]
+#[path = "../jail/guests/fetch.rs"]
+mod fetch;
 mod filing;
 pub mod gate;
 mod guest_api;

@@ -133,6 +133,7 @@ fn one(jailer: &Jailer, phase: Phase) -> Result<Report, JailError> {
         binds: phase.binds,
         limits: phase.limits,
         listen: phase.listen,
+        stdin: None,
         stdout: stdout_in,
         stderr: stderr_in,
         inherited: vec![report_in],

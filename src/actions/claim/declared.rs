@@ -17,7 +17,7 @@ use crate::{
         declared::{MountSource, Stdin, TaskType},
     },
     protocol::{
-        Bind, Build, Command, Demand, Relay, Root, RunFacts, Shell, StateAccess, Step, Variable, Workload, inside,
+        Bind, Build, Command, Demand, Relay, Root, RunFacts, Shell, StandardInput, StateAccess, Step, Workload, inside,
     },
     store::{
         Error, Rows,
@@ -36,7 +36,7 @@ use crate::actions::{
 mod guest;
 mod variables;
 
-pub(super) use variables::Connected;
+pub(super) use variables::{Connected, Laid};
 
 /// Ports of the jail's loopback that are taken.
 const TAKEN: [u16; 3] = [8_200, 8_201, 8_202];
@@ -59,9 +59,8 @@ impl Reading<'_> {
         let demand = declared::demand_of(&self.view, &self.run)?;
         let json = demand.declared.as_deref().unwrap_or_default();
         let mut task: DeclaredTask = serde_json::from_str(json).map_err(crate::actions::sealed_fault)?;
-        let key = (self.stack.id.number(), task.name.as_str());
-        if let Some(row) = self.view.get(t::STACK_TASK_TO_RESOURCES, key)? {
-            task.set(&row.resources);
+        if let Some(bounds) = &demand.bounds {
+            task.set(bounds);
         }
         let input = declared::input_of(&self.keys, self.run.id, &demand)?;
         let connected = self.connected(&task)?;
@@ -104,7 +103,9 @@ impl Reading<'_> {
                 Some(sealed) => Some(vault::service(&service.name).open_text(&self.keys, sealed)?),
                 None => None,
             };
-            let relay = relayed(&service).then(|| free_port(&mut ports, service.port));
+            // A guest has a way out of its own, and no loopback that anybody listens on.
+            let relays = !task.kind.is_guest() && relayed(&service);
+            let relay = relays.then(|| free_port(&mut ports, service.port));
             let endpoint = relationship.endpoint.clone().unwrap_or_else(|| service.scheme.clone());
             connected.insert(name.clone(), Connected { service, password, relay, endpoint });
         }
@@ -141,47 +142,42 @@ impl Reading<'_> {
 
     /// The stack's limits, with what the task says itself.
     pub(super) fn limits_of(&self, told: &Told) -> Limits {
-        let (own, airlock) = (self.stack.settings.executor.limits.clone(), &told.task.airlock);
+        let own = self.stack.settings.executor.limits.clone();
         if told.task.kind.is_guest() {
-            return own; // A guest has caps; these hold for its build hook.
+            // A guest has caps; the rest holds for its build hook.
+            return Limits { cpu_percent: told.task.airlock.cpu_percent.or(own.cpu_percent), ..own };
         }
-        Limits {
-            wall_seconds: u64::from(told.task.run.timeout_seconds),
-            silence_seconds: 0,
-            memory_bytes: airlock.memory_bytes.unwrap_or(own.memory_bytes),
-            processes: airlock.processes.unwrap_or(own.processes),
-            cpu_percent: airlock.cpu_percent.or(own.cpu_percent),
-            output_bytes: airlock.output_bytes.unwrap_or(own.output_bytes),
-            ..own
-        }
+        told.task.limits(own)
     }
 
-    pub(super) fn steps_of(&self, told: &Told, build_variables: &[Variable]) -> Result<Vec<Step>, Error> {
+    /// What it does, with the variables of its command and those of its build hook.
+    pub(super) fn steps_of(&self, told: &Told, run: &Laid, build: &Laid) -> Result<Vec<Step>, Error> {
         let binds = self.mounts(&told.task)?;
-        let shell = |phase, command: String, wall_seconds, binds: &[Bind]| Shell {
+        let shell = |phase, command: &str, wall_seconds, binds: &[Bind]| Shell {
             phase,
             before: Vec::new(),
-            command: Command::Perform { command },
+            command: Command::Perform { command: command.to_owned() },
             after: Vec::new(),
+            stdin: StandardInput::Empty,
             wall_seconds,
             binds: binds.to_vec(),
             state: StateAccess::None,
             skip: false,
         };
         // Its result is for many runs, so that nothing of a mount can be a part of it.
-        let build = told.task.hooks.build.clone().map(|build| {
-            let shell = shell(Phase::Preparing, build, limits::PHASE_WALL.as_secs(), &[]);
-            Step::Build(Build { shell, slug: self.slug_of(told, build_variables) })
+        let hook = told.task.hooks.build.as_deref().map(|hook| {
+            let shell = shell(Phase::Preparing, hook, limits::PHASE_WALL.as_secs(), &[]);
+            Step::Build(Build { shell, slug: self.slug_of(told, &build.variables) })
         });
-        let perform = match self.guest_of(told, &binds)? {
+        let perform = match self.guest_of(told, run, &binds)? {
             Some(guest) => Step::Guest(guest),
             None => {
-                let command = told.with_stdin(told.task.run.command.text());
                 let wall_seconds = u64::from(told.task.run.timeout_seconds);
-                Step::Shell(shell(Phase::Performing, command, wall_seconds, &binds))
+                let shell = shell(Phase::Performing, told.task.run.command.text(), wall_seconds, &binds);
+                Step::Shell(Shell { stdin: told.stdin(), ..shell })
             }
         };
-        Ok(build.into_iter().chain([perform]).collect())
+        Ok(hook.into_iter().chain([perform]).collect())
     }
 
     /// What persists from run to run, where the task sees it.
@@ -218,15 +214,15 @@ impl Reading<'_> {
     }
 
     /// All variables of the task, by precedence.
-    pub(super) fn variables_of(&self, told: &Told) -> Result<Vec<Variable>, Error> {
+    pub(super) fn variables_of(&self, told: &Told) -> Result<Laid, Error> {
         self.layered(told, &told.input.variables, |row| row.visible_runtime)
     }
 
     /// The variables of the task's build hook, which knows nothing of any trigger.
-    pub(super) fn build_variables_of(&self, told: &Told) -> Result<Vec<Variable>, Error> {
+    pub(super) fn build_variables_of(&self, told: &Told) -> Result<Laid, Error> {
         match &told.task.hooks.build {
             Some(_) => self.layered(told, &[], |row| row.visible_build),
-            None => Ok(Vec::new()),
+            None => Ok(Laid::default()),
         }
     }
 
@@ -235,13 +231,17 @@ impl Reading<'_> {
         told: &Told,
         asked: &[(String, serde_json::Value)],
         visible: fn(&Setting) -> bool,
-    ) -> Result<Vec<Variable>, Error> {
+    ) -> Result<Laid, Error> {
         let settings = setting::all(&self.view, self.stack.id)?;
         let mut open = Vec::new();
         for row in settings.into_iter().filter(|row| row.is_enabled && visible(row)) {
             let (value, sensitive) = match &row.value {
                 VariableValue::Plain(value) => (Secret::new(value.clone()), false),
-                VariableValue::Sensitive { .. } if !told.lets_in(row.name.trim_start_matches("env:")) => continue,
+                VariableValue::Sensitive { .. }
+                    if !told.lets_in(row.name.strip_prefix("env:").unwrap_or(&row.name)) =>
+                {
+                    continue;
+                }
                 VariableValue::Sensitive { sealed, .. } => {
                     let key = setting::key_of(row.level, &row.name);
                     (vault::setting(self.stack.id, &key).open_text(&self.keys, sealed)?, true)
@@ -250,7 +250,7 @@ impl Reading<'_> {
             open.push(variables::Open { row, value, sensitive });
         }
         let mut own = self.variables()?;
-        own.retain(|variable| told.lets_in(variable.name.as_str()));
+        own.retain(|variable| !variable.sensitive || told.lets_in(variable.name.as_str()));
         Ok(variables::all(&variables::Sources {
             told,
             asked,
@@ -276,36 +276,14 @@ impl Told {
         Ok(hosts)
     }
 
-    /// The command with its standard input, which is empty where nothing else is said.
-    fn with_stdin(&self, command: &str) -> String {
-        let stdin = self.input.stdin.clone().map(Stdin::Text).or_else(|| self.task.airlock.stdin.clone());
-        match stdin {
-            None => command.to_owned(),
-            Some(Stdin::File(path)) => {
-                format!("exec <{} || exit\n{command}", quoted(&format!("{}/{path}", inside::WORKSPACE)))
-            }
-            Some(Stdin::Text(text)) => format!("{{\n{command}\n}} <<{MARK}\n{}\n{MARK}\n", here(&text)),
+    /// Standard input: the trigger's, else the declared one.
+    fn stdin(&self) -> StandardInput {
+        match self.input.stdin.clone().map(Stdin::Text).or_else(|| self.task.airlock.stdin.clone()) {
+            None => StandardInput::Empty,
+            Some(Stdin::Text(text)) => StandardInput::Text { text },
+            Some(Stdin::File(path)) => StandardInput::File { path: joined(&self.task.source.root, &path) },
         }
     }
-}
-
-/// Ends a text that is handed over in a command.
-const MARK: &str = "AIRLOCK_END_OF_STANDARD_INPUT";
-
-/// A text for a here-document whose mark is not quoted.
-fn here(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if matches!(c, '\\' | '$' | '`') {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
-}
-
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// Programs speak to a service as if it were on the jail's loopback. Those that speak HTTP know
@@ -342,6 +320,14 @@ fn joined(root: &RelativePath, path: &RelativePath) -> RelativePath {
 
 fn inside_of(task: &DeclaredTask, path: &RelativePath) -> PathBuf {
     PathBuf::from(inside::WORKSPACE).join(joined(&task.source.root, path).as_str())
+}
+
+/// The name of a declared task's variable: in upper case, but where lower case keeps it out of most phases.
+fn upper(name: &EnvName) -> EnvName {
+    if ["ro_", "wo_"].iter().any(|prefix| name.as_str().starts_with(prefix)) {
+        return name.clone();
+    }
+    EnvName::new(name.as_str().to_ascii_uppercase()).expect("the case of letters makes no difference")
 }
 
 /// A name that shells take for a variable.

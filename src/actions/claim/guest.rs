@@ -5,11 +5,12 @@ use crate::{
     domain::{
         GuestName, Kind, Phase, Refused, RelativePath, RunId, Slug, StackId,
         guest::{Caps, GuestCall, Stdin, WorkspaceGrant},
+        network::AllowList,
         stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
     protocol::{
-        AtEnd, ChainSecrets, ChainSpec, Grants, GuestCompile, GuestInput, GuestPhase, HeaderGrant, JailSpec,
-        MountedFile, Root, RunFacts, Step, VERSION,
+        AtEnd, ChainSecrets, ChainSpec, Grants, GuestCompile, GuestPhase, HeaderGrant, JailSpec, MountedFile, Root,
+        RunFacts, StandardInput, Step, VERSION,
     },
     store::{
         Error, Rows,
@@ -77,18 +78,18 @@ impl Reading<'_> {
     ) -> Result<GuestPhase, Error> {
         let pinned = self.pinned(&call.guest)?;
         let data = &self.actions.setup.data;
-        let usual = if pinned.interpreter || scripted { Caps::for_interpreters() } else { Caps::default() };
+        let usual = Caps::usual(pinned.interpreter || scripted);
         Ok(GuestPhase {
             phase,
             name: call.guest.to_string(),
             code: code::code(data, &pinned)?,
             args: call.args.clone(),
-            plain_env: self.guest_facts(phase),
+            plain_env: self.guest_facts(phase, &self.project_root()),
             env: call.may.env.clone(),
             stdin: match &call.stdin {
-                None => GuestInput::Empty,
-                Some(Stdin::Text(text)) => GuestInput::Text { text: text.clone() },
-                Some(Stdin::File(file)) => GuestInput::File { path: file.file.clone() },
+                None => StandardInput::Empty,
+                Some(Stdin::Text(text)) => StandardInput::Text { text: text.clone() },
+                Some(Stdin::File(file)) => StandardInput::File { path: file.file.clone() },
             },
             caps: call.may.caps(usual),
             grants: Grants {
@@ -96,7 +97,7 @@ impl Reading<'_> {
                 network: call.may.network.clone(),
                 clock: call.may.clock.unwrap_or_default(),
                 random: call.may.random.unwrap_or_default(),
-                headers: headers(call),
+                headers: headers(call, &self.actions.setup.outbound_allow),
                 mounts: Vec::new(),
             },
             cache: Some(code::cache(data)),
@@ -117,7 +118,7 @@ impl Reading<'_> {
 
     /// What a guest is told about its run; each of a fixed length for one stack, so that the same guest
     /// and input take the same fuel.
-    pub(super) fn guest_facts(&self, phase: Phase) -> Vec<(String, String)> {
+    pub(super) fn guest_facts(&self, phase: Phase, root: &RelativePath) -> Vec<(String, String)> {
         let facts = [
             ("AIRLOCK", "true".to_owned()),
             ("AIRLOCK_RUN_ID", self.run.id.to_string()),
@@ -125,22 +126,17 @@ impl Reading<'_> {
             ("AIRLOCK_STACK", self.stack.slug.to_string()),
             ("AIRLOCK_PHASE", phase.to_string()),
             ("AIRLOCK_WORKSPACE", crate::protocol::inside::WORKSPACE.to_owned()),
-            ("AIRLOCK_PROJECT_ROOT", self.project_root().to_string()),
+            ("AIRLOCK_PROJECT_ROOT", root.to_string()),
         ];
         facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
 /// What the runner adds to the guest's requests.
-fn headers(call: &GuestCall) -> Vec<HeaderGrant> {
+fn headers(call: &GuestCall, operator: &AllowList) -> Vec<HeaderGrant> {
     let bound = call.may.headers.iter().flat_map(|(host, bound)| bound.iter().map(move |one| (host, one)));
     bound
-        .map(|(host, (header, bound))| HeaderGrant {
-            host: host.clone(),
-            header: header.clone(),
-            secret: bound.secret.clone(),
-            plain: false,
-        })
+        .map(|(host, (header, bound))| HeaderGrant::new(host.clone(), header.clone(), bound.secret.clone(), operator))
         .collect()
 }
 

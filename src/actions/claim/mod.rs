@@ -17,8 +17,8 @@ use crate::{
     machine::{Chain as ChainKind, Shape},
     protocol::{
         AtEnd, Bind, ChainSecrets, ChainSpec, Command, Demand, Fetch, GitCredential, JailSpec, ManagedState,
-        MountedFile, Open, PatchFile, Prepare, Root, RunFacts, Seal, SealKeys, Shell, StateAccess, Step, VERSION,
-        Variable, inside,
+        MountedFile, Open, PatchFile, Prepare, Root, RunFacts, Seal, SealKeys, Shell, StandardInput, StateAccess, Step,
+        VERSION, Variable, inside,
     },
     source::git::{self, Address},
     store::{
@@ -213,20 +213,21 @@ impl Reading<'_> {
         let secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
         let workload =
             secrets.workload.as_ref().map(|sealed| vault::workload(self.run.id).open_text(&self.keys, sealed));
-        let build_variables = self.build_variables_of(&told)?;
+        let (run, build) = (self.variables_of(&told)?, self.build_variables_of(&told)?);
+        let masks = self.masks_of_call(&told)?;
         Ok(Content {
             facts: self.facts_of(&told)?,
-            steps: self.steps_of(&told, &build_variables)?,
+            steps: self.steps_of(&told, &run, &build)?,
             limits: self.limits_of(&told),
             state: StateAccess::None,
             ending: None,
             demand: Some(self.demand_of(&told)?),
             given: Given {
-                variables: self.variables_of(&told)?,
-                build_variables,
+                variables: run.variables,
+                build_variables: build.variables,
                 files: Vec::new(),
                 workload: workload.transpose()?,
-                masks: self.masks_of_call(&told)?,
+                masks: masks.into_iter().chain(run.masks).chain(build.masks).collect(),
                 plan: self.plan_of_call(&told)?,
             },
             root: self.root_of(&told)?,
@@ -337,6 +338,7 @@ impl Reading<'_> {
             before: before.to_vec(),
             command,
             after: after.to_vec(),
+            stdin: StandardInput::Empty,
             wall_seconds: settings.executor.limits.wall_seconds,
             binds: self.binds(),
             state: self.state_access(settings.vendor.has_state()),

@@ -12,8 +12,8 @@ use crate::{
         stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
     protocol::{
-        AtEnd, ChainSecrets, ChainSpec, Fetch, Grants, GuestInput, GuestPhase, JailSpec, Prepare, Root, RunFacts, Step,
-        VERSION,
+        AtEnd, ChainSecrets, ChainSpec, Fetch, Grants, GuestPhase, JailSpec, Prepare, Root, RunFacts, StandardInput,
+        Step, VERSION,
     },
     store::{
         Error, Fault, Find as _, Flow, Order, Rows,
@@ -93,7 +93,7 @@ impl Actions {
             hostname: "airlock".to_owned(),
             cgroup: self.setup.cgroup.clone(),
         };
-        let usual = if pinned.interpreter { Caps::for_interpreters() } else { Caps::default() };
+        let usual = Caps::usual(pinned.interpreter);
         let phase = GuestPhase {
             phase: Phase::Performing,
             name: guest.to_string(),
@@ -101,7 +101,7 @@ impl Actions {
             args: Vec::new(),
             plain_env: Vec::new(),
             env: Vec::new(),
-            stdin: GuestInput::Text { text: String::from_utf8_lossy(body.expose()).into_owned() },
+            stdin: StandardInput::Text { text: String::from_utf8_lossy(body.expose()).into_owned() },
             caps: usual,
             grants: Grants { workspace: WorkspaceGrant::None, ..Grants::default() },
             cache: Some(code::cache(&self.setup.data)),

@@ -20,10 +20,15 @@ use crate::{
     },
     config::{Config, Flags},
     crypt::{Secret, digest},
-    domain::{EnvName, Phase, limits, verdict::bytes},
+    domain::{
+        EnvName, Phase, limits,
+        network::{AllowList, Portless},
+        verdict::bytes,
+    },
     guest::Form,
     protocol::{
-        Caps, Grants, GuestClock, GuestCode, GuestInput, GuestPhase, GuestRandom, HeaderGrant, Variable, WorkspaceGrant,
+        Caps, Grants, GuestClock, GuestCode, GuestPhase, GuestRandom, HeaderGrant, StandardInput, Variable,
+        WorkspaceGrant,
     },
 };
 
@@ -32,6 +37,8 @@ pub fn run(args: &GuestRun) -> Done {
     Form::of(&code)
         .map_err(|why| Failure::refused(format_args!("{} cannot be a guest: {why}", args.file.display())))?;
     let config = Config::load(&Flags::default()).map_err(Failure::usage)?;
+    let operator = AllowList::parse(&config.outbound_allow, Portless::Any)
+        .map_err(|error| Failure::usage(format_args!("outbound_allow: {error}")))?;
     let mut trial = Trial::make(&config)?;
     let report = host::look(&config, trial.dir());
     if !report.default_isolation_works {
@@ -51,9 +58,9 @@ pub fn run(args: &GuestRun) -> Done {
         args: args.args.clone(),
         plain_env: args.env.clone(),
         env: args.env_secrets.clone(),
-        stdin: args.stdin.as_deref().map_or(Ok(GuestInput::Empty), stdin)?,
+        stdin: args.stdin.as_deref().map_or(Ok(StandardInput::Empty), stdin)?,
         caps: caps(&args.caps),
-        grants: grants(&args.grants),
+        grants: grants(&args.grants, &operator),
         cache: None,
         artifacts: true,
         skip: false,
@@ -72,7 +79,7 @@ pub fn run(args: &GuestRun) -> Done {
 }
 
 fn caps(args: &GuestCaps) -> Caps {
-    let usual = if args.interpreter { Caps::for_interpreters() } else { Caps::default() };
+    let usual = Caps::usual(args.interpreter);
     Caps {
         fuel: args.fuel.unwrap_or(usual.fuel),
         memory_bytes: args.memory,
@@ -83,12 +90,9 @@ fn caps(args: &GuestCaps) -> Caps {
     }
 }
 
-fn grants(args: &GuestGrants) -> Grants {
-    let header = |header: &crate::cli::args::Header| HeaderGrant {
-        host: header.host.clone(),
-        header: header.name.clone(),
-        secret: header.secret.clone(),
-        plain: false,
+fn grants(args: &GuestGrants, operator: &AllowList) -> Grants {
+    let header = |header: &crate::cli::args::Header| {
+        HeaderGrant::new(header.host.clone(), header.name.clone(), header.secret.clone(), operator)
     };
     Grants {
         workspace: match (&args.workspace, args.write) {
@@ -127,7 +131,7 @@ fn secrets(args: &GuestRun) -> Result<Vec<Variable>, Failure> {
     names.into_iter().map(variable).collect()
 }
 
-fn stdin(path: &Path) -> Result<GuestInput, Failure> {
+fn stdin(path: &Path) -> Result<StandardInput, Failure> {
     let fault = |error: io::Error| Failure::file("read", path, &error);
     let from: Box<dyn Read> =
         if path.as_os_str() == "-" { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(fault)?) };
@@ -138,5 +142,5 @@ fn stdin(path: &Path) -> Result<GuestInput, Failure> {
         return Err(Failure::usage(format_args!("{}: at most {most} of text can be its input", path.display()))
             .next("put a larger file into the workspace"));
     }
-    Ok(GuestInput::Text { text })
+    Ok(StandardInput::Text { text })
 }

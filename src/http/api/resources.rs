@@ -68,7 +68,7 @@ struct ResourcesInput {
     files: Option<u64>,
     /// Of native tasks.
     processes: Option<u32>,
-    /// Hundredths of one core; of native tasks.
+    /// Hundredths of one core.
     cpu_percent: Option<u32>,
     timeout_seconds: Option<u32>,
 }

@@ -129,7 +129,11 @@ impl Reading {
         let who = web.queries.again(&self.caller.who)?.ok_or_else(|| Problem::not_found("access is over"))?;
         let who = web.actions.narrowed(who).await?;
         // Whether it had ended is known before its log is read to the end.
-        let ended = web.queries.run(&who, self.run)?.state.is_terminal();
+        let run = web.queries.run(&who, self.run)?;
+        let ended = run.state.is_terminal();
+        if ended && run.logs_expired {
+            return Ok(self.seal(run.phases.iter().map(|phase| phase.log_bytes).sum()));
+        }
         let text = web.queries.log_text(&who, self.run, None)?;
         let len = text.len();
         let (from, most) = (Start { at: self.at, known: self.known }, self.left);
@@ -139,10 +143,15 @@ impl Reading {
         self.known |= count > 0;
         self.at = next;
         if ended && self.left > 0 && self.at >= len {
-            bytes.extend_from_slice(format!("{}\n", json!({"_id": self.at.max(len), "seal": true})).as_bytes());
-            self.over = true;
+            bytes.extend(self.seal(len));
         }
         Ok(bytes)
+    }
+
+    /// Nothing more will come.
+    fn seal(&mut self, len: u64) -> Vec<u8> {
+        self.over = true;
+        format!("{}\n", json!({"_id": self.at.max(len), "seal": true})).into_bytes()
     }
 
     /// Until something may have come; false when that takes too long.

@@ -107,7 +107,24 @@ fn shape(task: &DeclaredTask, project: &str, environment: &str) -> Value {
 #[derive(Deserialize, Default)]
 struct RunInput {
     #[serde(default)]
-    variables: Option<Map<String, Value>>,
+    variables: Option<Given>,
+}
+
+/// What PHP writes where it means a map.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "`variables` is a map")]
+enum Given {
+    Map(Map<String, Value>),
+    Empty([(); 0]),
+}
+
+impl Given {
+    fn map(self) -> Map<String, Value> {
+        match self {
+            Self::Map(map) => map,
+            Self::Empty([]) => Map::new(),
+        }
+    }
 }
 
 async fn run(
@@ -124,7 +141,8 @@ async fn run(
         serde_json::from_slice(&body)
             .map_err(|error| Problem::of_status(StatusCode::BAD_REQUEST, format!("the body does not fit: {error}")))?
     };
-    let new = NewDemand { task, variables: variables(input.variables.unwrap_or_default()), stdin: None, call: None };
+    let variables = variables(input.variables.map(Given::map).unwrap_or_default());
+    let new = NewDemand { task, variables, stdin: None, call: None };
     let once = caller.once(&headers, &format!("{}/{name}", stack.slug), &body)?;
     let run = caller.web.actions.run_declared(&permit, stack.id, new, once).await?;
     let activity = activities::shape(&caller.web, &run)?;

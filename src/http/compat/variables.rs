@@ -102,6 +102,7 @@ impl Level {
         });
         let actions = &self.caller.web.actions;
         if let Some(env) = self.own(name)? {
+            input.fits_own()?;
             let value = match (value, old) {
                 (Some(value), _) => value,
                 (None, Some(Shown { value: Some(value), is_sensitive: false, .. })) => value.clone(),
@@ -172,6 +173,25 @@ struct Input {
     is_enabled: Option<bool>,
     visible_build: Option<bool>,
     visible_runtime: Option<bool>,
+}
+
+impl Input {
+    /// Refuses what a variable of the stack's own cannot be: every phase of every run has it.
+    fn fits_own(&self) -> Result<(), Refused> {
+        let asked = [
+            ("is_enabled", self.is_enabled),
+            ("visible_build", self.visible_build),
+            ("visible_runtime", self.visible_runtime),
+        ];
+        match asked.into_iter().find(|(_, value)| *value == Some(false)) {
+            None => Ok(()),
+            Some((field, _)) => Err(Refused::field(
+                field,
+                "cannot be false: an `env:` variable of the environment is the stack's own, which all its runs get; \
+                 one of the project can be narrowed, or delete this one",
+            )),
+        }
+    }
 }
 
 /// A variable as this API shows it.

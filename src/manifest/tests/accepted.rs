@@ -205,6 +205,7 @@ tasks:
     hooks: {deploy: x}
     relationships: {db: }
     airlock: {processes: 10}
+  b: {type: native, run: {command: x}, airlock: {artifacts: true}}
 "#,
     );
     insta::assert_snapshot!(notes(&manifest), @r"
@@ -221,6 +222,7 @@ tasks:
     c.yaml:17:13: tasks.a.hooks.deploy: has no effect: a task is not deployed, only `build` is run
     c.yaml:18:5: tasks.a.relationships: a guest has no sockets: it reaches these services by HTTP only; a database wants `native`
     c.yaml:19:15: tasks.a.airlock.processes: has no effect: a guest is one process and cannot start another
+    c.yaml:20:50: tasks.b.airlock.artifacts: has no effect: only WASI guests leave artifacts
     ");
     assert_eq!(manifest.declared_services.iter().map(String::as_str).collect::<Vec<_>>(), ["db", "web"]);
 }

@@ -133,6 +133,7 @@ fn compiler(module: &Module, draft: &Draft, limits: &Limits) -> Result<Program, 
             file_bytes: CODE_BYTES,
             ..limits.clone()
         },
+        stdin: None,
         inherited: vec![copy(module.verified()?)?, copy(&draft.file)?],
         environment: Environment::new(),
         network: NetworkMode::None,

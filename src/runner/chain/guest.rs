@@ -28,8 +28,8 @@ use crate::{
     egress::BoundHeader,
     guest::{Form, bundled},
     protocol::{
-        Environment, Grants, GuestCode, GuestInput, GuestPhase, HeaderGrant, Input, WorkspaceGrant, file, guest_path,
-        inside,
+        Environment, Grants, GuestCode, GuestPhase, HeaderGrant, Input, StandardInput, WorkspaceGrant, file,
+        guest_path, inside,
     },
     runner::{
         attend::Attended,
@@ -145,12 +145,12 @@ impl Chain {
     }
 
     /// Standard input, and what the receipt says of it.
-    fn stdin(&self, input: &GuestInput) -> Result<(Option<OwnedFd>, Vec<Input>), Fault> {
-        let doing = "open the guest's standard input";
+    pub(super) fn stdin(&self, input: &StandardInput) -> Result<(Option<OwnedFd>, Vec<Input>), Fault> {
+        let doing = "open standard input";
         let (name, mut file) = match input {
-            GuestInput::Empty => return Ok((None, Vec::new())),
-            GuestInput::Text { text } => ("text".to_owned(), memory(text.as_bytes()).map_err(Fault::io(doing))?),
-            GuestInput::File { path } => {
+            StandardInput::Empty => return Ok((None, Vec::new())),
+            StandardInput::Text { text } => ("text".to_owned(), memory(text.as_bytes()).map_err(Fault::io(doing))?),
+            StandardInput::File { path } => {
                 let missing = || Fault::Other(format!("standard input: the workspace has no regular file `{path}`"));
                 (path.to_string(), self.tree()?.workspace_file(path)?.ok_or_else(missing)?)
             }
@@ -208,6 +208,8 @@ impl Chain {
                 file_bytes: caps.files_bytes.max(limits::MIB),
                 ..self.jail.limits.clone()
             },
+            // The engine's own is nobody's: the guest's is among what it inherits.
+            stdin: None,
             inherited: [code, stdin, line].into_iter().flatten().collect(),
             environment: Environment::new(),
             network: NetworkMode::None,
@@ -229,7 +231,7 @@ impl Chain {
         }
         let headers = headers.iter().map(|header| self.bound(header)).collect::<Result<_, _>>()?;
         let (asked, clock) = (Arc::clone(&self.tools.asked), Arc::clone(&self.tools.clock));
-        let way_out = WayOut::for_guest(network, headers, within, asked, clock)?;
+        let way_out = WayOut::for_guest((network, self.vouched()), headers, within, asked, clock)?;
         let (engines, ours) = line::pair().map_err(Fault::io("make the guest's line to its hosts"))?;
         Ok(Some((Service::Gateway(way_out, ours), engines)))
     }
@@ -247,7 +249,7 @@ impl Chain {
     /// The variables that it is to get; wherever they are set, by now it is known whether they are.
     fn guest_environment(&self, phase: &GuestPhase) -> Result<Vec<(String, String)>, Fault> {
         let mut environment = phase.plain_env.clone();
-        for name in &phase.env {
+        for name in phase.named_env() {
             let variable = self.spec.secrets.variables.iter().find(|variable| variable.name == *name);
             let missing = || Fault::Other(format!("the variable {name}, which the guest is to get, does not exist"));
             environment.push((name.to_string(), variable.ok_or_else(missing)?.value.expose().clone()));

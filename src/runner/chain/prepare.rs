@@ -202,6 +202,7 @@ impl Chain {
                 ["sh", "-c", text, "airlock"].into_iter().chain(arguments.iter().map(String::as_str)).collect(),
             )),
             limits: self.jail.limits.clone(),
+            stdin: None,
             inherited: Vec::new(),
             environment: base_environment().into_iter().chain(environment).collect(),
             network: if local.is_some() { NetworkMode::None } else { NetworkMode::Host },

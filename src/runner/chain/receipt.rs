@@ -7,7 +7,7 @@ use crate::{
         Digest, Verdict, limits,
         network::{self, Reached},
     },
-    protocol::{Denial, DenialKind, GuestClock, GuestPhase, GuestRandom, HostUse, Input, Produced, Receipt},
+    protocol::{Denial, DenialKind, GuestClock, GuestPhase, GuestRandom, HostUse, Input, Produced, Receipt, Variable},
     runner::{wasi::job::Told, workload},
 };
 
@@ -18,7 +18,8 @@ impl Chain {
         let masked = |text: &str| self.tools.masks.mask_text(text);
         let arguments = (1..).zip(&phase.args).map(|(n, arg)| input("argument", n.to_string(), masked(arg)));
         let plain = phase.plain_env.iter().map(|(name, _)| input("variable", name.clone(), "declared".to_owned()));
-        let named = self.spec.secrets.variables.iter().filter(|variable| phase.env.contains(&variable.name));
+        let is_named = |variable: &&Variable| phase.named_env().any(|name| *name == variable.name);
+        let named = self.spec.secrets.variables.iter().filter(is_named);
         let named = named.map(|variable| {
             let detail = if variable.sensitive { "sensitive" } else { "of the stack" };
             input("variable", variable.name.to_string(), detail.to_owned())

@@ -32,6 +32,8 @@ const SHELL: &str = "/bin/sh";
 pub(super) struct Program {
     pub what: native::Program,
     pub limits: Limits,
+    /// None: it is empty.
+    pub stdin: Option<OwnedFd>,
     /// Beside the report, which comes first.
     pub inherited: Vec<OwnedFd>,
     pub environment: Environment,
@@ -87,6 +89,7 @@ struct Told {
     way_out: Option<WayOut>,
     /// Whether there are settings for Terraform itself.
     cli_config: bool,
+    stdin: Option<OwnedFd>,
 }
 
 impl Chain {
@@ -103,9 +106,10 @@ impl Chain {
         if shell.phase == Phase::Planning {
             self.forget_old_plans()?;
         }
+        let (stdin, _) = self.stdin(&shell.stdin)?;
+        let way_out = self.open_way_out()?;
         let state = self.open_state(shell, desk.number)?;
-        let program =
-            self.program(shell, Told { final_state: ends_as, state, way_out: self.open_way_out()?, cli_config });
+        let program = self.program(shell, Told { final_state: ends_as, state, way_out, cli_config, stdin });
         let attended = self.run_program(program, desk);
         desk.produced.states = self.close_state(shell);
         let attended = attended?;
@@ -144,6 +148,7 @@ impl Chain {
                 host_root: program.host_root,
                 binds: program.binds,
                 limits: program.limits,
+                stdin: program.stdin,
                 listen: program.serves.iter().filter_map(Service::port).collect(),
                 stdout: ends.stdout,
                 stderr: ends.stderr,
@@ -224,7 +229,7 @@ impl Chain {
     }
 
     fn program(&self, shell: &Shell, told: Told) -> Program {
-        let Told { final_state, state, way_out, cli_config } = told;
+        let Told { final_state, state, way_out, cli_config, stdin } = told;
         let facts = self.facts();
         let places = self.places(shell);
         let script = vendor::script(shell, &facts, &places);
@@ -261,6 +266,7 @@ impl Chain {
         Program {
             what: native::Program::Exec(argv(script.argv())),
             limits: self.jail.limits.clone(),
+            stdin,
             inherited: Vec::new(),
             environment,
             network: facts.network.clone(),
@@ -303,11 +309,15 @@ impl Chain {
         match &self.spec.run.network {
             NetworkMode::Allow(listed) if self.confined() => {
                 let (asked, clock) = (Arc::clone(&self.tools.asked), Arc::clone(&self.tools.clock));
-                let vouched = self.spec.demand.as_ref().map_or(&[][..], |demand| &demand.vouched);
-                WayOut::open(listed, vouched, asked, clock).map(Some)
+                WayOut::open(listed, self.vouched(), asked, clock).map(Some)
             }
             NetworkMode::Allow(_) | NetworkMode::Host | NetworkMode::None => Ok(None),
         }
+    }
+
+    /// Destinations that the operator registered.
+    pub(super) fn vouched(&self) -> &[String] {
+        self.spec.demand.as_ref().map_or(&[], |demand| &demand.vouched)
     }
 
     /// A build hook has variables of its own.

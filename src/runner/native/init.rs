@@ -52,7 +52,7 @@ fn live(maker: &Maker, socket: &UnixStream) -> Result<Option<InitReply>, Failure
     let Some((request, descriptors)) = wire::receive::<InitRequest>(socket).doing("read what to run")? else {
         return Ok(None);
     };
-    let standard = Standard::new(descriptors)?;
+    let standard = Standard::new(descriptors, request.stdin)?;
     let score = oom_score()?;
     let (listeners, shown) =
         if confined { confine(maker, &request, &standard)? } else { (unconfined(&request)?, Shown::default()) };

@@ -66,7 +66,8 @@ pub struct PhaseJail {
     pub limits: Limits,
     /// Ports on 127.0.0.1 of the jail's network that the runner wants to serve; 0 means any.
     pub listen: Vec<u16>,
-    /// Standard input is always empty.
+    /// None: it is empty.
+    pub stdin: Option<OwnedFd>,
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
     /// Descriptors that the program finds as 3, 4, …; the first one is usually the write end of the
@@ -124,6 +125,7 @@ impl Jailer {
         let request = InitRequest {
             program: phase.program,
             environment: phase.environment.into_iter().collect(),
+            stdin: phase.stdin.is_some(),
             cwd: phase.cwd,
             private_network,
             host_root: phase.host_root,
@@ -145,7 +147,8 @@ impl Jailer {
         };
         let mut jail = RunningJail::new(starting);
         let outputs = [phase.stdout.as_fd(), phase.stderr.as_fd()];
-        let passed: Vec<_> = outputs.into_iter().chain(phase.inherited.iter().map(AsFd::as_fd)).collect();
+        let passed: Vec<_> =
+            outputs.into_iter().chain(phase.inherited.iter().chain(&phase.stdin).map(AsFd::as_fd)).collect();
         // If init died instead of reading, its answer says more than this error.
         let sent = wire::send(jail.socket(), &request, &passed);
         wait_for_answer(jail.socket().as_fd())?;

@@ -24,18 +24,22 @@ use super::{
     wire::{self, Doing, Failure, InitReply, InitRequest},
 };
 
-/// The program's descriptors: 1, 2, and 3 upwards.
+/// The program's descriptors: 0, 1, 2, and 3 upwards.
 pub(super) struct Standard {
+    /// None: it is empty.
+    input: Option<OwnedFd>,
     outputs: Vec<OwnedFd>,
 }
 
 impl Standard {
-    /// Standard output, standard error, then what the program inherits.
-    pub(super) fn new(descriptors: Vec<OwnedFd>) -> Result<Self, Failure> {
-        if descriptors.len() < 2 {
-            return Err(Failure::new("receive the program's outputs", &io::ErrorKind::InvalidData.into()));
+    /// Standard output, standard error, what the program inherits, then standard input where there is
+    /// one.
+    pub(super) fn new(mut descriptors: Vec<OwnedFd>, stdin: bool) -> Result<Self, Failure> {
+        let input = if stdin { descriptors.pop() } else { None };
+        if descriptors.len() < 2 || input.is_some() != stdin {
+            return Err(Failure::new("receive the program's descriptors", &io::ErrorKind::InvalidData.into()));
         }
-        Ok(Self { outputs: descriptors })
+        Ok(Self { input, outputs: descriptors })
     }
 
     /// Makes pipes belong to the run's user: what is only inherited needs no owner, but programs also
@@ -56,13 +60,13 @@ impl Standard {
         1 + self.outputs.len() as RawFd
     }
 
-    /// Puts every descriptor in its place: 0 is empty, then the outputs. All are first moved out of
+    /// Puts every descriptor in its place: the input at 0, then the outputs. All are first moved out of
     /// the way, since any of them may sit where another one belongs.
     fn arrange(self) -> io::Result<()> {
         let end = self.end();
-        let null: OwnedFd = File::open("/dev/null")?.into();
+        let input = self.input.map_or_else(|| File::open("/dev/null").map(OwnedFd::from), Ok)?;
         let mut moved = Vec::with_capacity(1 + self.outputs.len());
-        for descriptor in std::iter::once(null).chain(self.outputs) {
+        for descriptor in std::iter::once(input).chain(self.outputs) {
             moved.push(sys::duplicate_from(descriptor.as_fd(), end)?);
         }
         for (number, descriptor) in (0..).zip(&moved) {

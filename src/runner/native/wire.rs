@@ -47,6 +47,8 @@ pub(super) enum CloneReply {
 pub(super) struct InitRequest {
     pub program: Program,
     pub environment: Vec<(String, String)>,
+    /// Whether the last of the descriptors is its standard input.
+    pub stdin: bool,
     pub cwd: PathBuf,
     pub private_network: bool,
     /// Whether the root is the host's, whatever the chain's is.

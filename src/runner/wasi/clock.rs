@@ -9,7 +9,7 @@ use super::settings::RANDOM_BYTES;
 use crate::protocol::{GuestClock, GuestRandom};
 
 /// Where the frozen clock stands: 2026-01-01, 00:00 UTC.
-const FROZEN: Duration = Duration::from_secs(1_767_225_600);
+pub const FROZEN: Duration = Duration::from_secs(1_767_225_600);
 const RESOLUTION: Duration = Duration::from_micros(1);
 /// Any number does, as long as it stays: what guests are given follows from it.
 const SEED: u64 = 0x4149_524c_4f43_4b31;

@@ -8,7 +8,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::{
     WasiCtx, WasiCtxView, WasiView,
-    filesystem::{WasiFilesystemCtxView, WasiFilesystemView as _},
+    filesystem::WasiFilesystemCtxView,
     p2::bindings::{CommandPre, filesystem::types},
 };
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -17,11 +17,11 @@ use super::{
     denials::Watch,
     http::Outgoing,
     limiter::Limiter,
-    preview2::WatchedFiles,
+    preview2::{Listings, WatchedFiles},
     run::{Gauge, Limited, Metered, Ran, Start},
     settings::{COMPONENT, HANDLES, HEADER_BYTES, RESOURCES},
 };
-use crate::runner::native::code;
+use crate::{protocol::GuestClock, runner::native::code};
 
 struct State {
     wasi: WasiCtx,
@@ -30,6 +30,8 @@ struct State {
     outgoing: Outgoing,
     limiter: Limiter,
     watch: Watch,
+    clock: GuestClock,
+    listings: Listings,
 }
 
 impl Limited for State {
@@ -58,14 +60,13 @@ impl HasData for Files {
 }
 
 fn files(state: &mut State) -> WatchedFiles<'_> {
-    let watch = state.watch.clone();
-    let WasiFilesystemCtxView { ctx, table } = state.filesystem();
-    WatchedFiles::new(WasiFilesystemCtxView { ctx, table }, watch)
+    let inner = WasiFilesystemCtxView { ctx: state.wasi.filesystem(), table: &mut state.table };
+    WatchedFiles { inner, watch: state.watch.clone(), clock: state.clock, listings: &mut state.listings }
 }
 
 /// Instantiates the component and calls its `run`. It knows only success and failure, and `exit`.
 pub async fn run(start: Start<'_>, gauge: &mut Gauge) -> Ran {
-    let Start { engine, mut surroundings, code, caps, line, watch, ends } = start;
+    let Start { engine, mut surroundings, code, caps, clock, line, watch, ends } = start;
     let prepared = || -> wasmtime::Result<(CommandPre<State>, Metered<'_, State>)> {
         let component = code::component(engine, File::from(code))?;
         let prepared = CommandPre::new(linker(engine)?.instantiate_pre(&component)?)?;
@@ -79,6 +80,8 @@ pub async fn run(start: Start<'_>, gauge: &mut Gauge) -> Ran {
             outgoing: Outgoing::new(line, watch.clone()),
             limiter: Limiter::new(caps.memory_bytes, COMPONENT, watch.clone()),
             watch: watch.clone(),
+            clock,
+            listings: Listings::new(),
         };
         let mut metered = Metered::new(engine, state, (caps.fuel, ends), gauge)?;
         metered.store.set_max_component_handles(HANDLES);

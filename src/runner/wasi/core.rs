@@ -27,13 +27,13 @@ impl Limited for State {
 /// Instantiates the module and calls `_start`.
 pub async fn run(start: Start<'_>, gauge: &mut Gauge) -> Ran {
     // The old interface has no HTTP.
-    let Start { engine, mut surroundings, code, caps, line: _, watch, ends } = start;
+    let Start { engine, mut surroundings, code, caps, clock, line: _, watch, ends } = start;
     let prepared = || -> wasmtime::Result<(InstancePre<State>, Metered<'_, State>)> {
         let module = code::module(engine, File::from(code))?;
         let mut linker = Linker::new(engine);
         add_to_linker(&mut linker, |state: &mut State| &mut state.wasi)?;
         let prepared = linker.instantiate_pre(&module)?;
-        let mut wasi = Watched::new(surroundings.build_p1(), watch.clone());
+        let mut wasi = Watched::new(surroundings.build_p1(), watch.clone(), clock);
         wasi.ctx().table.set_max_capacity(RESOURCES);
         let limiter = Limiter::new(caps.memory_bytes, CORE, watch.clone());
         let metered = Metered::new(engine, State { wasi, limiter }, (caps.fuel, ends), gauge)?;

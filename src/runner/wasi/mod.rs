@@ -41,6 +41,7 @@ mod preview2;
 mod run;
 mod settings;
 mod sink;
+mod steady;
 
 use std::{fs::File, io::Write};
 

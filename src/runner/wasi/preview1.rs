@@ -3,8 +3,10 @@
 //! Every call goes through; only the answers are looked at. The one call that is answered here is
 //! `proc_exit`, since Wasmtime's own knows no exit codes from 126 on.
 //!
-//! Numbers of files are other ones in every run; what a guest does with one must cost the same each time
-//! ([`steady`]).
+//! What a file system adds of its own is other in every run; what a guest does with it must cost the same
+//! each time ([`steady`]).
+
+use std::collections::BTreeMap;
 
 use wasmtime_wasi::{
     WasiCtxView, WasiView,
@@ -12,30 +14,83 @@ use wasmtime_wasi::{
         WasiP1Ctx,
         types::{
             Advice, CiovecArray, Clockid, Dircookie, Errno, Error, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta,
-            Filesize, Filestat, Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags, Sdflags,
-            Siflags, Signal, Size, Subscription, Timestamp, Whence,
+            Filesize, Filestat, Filetype, Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags,
+            Sdflags, Siflags, Signal, Size, Subscription, Timestamp, Whence,
         },
         wasi_snapshot_preview1::WasiSnapshotPreview1,
     },
 };
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::{cut::Exit, denials::Watch};
-use crate::protocol::DenialKind;
+use super::{
+    cut::Exit,
+    denials::Watch,
+    steady::{self, Listing},
+};
+use crate::{
+    domain::limits::{KIB, MIB},
+    protocol::{DenialKind, GuestClock},
+};
+
+/// Room for a directory at first, and at most: enough for a million files with names of 40 bytes.
+const LISTING_BYTES: usize = 64 * KIB as usize;
+const LISTING_BYTES_MOST: usize = 64 * MIB as usize;
 
 /// The interface with its watch.
 pub struct Watched {
     inner: WasiP1Ctx,
     watch: Watch,
+    clock: GuestClock,
+    /// Of the directories that are being read, by the number of the descriptor.
+    listings: BTreeMap<u32, Listing>,
 }
 
 impl Watched {
-    pub fn new(inner: WasiP1Ctx, watch: Watch) -> Self {
-        Self { inner, watch }
+    pub fn new(inner: WasiP1Ctx, watch: Watch, clock: GuestClock) -> Self {
+        Self { inner, watch, clock, listings: BTreeMap::new() }
     }
 
     pub fn ctx(&mut self) -> WasiCtxView<'_> {
         self.inner.ctx()
+    }
+
+    /// What is said of a file.
+    fn shown(&self, stat: Filestat) -> Filestat {
+        let stat = Filestat { ino: steady::inode(stat.ino), ..stat };
+        let Some(time) = steady::time(self.clock) else { return stat };
+        let time = time.as_nanos() as Timestamp;
+        let stat = Filestat { atim: time, mtim: time, ctim: time, ..stat };
+        if stat.filetype == Filetype::Directory {
+            return Filestat { size: steady::DIRECTORY_BYTES, nlink: 1, ..stat };
+        }
+        stat
+    }
+
+    /// Reads a whole directory: only then it can be put in order.
+    async fn list(&mut self, fd: Fd) -> Result<Listing, Error> {
+        let mut room = LISTING_BYTES;
+        loop {
+            let mut bytes = vec![0; room];
+            let mut own = GuestMemory::Unshared(&mut bytes);
+            let written = self.inner.fd_readdir(&mut own, fd, GuestPtr::new(0), room as Size, 0).await? as usize;
+            if written < room {
+                return Ok(Listing::new(&bytes[..written]));
+            }
+            if room == LISTING_BYTES_MOST {
+                return Err(Errno::Overflow.into());
+            }
+            room = LISTING_BYTES_MOST.min(room * 8);
+        }
+    }
+
+    /// Keeps a listing for the calls that go on with it. Where all of them would take too much, they are
+    /// read again.
+    fn keep(&mut self, fd: Fd, listing: Listing) {
+        let kept: usize = self.listings.values().map(Listing::len).sum();
+        if kept + listing.len() > LISTING_BYTES_MOST {
+            self.listings.clear();
+        }
+        self.listings.insert(fd.into(), listing);
     }
 
     /// Notes a refusal of a call about a path.
@@ -75,30 +130,6 @@ pub fn refused(path: &str, changes: bool) -> DenialKind {
             depth < 0
         });
     if changes && !leaves { DenialKind::Write } else { DenialKind::Path }
-}
-
-/// The least number of a file that a guest sees. All of them have 18 decimal digits and between 59 and
-/// 60 bits: to print one, or to count with it, takes the same fuel.
-const LEAST_INODE: u64 = 600_000_000_000_000_000;
-const INODES: u64 = 400_000_000_000_000_000;
-
-/// A file's number as guests see it.
-pub fn steady(inode: u64) -> u64 {
-    LEAST_INODE + inode % INODES
-}
-
-/// Bytes of a directory's entry before its name; the file's number is in the second eight.
-const ENTRY_BYTES: usize = 24;
-
-/// The same in the entries of a directory, the last of which may be cut off: nobody reads that one.
-fn steady_entries(mut entries: &mut [u8]) {
-    while let Some((head, rest)) = entries.split_first_chunk_mut::<ENTRY_BYTES>() {
-        let (inode, name) = (head[8..16].try_into(), head[16..20].try_into());
-        let (Ok(inode), Ok(name)) = (inode, name) else { return };
-        head[8..16].copy_from_slice(&steady(u64::from_le_bytes(inode)).to_le_bytes());
-        let name = u32::from_le_bytes(name) as usize;
-        entries = rest.get_mut(name..).unwrap_or_default();
-    }
 }
 
 type Memory<'a, 'b> = &'a mut GuestMemory<'b>;
@@ -155,8 +186,7 @@ impl WasiSnapshotPreview1 for Watched {
     }
 
     async fn fd_filestat_get(&mut self, mem: Memory<'_, '_>, fd: Fd) -> Result<Filestat, Error> {
-        let stat = self.inner.fd_filestat_get(mem, fd).await?;
-        Ok(Filestat { ino: steady(stat.ino), ..stat })
+        self.inner.fd_filestat_get(mem, fd).await.map(|stat| self.shown(stat))
     }
 
     async fn path_filestat_get(
@@ -168,7 +198,7 @@ impl WasiSnapshotPreview1 for Watched {
     ) -> Result<Filestat, Error> {
         let done = self.inner.path_filestat_get(mem, fd, flags, path).await;
         self.note(&done, mem, "path_filestat_get", path, false);
-        done.map(|stat| Filestat { ino: steady(stat.ino), ..stat })
+        done.map(|stat| self.shown(stat))
     }
 
     async fn fd_readdir(
@@ -179,12 +209,26 @@ impl WasiSnapshotPreview1 for Watched {
         len: Size,
         cookie: Dircookie,
     ) -> Result<Size, Error> {
-        let written = self.inner.fd_readdir(mem, fd, buffer, len, cookie).await?;
-        let shown = buffer.as_array(written);
-        let mut entries = mem.as_cow(shown)?.into_owned();
-        steady_entries(&mut entries);
-        mem.copy_from_slice(&entries, shown)?;
+        let number = u32::from(fd);
+        if cookie == 0 || !self.listings.contains_key(&number) {
+            let listing = self.list(fd).await?;
+            self.keep(fd, listing);
+        }
+        let part = self.listings.get(&number).map(|listing| listing.part(cookie, len as usize)).unwrap_or_default();
+        let written = part.len() as Size;
+        mem.copy_from_slice(part, buffer.as_array(written))?;
         Ok(written)
+    }
+
+    async fn fd_close(&mut self, mem: Memory<'_, '_>, fd: Fd) -> Result<(), Error> {
+        self.listings.remove(&u32::from(fd));
+        self.inner.fd_close(mem, fd).await
+    }
+
+    async fn fd_renumber(&mut self, mem: Memory<'_, '_>, from: Fd, to: Fd) -> Result<(), Error> {
+        self.listings.remove(&u32::from(from));
+        self.listings.remove(&u32::from(to));
+        self.inner.fd_renumber(mem, from, to).await
     }
 
     pass! {
@@ -211,12 +255,10 @@ impl WasiSnapshotPreview1 for Watched {
 
     pass_waiting! {
         fd_advise(fd: Fd, offset: Filesize, len: Filesize, advice: Advice) -> ();
-        fd_close(fd: Fd) -> ();
         fd_datasync(fd: Fd) -> ();
         fd_fdstat_get(fd: Fd) -> Fdstat;
         fd_read(fd: Fd, data: IovecArray) -> Size;
         fd_pread(fd: Fd, data: IovecArray, offset: Filesize) -> Size;
-        fd_renumber(from: Fd, to: Fd) -> ();
         fd_seek(fd: Fd, offset: Filedelta, whence: Whence) -> Filesize;
         fd_sync(fd: Fd) -> ();
         poll_oneoff(subscriptions: GuestPtr<Subscription>, events: GuestPtr<Event>, count: Size) -> Size;
@@ -250,33 +292,76 @@ impl WasiSnapshotPreview1 for Watched {
 
 #[cfg(test)]
 mod tests {
+    use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+
     use super::*;
 
-    #[test]
-    fn the_number_of_a_file_is_as_long_whatever_it_is() {
-        for inode in [0, 1, 1 << 30, INODES - 1, INODES, u64::MAX] {
-            let shown = steady(inode);
-            assert_eq!((shown.to_string().len(), shown.ilog2()), (18, 59), "{inode}");
+    /// The interface over a directory, which is number 3.
+    fn over(dir: &std::path::Path, clock: GuestClock) -> Watched {
+        let mut builder = WasiCtxBuilder::new();
+        builder.preopened_dir(dir, "/workspace", FsPerms::ReadWrite).unwrap();
+        Watched::new(builder.build_p1(), Watch::default(), clock)
+    }
+
+    /// A directory as a guest reads it that has room for `room` bytes.
+    async fn read(watched: &mut Watched, room: usize) -> Vec<String> {
+        let (mut names, mut cookie) = (Vec::new(), 0);
+        loop {
+            let mut bytes = vec![0; room];
+            let mut mem = GuestMemory::Unshared(&mut bytes);
+            let read = watched.fd_readdir(&mut mem, 3.into(), GuestPtr::new(0), room as Size, cookie).await.unwrap();
+            let mut entries = &bytes[..read as usize];
+            while entries.len() >= 24 {
+                let length = u32::from_le_bytes(entries[16..20].try_into().unwrap()) as usize;
+                let Some(name) = entries[24..].get(..length) else { break };
+                cookie = u64::from_le_bytes(entries[..8].try_into().unwrap());
+                names.push(String::from_utf8(name.to_vec()).unwrap());
+                entries = &entries[24 + length..];
+            }
+            if (read as usize) < room {
+                return names;
+            }
         }
     }
 
-    #[test]
-    fn so_it_is_in_the_entries_of_a_directory_whose_names_stay() {
-        let entry = |inode: u64, name: &str| {
-            let length = (name.len() as u32).to_le_bytes();
-            [&[7; 8][..], &inode.to_le_bytes(), &length, &[3, 0, 0, 0], name.as_bytes()].concat()
-        };
-        let entries = |number: fn(u64) -> u64| {
-            [(1, "a"), (u64::MAX, "long name"), (5, "")].map(|(inode, name)| entry(number(inode), name)).concat()
-        };
-        let (given, expected) = (entries(|inode| inode), entries(steady));
-        for cut in [given.len(), given.len() - ENTRY_BYTES, given.len() - ENTRY_BYTES - 4, 0] {
-            let mut seen = given[..cut].to_vec();
-            steady_entries(&mut seen);
-            assert_eq!(seen, expected[..cut], "{cut}");
+    #[tokio::test]
+    async fn a_directory_is_read_by_name_in_pieces_of_any_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut names: Vec<String> = (0..2_000_u32).map(|n| format!("{:08x}", n.wrapping_mul(0x9E37_79B1))).collect();
+        for name in &names {
+            std::fs::write(dir.path().join(name), "").unwrap();
         }
-        let mut torn = given[..given.len() - 1].to_vec();
-        steady_entries(&mut torn);
-        assert_eq!(torn[..given.len() - ENTRY_BYTES], expected[..given.len() - ENTRY_BYTES]);
+        names.sort();
+        names.splice(0..0, [".", ".."].map(str::to_owned));
+        let mut watched = over(dir.path(), GuestClock::Frozen);
+        for room in [40, 4_096, 1 << 20] {
+            assert!(read(&mut watched, room).await == names, "{room}");
+        }
+        // Whoever begins anew sees what has come meanwhile.
+        std::fs::write(dir.path().join("00"), "").unwrap();
+        assert_eq!(read(&mut watched, 4_096).await[2], "00");
+        let mut none = GuestMemory::Unshared(&mut []);
+        watched.fd_close(&mut none, 3.into()).await.unwrap();
+        assert!(watched.fd_readdir(&mut none, 3.into(), GuestPtr::new(0), 0, 5).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_frozen_clock_holds_for_files_and_a_directory_has_no_size_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "12345").unwrap();
+        for (clock, fixed) in [(GuestClock::Frozen, true), (GuestClock::Real, false)] {
+            let mut watched = over(dir.path(), clock);
+            let mut name = *b"file";
+            let path = GuestPtr::<str>::new((0, 4));
+            let mut mem = GuestMemory::Unshared(&mut name);
+            let file = watched.path_filestat_get(&mut mem, 3.into(), Lookupflags::empty(), path).await.unwrap();
+            let whole = watched.fd_filestat_get(&mut mem, 3.into()).await.unwrap();
+            assert_eq!(file.size, 5);
+            let frozen = super::super::clock::FROZEN.as_nanos() as u64;
+            for stat in [&file, &whole] {
+                assert_eq!([stat.atim, stat.mtim, stat.ctim] == [frozen; 3], fixed);
+            }
+            assert!(!fixed || (whole.size, whole.nlink) == (steady::DIRECTORY_BYTES, 1));
+        }
     }
 }

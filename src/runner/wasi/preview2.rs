@@ -1,35 +1,55 @@
 //! The files of WASI preview 2, as Wasmtime offers them, with an eye on what it refuses.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use wasmtime::component::Resource;
 use wasmtime_wasi::{
     filesystem::WasiFilesystemCtxView,
     p2::{
         DynInputStream, DynOutputStream, FsError, FsResult,
-        bindings::filesystem::types::{
-            Advice, Descriptor, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, DirectoryEntryStream,
-            ErrorCode, Filesize, Host, HostDescriptor, HostDirectoryEntryStream, MetadataHashValue, NewTimestamp,
-            OpenFlags, PathFlags,
+        bindings::{
+            clocks::wall_clock::Datetime,
+            filesystem::types::{
+                Advice, Descriptor, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry,
+                DirectoryEntryStream, ErrorCode, Filesize, Host, HostDescriptor, HostDirectoryEntryStream,
+                MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
+            },
         },
     },
 };
 
-use super::{
-    denials::Watch,
-    preview1::{refused, steady},
-};
-use crate::protocol::DenialKind;
+use super::{denials::Watch, preview1::refused, steady};
+use crate::protocol::{DenialKind, GuestClock};
 
 type Fd = Resource<Descriptor>;
 
+/// What is left of the directories that are being read, by the number of the stream; what could not be
+/// read comes last.
+pub type Listings = BTreeMap<u32, VecDeque<FsResult<DirectoryEntry>>>;
+
 /// The interface with its watch.
 pub struct WatchedFiles<'a> {
-    inner: WasiFilesystemCtxView<'a>,
-    watch: Watch,
+    pub inner: WasiFilesystemCtxView<'a>,
+    pub watch: Watch,
+    pub clock: GuestClock,
+    pub listings: &'a mut Listings,
 }
 
-impl<'a> WatchedFiles<'a> {
-    pub fn new(inner: WasiFilesystemCtxView<'a>, watch: Watch) -> Self {
-        Self { inner, watch }
+impl WatchedFiles<'_> {
+    /// What is said of a file.
+    fn shown(&self, stat: DescriptorStat) -> DescriptorStat {
+        let Some(time) = steady::time(self.clock) else { return stat };
+        let time = Some(Datetime { seconds: time.as_secs(), nanoseconds: 0 });
+        let stat = DescriptorStat {
+            data_access_timestamp: time,
+            data_modification_timestamp: time,
+            status_change_timestamp: time,
+            ..stat
+        };
+        if stat.type_ == DescriptorType::Directory {
+            return DescriptorStat { size: steady::DIRECTORY_BYTES, link_count: 1, ..stat };
+        }
+        stat
     }
 
     fn note<T>(&self, done: &FsResult<T>, call: &str, path: &str, changes: bool) {
@@ -48,7 +68,7 @@ impl<'a> WatchedFiles<'a> {
 
 /// What stands for a file's number.
 fn as_shown(hash: MetadataHashValue) -> MetadataHashValue {
-    MetadataHashValue { lower: steady(hash.lower), upper: steady(hash.upper) }
+    MetadataHashValue { lower: steady::inode(hash.lower), upper: steady::inode(hash.upper) }
 }
 
 /// Calls that pass unseen.
@@ -104,9 +124,7 @@ impl HostDescriptor for WatchedFiles<'_> {
         get_flags(fd: Fd) -> FsResult<DescriptorFlags>;
         get_type(fd: Fd) -> FsResult<DescriptorType>;
         read(fd: Fd, len: Filesize, offset: Filesize) -> FsResult<(Vec<u8>, bool)>;
-        read_directory(fd: Fd) -> FsResult<Resource<DirectoryEntryStream>>;
         sync(fd: Fd) -> FsResult<()>;
-        stat(fd: Fd) -> FsResult<DescriptorStat>;
         is_same_object(a: Fd, b: Fd) -> wasmtime::Result<bool>;
     }
 
@@ -118,7 +136,6 @@ impl HostDescriptor for WatchedFiles<'_> {
 
     watch_path! {
         create_directory_at(fd: Fd, path: String) -> (), path, true;
-        stat_at(fd: Fd, flags: PathFlags, path: String) -> DescriptorStat, path, false;
         set_times_at(fd: Fd, flags: PathFlags, path: String, atim: NewTimestamp, mtim: NewTimestamp) -> (), path, true;
         link_at(fd: Fd, flags: PathFlags, path: String, to: Fd, new: String) -> (), new, true;
         open_at(fd: Fd, flags: PathFlags, path: String, how: OpenFlags, mode: DescriptorFlags) -> Fd, path,
@@ -128,6 +145,33 @@ impl HostDescriptor for WatchedFiles<'_> {
         rename_at(fd: Fd, path: String, to: Fd, new: String) -> (), new, true;
         symlink_at(fd: Fd, target: String, path: String) -> (), path, true;
         unlink_file_at(fd: Fd, path: String) -> (), path, true;
+    }
+
+    async fn stat(&mut self, fd: Fd) -> FsResult<DescriptorStat> {
+        self.inner.stat(fd).await.map(|stat| self.shown(stat))
+    }
+
+    async fn stat_at(&mut self, fd: Fd, flags: PathFlags, path: String) -> FsResult<DescriptorStat> {
+        let shown = path.clone();
+        let done = self.inner.stat_at(fd, flags, path).await;
+        self.note(&done, "stat_at", &shown, false);
+        done.map(|stat| self.shown(stat))
+    }
+
+    async fn read_directory(&mut self, fd: Fd) -> FsResult<Resource<DirectoryEntryStream>> {
+        let stream = self.inner.read_directory(fd).await?;
+        let (mut entries, mut unread) = (Vec::new(), Vec::new());
+        loop {
+            match self.inner.read_directory_entry(Resource::new_borrow(stream.rep())).await {
+                Ok(Some(entry)) => entries.push(entry),
+                Ok(None) => break,
+                Err(error) if error.downcast_ref().is_some() => unread.push(Err(error)),
+                Err(trap) => return Err(trap),
+            }
+        }
+        entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        self.listings.insert(stream.rep(), entries.into_iter().map(Ok).chain(unread).collect());
+        Ok(stream)
     }
 
     async fn metadata_hash(&mut self, fd: Fd) -> FsResult<MetadataHashValue> {
@@ -167,10 +211,53 @@ impl HostDirectoryEntryStream for WatchedFiles<'_> {
         &mut self,
         stream: Resource<DirectoryEntryStream>,
     ) -> FsResult<Option<DirectoryEntry>> {
-        self.inner.read_directory_entry(stream).await
+        self.listings.get_mut(&stream.rep()).and_then(VecDeque::pop_front).transpose()
     }
 
     fn drop(&mut self, stream: Resource<DirectoryEntryStream>) -> wasmtime::Result<()> {
+        self.listings.remove(&stream.rep());
         HostDirectoryEntryStream::drop(&mut self.inner, stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::component::ResourceTable;
+    use wasmtime_wasi::{FsPerms, WasiCtxBuilder, p2::bindings::filesystem::preopens::Host as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_directory_is_read_by_name_and_a_frozen_clock_holds_for_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut names: Vec<String> = (0..300_u32).map(|n| format!("{:08x}", n.wrapping_mul(0x9E37_79B1))).collect();
+        for name in &names {
+            std::fs::write(dir.path().join(name), "12345").unwrap();
+        }
+        names.sort();
+        let mut builder = WasiCtxBuilder::new();
+        builder.preopened_dir(dir.path(), "/workspace", FsPerms::ReadWrite).unwrap();
+        let (mut wasi, mut table, mut listings) = (builder.build(), ResourceTable::new(), Listings::new());
+        for (clock, fixed) in [(GuestClock::Frozen, true), (GuestClock::Real, false)] {
+            let inner = WasiFilesystemCtxView { ctx: wasi.filesystem(), table: &mut table };
+            let mut files = WatchedFiles { inner, watch: Watch::default(), clock, listings: &mut listings };
+            let root = files.inner.get_directories().unwrap().remove(0).0.rep();
+            let root = || Resource::new_borrow(root);
+            let stream = files.read_directory(root()).await.unwrap();
+            let mut read = Vec::new();
+            while let Some(entry) = files.read_directory_entry(Resource::new_borrow(stream.rep())).await.unwrap() {
+                read.push(entry.name);
+            }
+            assert!(read == names, "{read:?}");
+            HostDirectoryEntryStream::drop(&mut files, stream).unwrap();
+            assert!(files.listings.is_empty());
+
+            let frozen = super::super::clock::FROZEN.as_secs();
+            let file = files.stat_at(root(), PathFlags::empty(), names[0].clone()).await.unwrap();
+            assert_eq!(file.size, 5);
+            assert_eq!(file.data_modification_timestamp.unwrap().seconds == frozen, fixed);
+            let whole = files.stat(root()).await.unwrap();
+            assert!(!fixed || (whole.size, whole.link_count) == (steady::DIRECTORY_BYTES, 1));
+        }
     }
 }

@@ -33,7 +33,10 @@ use super::{
     settings::{self, HOST_CALL_BYTES, Purpose, YIELD_EVERY},
     sink::{Meter, Sink},
 };
-use crate::{guest::Form, protocol::Caps};
+use crate::{
+    guest::Form,
+    protocol::{Caps, GuestClock},
+};
 
 /// Time for the last output to be taken.
 const LAST_OUTPUT: Duration = Duration::from_secs(5);
@@ -55,6 +58,7 @@ pub struct Start<'a> {
     pub surroundings: WasiCtxBuilder,
     pub code: OwnedFd,
     pub caps: Caps,
+    pub clock: GuestClock,
     pub line: Option<Arc<Line>>,
     pub watch: &'a Watch,
     pub ends: Ends,
@@ -137,6 +141,7 @@ async fn attend(engine: &Engine, given: Given) -> Result<Told, String> {
         surroundings,
         code: given.code,
         caps: given.run.caps,
+        clock: given.run.clock,
         line: given.line.map(Line::new).transpose().map_err(said)?.map(Arc::new),
         watch: &watch,
         ends: Ends { deadline: began + wall, asked },

@@ -12,6 +12,7 @@ use crate::{
         actor::ActorName,
         authorization::Authorization,
         change,
+        resources::Resources,
         run::{CommitFacts, SourceVersion},
     },
 };
@@ -299,6 +300,9 @@ pub struct Demand {
     pub input: Sealed,
     /// The declaration as JSON, once the source was read.
     pub declared: Option<String>,
+    /// All bounds that hold for the run, once the source was read.
+    #[serde(default)]
+    pub bounds: Option<Resources>,
     /// Why the source cannot be used for it.
     pub fault: Option<String>,
     /// What the run's token may do; out of the declaration.

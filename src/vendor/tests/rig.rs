@@ -16,7 +16,7 @@ use crate::{
         Kind, Phase, RelativePath, RunId, Slug, StackId, Verdict,
         stack::{NetworkMode, Vendor},
     },
-    protocol::{Command, RunFacts, Shell, StateAccess, Variable},
+    protocol::{Command, RunFacts, Shell, StandardInput, StateAccess, Variable},
     vendor::{Outcome, Places, StateEndpoint, Surroundings, environment, interpret, script},
 };
 
@@ -66,6 +66,7 @@ pub fn shell(phase: Phase, command: Command) -> Shell {
         before: Vec::new(),
         command,
         after: Vec::new(),
+        stdin: StandardInput::Empty,
         wall_seconds: 60,
         binds: Vec::new(),
         state: StateAccess::None,

@@ -1,11 +1,16 @@
 //! The pages of a run, through its whole life.
 
-use airlock::domain::{Kind, Role, State};
+use airlock::{
+    actions::{Decision, NewDemand, NewService},
+    auth::{On, Permission},
+    domain::{Kind, Role, State},
+};
 
 use super::{
     checks,
     rig::{Site, custom},
 };
+use crate::whole::rig::tar_gz;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_is_shown_confirmed_and_applied() {
@@ -214,5 +219,78 @@ async fn a_part_of_a_page_is_the_same_as_in_the_page() {
             assert_eq!(rev(&block), rev(&whole), "{page} {name}");
             assert!(rev(&block).is_some(), "{page} {name}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_declared_task_may_do_stands_on_its_run_while_it_runs() {
+    let site = Site::new().await;
+    let stack = site.bare_stack(custom("Shop")).await;
+    let tasks = "tasks:
+  native:
+    type: native
+    run: {command: 'sleep 60', timeout: 90}
+    relationships: {db: maindb}
+    mounts: {keep: {source: storage}}
+    airlock: {network: [api.example], cpu: 0.5, processes: 40}
+  guest:
+    type: wasi:spin.wasm
+    run: {command: --title Stock}
+    variables: {env: {WANTED: x}}
+    authorizations: [{type: task, resource: native, action: operate}]
+    airlock: {workspace: none, network: [api.example], env: [WANTED], memory: 64MiB, fuel: 1000000000000}
+";
+    let spin = wat::parse_str(include_str!("../../../guests/hostile/spin.wat")).unwrap();
+    let archive = tar_gz(&[(".airlock/config.yaml", tasks.as_bytes()), ("spin.wasm", &spin[..])]);
+    let (scratch, on) = (site.data().join("uploads").join("incoming-test"), On::Stack(stack.id));
+    std::fs::write(&scratch, archive).unwrap();
+    site.app.actions.upload(&site.permit(Permission::UploadSource, on), stack.id, scratch).await.unwrap();
+    let service = NewService {
+        name: "maindb".parse().unwrap(),
+        scheme: "postgresql".to_owned(),
+        host: "db.example".to_owned(),
+        port: 5432,
+        path: String::new(),
+        username: String::new(),
+        password: None,
+    };
+    site.app.actions.put_service(&site.permit(Permission::ManageServices, On::Installation), service).await.unwrap();
+    let admin = site.admin().await;
+
+    let native = [
+        ("Runs", "sleep 60"),
+        ("Type", "native"),
+        ("Mount", "keep (kept from run to run)"),
+        ("Service", "db → maindb"),
+        ("Host", "api.example"),
+        ("Wall time", "90 s"),
+        ("Processes", "40"),
+        ("CPU", "50 % of a core"),
+    ];
+    let guest = [
+        ("Runs", "--title Stock"),
+        ("Type", "wasi:spin.wasm"),
+        ("Workspace", "none"),
+        ("Clock", "frozen"),
+        ("Host", "api.example"),
+        ("Token", "operates the task native"),
+        ("Variable", "WANTED"),
+        ("Memory", "64 MiB"),
+    ];
+    for (task, tab, granted) in [("native", "Grants", native), ("guest", "Guest", guest)] {
+        let new = NewDemand { task: task.parse().unwrap(), variables: Vec::new(), stdin: None, call: None };
+        let permit = site.permit(Permission::RunDeclared, on);
+        let run = site.app.actions.run_declared(&permit, stack.id, new, None).await.unwrap();
+        site.until(run.id, State::Performing).await;
+        let page = admin.get(&format!("/runs/{}?tab=guest", run.id)).await;
+        assert!(page.words(".tabs").contains(tab), "{}", page.words(".tabs"));
+        let words = page.words(".guest");
+        assert!(words.contains("What this run may do"), "{words}");
+        for (name, value) in granted {
+            assert!(words.contains(&format!("{name}{value}")), "{task}: {name} {value}: {words}");
+        }
+        let permit = site.permit(Permission::Cancel, on);
+        site.app.actions.decide(&permit, run.id, Decision::Cancel { note: None }).await.unwrap();
+        site.until(run.id, State::Canceled).await;
     }
 }

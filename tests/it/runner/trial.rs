@@ -18,7 +18,7 @@ use airlock::{
     },
     protocol::{
         AtEnd, ChainSecrets, ChainSpec, Command, Fetch, JailSpec, ManagedState, MountedFile, Open, Prepare, Root,
-        RunFacts, SealKeys, Shell, StateAccess, Step, VERSION, Variable, file,
+        RunFacts, SealKeys, Shell, StandardInput, StateAccess, Step, VERSION, Variable, file,
     },
 };
 use rustix::fs::FlockOperation;
@@ -279,6 +279,7 @@ pub fn shell(phase: Phase, command: Command) -> Shell {
         before: Vec::new(),
         command,
         after: Vec::new(),
+        stdin: StandardInput::Empty,
         wall_seconds: limits::PHASE_WALL.as_secs(),
         binds: Vec::new(),
         state: StateAccess::None,

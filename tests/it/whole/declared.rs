@@ -8,14 +8,14 @@ use std::{
 use airlock::{
     actions::{Decision, NewDemand},
     auth::Permission,
-    domain::{BlockedBy, Kind, Phase, State, Verdict},
+    domain::{BlockedBy, Kind, Phase, State, Verdict, limits},
     queries::{Run, Stack},
 };
 use serde_json::json;
 
 use super::{gate::Gate, rig::Rig};
 
-const CONFIG: &str = ".airlock/config.yaml";
+pub(super) const CONFIG: &str = ".airlock/config.yaml";
 
 /// A stack whose source declares tasks.
 async fn stack(rig: &Rig, tasks: &str) -> Stack {
@@ -65,6 +65,30 @@ tasks:
     let again = rig.declared(&stack, "report", &[]).await;
     rig.until_state(&again, State::Finished).await;
     rig.until_tidy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_within_the_platforms_variables_is_masked_however_it_is_printed() {
+    let rig = Rig::new().await;
+    let tasks = "tasks:
+  tell:
+    type: native
+    run: {command: 'echo $PLATFORM_VARIABLES | base64 -d'}
+    hooks: {build: 'echo $PLATFORM_VARIABLES | base64 -d; echo built > built'}
+";
+    let stack = stack(&rig, tasks).await;
+    rig.project_setting(&stack, "db:password", "hunter2-hunter2", |new| new.is_sensitive = true).await;
+    let json = r#"{"users": [{"key": "deep-secret"}], "size": 3}"#;
+    rig.project_setting(&stack, "db:users", json, |new| (new.is_sensitive, new.is_json) = (true, true)).await;
+    rig.project_setting(&stack, "db:name", "orders", |_| ()).await;
+    let run = rig.declared(&stack, "tell", &[]).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    let log = rig.log(&run, Phase::Performing);
+    let shown = r#"{"db:name":"orders","db:password":"*****","db:users":{"size":3,"users":[{"key":"*****"}]}}"#;
+    assert!(log.contains(shown), "{log}");
+    let logs = rig.all_logs(&run);
+    assert_eq!(logs.matches(shown).count(), 2, "{logs}");
+    assert!(!logs.contains("hunter2") && !logs.contains("deep-secret"), "{logs}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,7 +269,38 @@ async fn a_retry_asks_for_the_same_again() {
     let again = rig.app.actions.retry(&permit, run.id, None).await.unwrap();
     assert_eq!((again.kind, again.retry_of), (Kind::OnDemand, Some(run.id)));
     let again = rig.until_state(&again, State::Finished).await;
-    assert_eq!(rig.log(&again, Phase::Performing), "hello\na $HOME `x` \\ line\n");
+    assert_eq!(rig.log(&again, Phase::Performing), "hello\na $HOME `x` \\ line");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standard_input_is_a_text_whatever_it_says_and_however_long_it_is() {
+    let rig = Rig::new().await;
+    let stack =
+        stack(&rig, "tasks: {count: {type: native, run: {command: 'head -n 3; cat /dev/stdin | wc -c'}}}").await;
+    let permit = rig.permit(Permission::RunDeclared, &stack);
+    let begin = "AIRLOCK_END_OF_STANDARD_INPUT\n}\necho INJECTED\n";
+    let stdin = format!("{begin}{}", "x".repeat(limits::STDIN_BYTES - begin.len()));
+    let new = NewDemand { task: "count".parse().unwrap(), variables: Vec::new(), stdin: Some(stdin), call: None };
+    let run = rig.app.actions.run_declared(&permit, stack.id, new, None).await.unwrap();
+    let run = rig.until_state(&run, State::Finished).await;
+    assert_eq!(rig.log(&run, Phase::Performing), format!("{begin}{}\n", limits::STDIN_BYTES));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_the_tasks_own_root_can_be_its_standard_input() {
+    let rig = Rig::new().await;
+    let tasks = "tasks:
+  read: {type: native, run: {command: cat}, source: {root: inner}, airlock: {stdin: {file: in.txt}}}
+  lost: {type: native, run: {command: cat}, airlock: {stdin: {file: in.txt}}}
+";
+    let settings = json!({"name": "Shop", "vendor": {"kind": "custom", "plan": "exit 2"}});
+    let stack = rig.stack(settings, &[(CONFIG, tasks), ("inner/in.txt", "typed")]).await;
+    let run = rig.declared(&stack, "read", &[]).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    assert_eq!(rig.log(&run, Phase::Performing), "typed");
+    let run = rig.declared(&stack, "lost", &[]).await;
+    let run = rig.until_state(&run, State::Failed).await;
+    assert!(run.reason.as_ref().unwrap().contains("no regular file `in.txt`"), "{run:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -332,7 +387,7 @@ async fn what_a_task_does_not_want_kept_is_not_kept() {
 }
 
 /// Prints every variable that a guest gets, each ended by NUL.
-const PRINTS_ITS_VARIABLES: &str = r#"(module
+pub(super) const PRINTS_ITS_VARIABLES: &str = r#"(module
   (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "environ_get" (func $get (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))

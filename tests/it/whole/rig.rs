@@ -9,7 +9,9 @@ use std::{
 };
 
 use airlock::{
-    actions::{Decision, NewDemand, NewKey, NewPolicy, NewRun, NewService, NewStack, NewTask, NewVariable, Saving},
+    actions::{
+        Decision, NewDemand, NewKey, NewPolicy, NewRun, NewService, NewSetting, NewStack, NewTask, NewVariable, Saving,
+    },
     app::App,
     auth::{On, Permission, Permit, Who},
     config::{Config, Flags},
@@ -17,7 +19,7 @@ use airlock::{
     dispatch::Dispatch,
     domain::{EnvName, Kind, Phase, PolicyKind, RelativePath, Role, RunId, State, UserName},
     http, outbound,
-    queries::{RoleOnStack, Run, Stack},
+    queries::{RoleOnStack, Run, SettingLevel, Stack},
     scheduler,
     store::{Backend, Rows as _, Store, tables},
 };
@@ -147,6 +149,12 @@ impl Rig {
 
     /// Somebody with a role on a stack, who acts by a key.
     pub async fn person(&self, name: &str, stack: &Stack, role: Role) -> Who {
+        let key = self.key(name, stack, role).await;
+        self.app.queries.authenticate(key.expose(), None).unwrap().unwrap()
+    }
+
+    /// A key with a role on a stack.
+    pub async fn key(&self, name: &str, stack: &Stack, role: Role) -> Secret<String> {
         let permit =
             airlock::auth::permit(&Who::system(), Permission::ManageKeys, On::Installation, self.app.actions.now());
         let new = NewKey {
@@ -155,8 +163,7 @@ impl Rig {
             roles: vec![RoleOnStack { stack: stack.id, role }],
             expires_at: None,
         };
-        let minted = self.app.actions.create_key(&permit.unwrap(), new, None).await.unwrap();
-        self.app.queries.authenticate(minted.secret.expose(), None).unwrap().unwrap()
+        self.app.actions.create_key(&permit.unwrap(), new, None).await.unwrap().secret
     }
 
     pub fn permit_of(&self, who: &Who, permission: Permission, stack: &Stack) -> Permit {
@@ -167,6 +174,22 @@ impl Rig {
         let name = EnvName::new(name).unwrap();
         let new = NewVariable { name, value: Secret::new(value.to_owned()), sensitive, description: String::new() };
         self.app.actions.set_variable(&self.permit(Permission::EditEnvironment, stack), stack.id, new).await.unwrap();
+    }
+
+    /// A variable that only declared tasks get.
+    pub async fn project_setting(&self, stack: &Stack, name: &str, value: &str, set: impl FnOnce(&mut NewSetting)) {
+        let mut new = NewSetting {
+            level: SettingLevel::Project,
+            name: name.to_owned(),
+            value: Some(Secret::new(value.to_owned())),
+            is_sensitive: false,
+            is_json: false,
+            is_enabled: true,
+            visible_build: true,
+            visible_runtime: true,
+        };
+        set(&mut new);
+        self.app.actions.set_setting(&self.permit(Permission::EditEnvironment, stack), stack.id, new).await.unwrap();
     }
 
     pub async fn mount(&self, stack: &Stack, path: &str, content: &str, sensitive: bool) {
@@ -212,12 +235,16 @@ impl Rig {
     }
 
     pub async fn service(&self, name: &str, scheme: &str, port: u16, password: &str) {
+        self.service_at((name, scheme), ("127.0.0.1", port), password).await;
+    }
+
+    pub async fn service_at(&self, (name, scheme): (&str, &str), (host, port): (&str, u16), password: &str) {
         let now = self.app.actions.now();
         let permit = airlock::auth::permit(&Who::system(), Permission::ManageServices, On::Installation, now).unwrap();
         let new = NewService {
             name: name.parse().unwrap(),
             scheme: scheme.to_owned(),
-            host: "127.0.0.1".to_owned(),
+            host: host.to_owned(),
             port,
             path: "main".to_owned(),
             username: "ada".to_owned(),

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use airlock::{
     domain::Verdict,
-    protocol::{DenialKind, GuestClock, GuestInput},
+    protocol::{DenialKind, GuestClock, StandardInput},
 };
 
 use super::{
@@ -104,7 +104,9 @@ fn a_guest_that_reads_its_input_on_and_on_ends_on_time() {
             1 - ends
         )
     };
-    for input in [GuestInput::Empty, GuestInput::Text { text: "a line that is longer than ten bytes\n".to_owned() }] {
+    for input in
+        [StandardInput::Empty, StandardInput::Text { text: "a line that is longer than ten bytes\n".to_owned() }]
+    {
         let with = |ends: u32| {
             let mut guest = Guest::wat(&core(&[], &reads(ends)));
             (guest.caps.fuel, guest.caps.wall_seconds) = (u64::MAX, 1);

@@ -2,7 +2,7 @@
 
 use airlock::{
     domain::{RelativePath, Verdict},
-    protocol::{DenialKind, GuestClock, GuestInput, GuestRandom, WorkspaceGrant},
+    protocol::{DenialKind, GuestClock, GuestRandom, StandardInput, WorkspaceGrant},
 };
 
 use super::{
@@ -71,11 +71,11 @@ fn a_guest_is_given_arguments_variables_and_input_and_nothing_else() {
     let mut guest = Guest::wat(&core(&[], show)).workspace(WorkspaceGrant::Read, &[("in.txt", "from a file")]);
     guest.args = vec!["--deep".to_owned(), "two words".to_owned()];
     guest.plain_env = vec![("COLOUR".to_owned(), "blue".to_owned())];
-    guest.stdin = GuestInput::Text { text: "typed".to_owned() };
+    guest.stdin = StandardInput::Text { text: "typed".to_owned() };
     let outcome = guest.run();
     outcome.succeeded();
     assert!(outcome.log.contains("guest\0--deep\0two words\0COLOUR=blue\0typed"), "{outcome:#?}");
-    guest.stdin = GuestInput::File { path: RelativePath::new("in.txt").unwrap() };
+    guest.stdin = StandardInput::File { path: RelativePath::new("in.txt").unwrap() };
     guest.plain_env.clear();
     let outcome = guest.run();
     assert!(outcome.log.contains("two words\0from a file"), "{outcome:#?}");

@@ -16,8 +16,8 @@ use airlock::{
     crypt::{Key, Secret, digest, read_file_under},
     domain::{EnvName, Kind, Phase, RelativePath, Verdict, limits, stack::NetworkMode, stack::Vendor},
     protocol::{
-        AtEnd, Bell, Caps, ChainSecrets, ChainSpec, DenialKind, Grants, GuestCode, GuestInput, GuestPhase, JailSpec,
-        PhaseResult, Produced, Receipt, Record, Request, RunFacts, Step, VERSION, Variable, WorkspaceGrant, file,
+        AtEnd, Bell, Caps, ChainSecrets, ChainSpec, DenialKind, Grants, GuestCode, GuestPhase, JailSpec, PhaseResult,
+        Produced, Receipt, Record, Request, RunFacts, StandardInput, Step, VERSION, Variable, WorkspaceGrant, file,
         read_records, result_label,
     },
 };
@@ -38,7 +38,7 @@ pub struct Guest {
     pub code: Vec<u8>,
     pub args: Vec<String>,
     pub plain_env: Vec<(String, String)>,
-    pub stdin: GuestInput,
+    pub stdin: StandardInput,
     pub caps: Caps,
     pub grants: Grants,
     pub variables: Vec<(String, String)>,
@@ -81,7 +81,7 @@ impl Guest {
             code,
             args: Vec::new(),
             plain_env: Vec::new(),
-            stdin: GuestInput::Empty,
+            stdin: StandardInput::Empty,
             caps: Caps::default(),
             grants: Grants { workspace: WorkspaceGrant::None, ..Grants::default() },
             variables: Vec::new(),

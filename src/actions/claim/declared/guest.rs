@@ -2,24 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use super::{Told, joined};
+use super::{Laid, Told, joined, upper};
 use crate::{
     actions::{
         claim::Reading,
         guest::code::{self, wanted},
     },
     domain::{
-        EnvName, Phase, RelativePath,
+        EnvName, Phase, Refused,
         guest::{Caps, GuestClock, GuestRandom, WorkspaceGrant},
+        network::AllowList,
     },
-    manifest::declared::{Airlock, ClockGrant, RandomGrant, Stdin, TaskCommand, TaskType, WorkspaceGrant as Declared},
-    protocol::{Bind, Grants, GuestCode, GuestInput, GuestPhase, HeaderGrant, Variable},
+    manifest::declared::{BoundHeader, ClockGrant, RandomGrant, TaskCommand, TaskType, WorkspaceGrant as Declared},
+    protocol::{Bind, Grants, GuestCode, GuestPhase, HeaderGrant, Variable},
     store::Error,
 };
 
 impl Reading<'_> {
     /// The phase of a task whose type is `wasi:…`; none for the others.
-    pub(super) fn guest_of(&self, told: &Told, binds: &[Bind]) -> Result<Option<GuestPhase>, Error> {
+    pub(super) fn guest_of(&self, told: &Told, run: &Laid, binds: &[Bind]) -> Result<Option<GuestPhase>, Error> {
         let data = &self.actions.setup.data;
         let (name, code, interpreter) = match &told.task.kind {
             TaskType::Guest(name) => {
@@ -33,17 +34,18 @@ impl Reading<'_> {
             }
             TaskType::Native | TaskType::Image(_) | TaskType::Runtime { .. } => return Ok(None),
         };
-        let usual = if interpreter { Caps::for_interpreters() } else { Caps::default() };
+        told.check_wanted(run)?;
+        let usual = Caps::usual(interpreter);
         Ok(Some(GuestPhase {
             phase: Phase::Performing,
             name,
             code,
             args: arguments(&told.task.run.command),
-            plain_env: self.guest_facts(Phase::Performing),
-            env: names(told, &self.variables_of(told)?),
-            stdin: told.guest_input(),
-            caps: caps(&told.task.airlock, u64::from(told.task.run.timeout_seconds), usual),
-            grants: told.grants(binds)?,
+            plain_env: self.guest_facts(Phase::Performing, &told.task.source.root),
+            env: names(told, run),
+            stdin: told.stdin(),
+            caps: told.task.caps(usual),
+            grants: told.grants(binds, &self.actions.setup.outbound_allow)?,
             cache: Some(code::cache(data)),
             artifacts: told.task.airlock.artifacts,
             skip: false,
@@ -53,7 +55,7 @@ impl Reading<'_> {
 
 impl Told {
     /// What the guest may reach.
-    fn grants(&self, binds: &[Bind]) -> Result<Grants, Error> {
+    fn grants(&self, binds: &[Bind], operator: &AllowList) -> Result<Grants, Error> {
         let airlock = &self.task.airlock;
         Ok(Grants {
             workspace: match airlock.workspace {
@@ -74,68 +76,56 @@ impl Told {
             headers: airlock
                 .headers
                 .iter()
-                .map(|bound| HeaderGrant {
-                    host: bound.host.to_string(),
-                    header: bound.header.clone(),
-                    secret: bound.secret.clone(),
-                    plain: false,
+                .map(|bound| {
+                    HeaderGrant::new(bound.host.to_string(), bound.header.clone(), upper(&bound.secret), operator)
                 })
                 .collect(),
         })
     }
 
-    fn guest_input(&self) -> GuestInput {
-        match self.input.stdin.clone().map(Stdin::Text).or_else(|| self.task.airlock.stdin.clone()) {
-            None => GuestInput::Empty,
-            Some(Stdin::Text(text)) => GuestInput::Text { text },
-            Some(Stdin::File(path)) => GuestInput::File { path: self.in_workspace(&path) },
-        }
-    }
-
-    fn in_workspace(&self, path: &RelativePath) -> RelativePath {
-        joined(&self.task.source.root, path)
-    }
-
-    /// The stack's variables that reach a guest's chain at all: those it gets, and those that are bound
-    /// to its requests.
+    /// The secrets that reach a guest's chain at all: those it gets, and those that are bound to its
+    /// requests.
     pub(super) fn lets_in(&self, name: &str) -> bool {
-        let airlock = &self.task.airlock;
-        !self.task.kind.is_guest()
-            || airlock.env.iter().any(|wanted| wanted.as_str() == name)
-            || airlock.headers.iter().any(|bound| bound.secret.as_str() == name)
+        let bound = |bound: &BoundHeader| bound.secret.as_str().eq_ignore_ascii_case(name);
+        !self.task.kind.is_guest() || self.wants(name) || self.task.airlock.headers.iter().any(bound)
+    }
+
+    /// Whether a guest asks for a variable by name.
+    fn wants(&self, name: &str) -> bool {
+        self.task.airlock.env.iter().any(|wanted| wanted.as_str().eq_ignore_ascii_case(name))
+    }
+
+    /// Refuses a name that stands for nothing: the guest would go without and nobody would know why.
+    fn check_wanted(&self, laid: &Laid) -> Result<(), Refused> {
+        match self.task.airlock.env.iter().find(|wanted| !laid.has(wanted.as_str())) {
+            None => Ok(()),
+            Some(name) => Err(Refused::conflict(format!(
+                "the variable {name}, which `airlock.env` lists, does not exist, is switched off, or is not visible \
+                 to running tasks"
+            ))),
+        }
     }
 }
 
 /// Which of its chain's variables a guest gets: what the platform says, what the trigger and the
-/// declaration say, and what it asks for by name.
-fn names(told: &Told, variables: &[Variable]) -> Vec<EnvName> {
+/// declaration say, and what it asks for by name. A name alone makes nothing the platform's.
+fn names(told: &Told, laid: &Laid) -> Vec<EnvName> {
     let trigger = told.input.variables.iter().filter_map(|(name, _)| name.strip_prefix("env:"));
     let declared = told.task.variables.env.keys().map(EnvName::as_str);
     let said: BTreeSet<String> = trigger.chain(declared).map(str::to_ascii_uppercase).collect();
+    let facts = |name: &str| ["PLATFORM_", "AIRLOCK_"].iter().any(|prefix| name.starts_with(prefix));
     let gets = |variable: &&Variable| {
         let name = variable.name.as_str();
-        name.starts_with("PLATFORM_")
-            || name.starts_with("AIRLOCK_")
-            || told.task.airlock.env.contains(&variable.name)
+        (facts(name) && laid.platforms.contains(name))
+            || told.wants(name)
             || (!variable.sensitive && said.contains(name))
     };
-    variables.iter().filter(gets).map(|variable| variable.name.clone()).collect()
+    laid.variables.iter().filter(gets).map(|variable| variable.name.clone()).collect()
 }
 
 fn arguments(command: &TaskCommand) -> Vec<String> {
     match command {
         TaskCommand::Words { words, .. } => words.clone(),
         TaskCommand::Shell(text) => vec![text.clone()],
-    }
-}
-
-fn caps(airlock: &Airlock, wall_seconds: u64, usual: Caps) -> Caps {
-    Caps {
-        fuel: airlock.fuel.unwrap_or(usual.fuel),
-        memory_bytes: airlock.memory_bytes.unwrap_or(usual.memory_bytes),
-        wall_seconds,
-        output_bytes: airlock.output_bytes.unwrap_or(usual.output_bytes),
-        files_bytes: airlock.files.bytes.unwrap_or(usual.files_bytes),
-        files: airlock.files.count.unwrap_or(usual.files),
     }
 }

@@ -1,12 +1,12 @@
 //! The variables of a declared task. Later layers win: what the file says, the project, the
 //! environment, the trigger, the platform.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value, json};
 
-use super::{Told, env_name};
+use super::{Told, env_name, upper};
 use crate::{
     actions::declared::text_of,
     crypt::Secret,
@@ -40,6 +40,52 @@ pub(super) struct Open {
     pub row: Setting,
     pub value: Secret<String>,
     pub sensitive: bool,
+}
+
+impl Open {
+    /// None: it is a text.
+    fn json(&self) -> Option<Value> {
+        self.row.is_json.then(|| serde_json::from_str(self.value.expose()).ok()).flatten()
+    }
+
+    /// What no log may show: the value, and each text within it, which programs print without the rest.
+    pub fn masks(&self) -> Vec<Secret<String>> {
+        let mut masks = Vec::new();
+        if self.sensitive {
+            masks.push(self.value.clone());
+            texts(&self.json().unwrap_or_default(), &mut masks);
+        }
+        masks
+    }
+}
+
+fn texts(within: &Value, found: &mut Vec<Secret<String>>) {
+    match within {
+        Value::String(text) => found.push(Secret::new(text.clone())),
+        Value::Array(values) => values.iter().for_each(|value| texts(value, found)),
+        Value::Object(values) => values.values().for_each(|value| texts(value, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The variables of one phase.
+#[derive(Default)]
+pub(in super::super) struct Laid {
+    pub variables: Vec<Variable>,
+    /// The names of those that the platform gave.
+    pub platforms: BTreeSet<String>,
+    /// The names within `PLATFORM_VARIABLES`.
+    within: BTreeSet<String>,
+    /// What is secret within them.
+    pub masks: Vec<Secret<String>>,
+}
+
+impl Laid {
+    /// Whether there is one of that name, wherever it stands.
+    pub fn has(&self, name: &str) -> bool {
+        let variables = self.variables.iter().map(|variable| variable.name.as_str());
+        variables.chain(self.within.iter().map(String::as_str)).any(|there| there.eq_ignore_ascii_case(name))
+    }
 }
 
 /// Where variables come from.
@@ -80,19 +126,25 @@ impl Layers {
     }
 }
 
-pub(super) fn all(sources: &Sources<'_>) -> Result<Vec<Variable>, Refused> {
+pub(super) fn all(sources: &Sources<'_>) -> Result<Laid, Refused> {
     let mut layers = Layers::default();
     declared(&mut layers, &sources.told.task);
     settings(&mut layers, sources, SettingLevel::Project);
-    for own in sources.own {
-        layers.environment.insert(own.name.to_string(), (own.value.clone(), own.sensitive));
+    // Of `name` and `NAME` the latter stands.
+    let (exact, others): (Vec<_>, Vec<_>) = sources.own.iter().partition(|own| upper(&own.name) == own.name);
+    for own in others.into_iter().chain(exact) {
+        layers.environment.insert(upper(&own.name).to_string(), (own.value.clone(), own.sensitive));
     }
     settings(&mut layers, sources, SettingLevel::Environment);
     for (name, value) in sources.asked {
         layers.set(name, value, false);
     }
-    platform(&mut layers, sources);
-    layers
+    let within = layers.platform.keys().cloned().collect();
+    let above = platform(std::mem::take(&mut layers.platform), layers.secret, sources);
+    let platforms = above.environment.keys().cloned().collect();
+    layers.environment.extend(above.environment);
+    let masks = sources.settings.iter().flat_map(Open::masks).collect();
+    let variables = layers
         .environment
         .into_iter()
         .map(|(name, (value, sensitive))| {
@@ -104,7 +156,8 @@ pub(super) fn all(sources: &Sources<'_>) -> Result<Vec<Variable>, Refused> {
             let sensitive = sensitive && value.expose().chars().count() >= limits::SECRET_MIN_CHARS;
             Ok(Variable { name: env_name(&name)?, value, sensitive })
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    Ok(Laid { variables, platforms, within, masks })
 }
 
 fn declared(layers: &mut Layers, task: &DeclaredTask) {
@@ -120,17 +173,18 @@ fn declared(layers: &mut Layers, task: &DeclaredTask) {
 
 fn settings(layers: &mut Layers, sources: &Sources<'_>, level: SettingLevel) {
     for open in sources.settings.iter().filter(|open| open.row.level == level) {
-        let text = open.value.expose();
-        let value = if open.row.is_json { serde_json::from_str(text).ok() } else { None };
-        layers.set(&open.row.name, &value.unwrap_or_else(|| Value::String(text.clone())), open.sensitive);
+        let value = open.json().unwrap_or_else(|| Value::String(open.value.expose().clone()));
+        layers.set(&open.row.name, &value, open.sensitive);
     }
 }
 
-fn platform(layers: &mut Layers, sources: &Sources<'_>) {
+/// The layer above all others, with what is in `PLATFORM_VARIABLES`, some of it secret.
+fn platform(variables: Map<String, Value>, secret: bool, sources: &Sources<'_>) -> Layers {
+    let mut layers = Layers::default();
     let Sources { told, run, stack, .. } = sources;
     let task = &told.task;
     for (name, connected) in &told.connected {
-        relationship(layers, name, connected);
+        relationship(&mut layers, name, connected);
     }
     let (branch, tree) = match &run.source {
         SourceVersion::Git { branch, commit } => {
@@ -154,8 +208,8 @@ fn platform(layers: &mut Layers, sources: &Sources<'_>) {
     layers.plain("PLATFORM_TREE_ID", tree);
     layers.plain("PLATFORM_ROUTES", encoded(&json!({})));
     layers.plain("PLATFORM_APPLICATION", encoded(&application(task)));
-    let variables = encoded(&Value::Object(std::mem::take(&mut layers.platform)));
-    layers.environment.insert("PLATFORM_VARIABLES".to_owned(), (Secret::new(variables), layers.secret));
+    let variables = encoded(&Value::Object(variables));
+    layers.environment.insert("PLATFORM_VARIABLES".to_owned(), (Secret::new(variables), secret));
     let relationships: Map<String, Value> =
         told.connected.iter().map(|(name, connected)| (name.clone(), json!([described(name, connected)]))).collect();
     let secret = told.connected.values().any(|connected| connected.password.is_some());
@@ -163,6 +217,7 @@ fn platform(layers: &mut Layers, sources: &Sources<'_>) {
     layers.environment.insert("PLATFORM_RELATIONSHIPS".to_owned(), (relationships, secret));
     layers.plain("AIRLOCK_TASK", task.name.as_str());
     layers.plain("AIRLOCK_API_URL", "http://localhost:8200");
+    layers
 }
 
 fn encoded(value: &Value) -> String {

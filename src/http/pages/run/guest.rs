@@ -6,10 +6,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use super::id_of;
+use super::{declared, id_of};
 use crate::{
     domain::{
-        Role,
+        Digest, Role,
         guest::{GuestCall, Input, Receipt},
         verdict::bytes,
     },
@@ -29,9 +29,14 @@ use crate::{
     queries::{Left, Run, RunDetail, RunGuests},
 };
 
-/// Whether a run has anything to do with guests.
-pub fn has_guest(detail: &RunDetail) -> bool {
-    detail.run.guest.is_some() || !detail.left.is_empty()
+/// The tab's name, where there is anything to be said: what a guest may do, did and left, or what a
+/// declared task may do.
+pub fn tab(detail: &RunDetail) -> Option<&'static str> {
+    match &detail.declared {
+        Some(task) if !task.kind.is_guest() => Some("Grants"),
+        Some(_) => Some("Guest"),
+        None => (detail.run.guest.is_some() || !detail.left.is_empty()).then_some("Guest"),
+    }
 }
 
 /// The tab's content.
@@ -39,8 +44,9 @@ pub fn view(web: &Web, visitor: &Visitor, detail: &RunDetail, rev: u64) -> Resul
     let run = &detail.run;
     let guests = web.queries.guests_of(run)?;
     let mut parts: Vec<GuestPart> = detail.left.iter().map(|left| part(left, &guests)).collect();
-    if let (true, Some(task)) = (parts.is_empty(), &guests.task) {
-        parts.push(waiting(&task.call, &guests));
+    if parts.is_empty() {
+        parts.extend(guests.task.as_ref().map(|task| waiting(&task.call, &guests)));
+        parts.extend(detail.declared.as_ref().map(|task| to_come(declared::may(task), None)));
     }
     let artifacts = web.queries.artifacts(run)?.into_iter().map(|row| ArtifactLink {
         href: format!("/runs/{}/artifacts/{}", run.id, encoded(&row.artifact.path)),
@@ -95,6 +101,11 @@ fn waiting(call: &GuestCall, guests: &RunGuests) -> GuestPart {
     may.push(Given::new("Workspace", if call.may.workspace.is_none() { "read" } else { "as asked" }));
     may.extend(call.may.network.iter().map(|host| Given::code("Host", host)));
     may.extend(call.may.env.iter().map(|name| Given::code("Variable", name.as_str())));
+    to_come(may, digest)
+}
+
+/// What is known before it has ended, or where nothing is left of it.
+fn to_come(may: Vec<Given>, digest: Option<&Digest>) -> GuestPart {
     GuestPart {
         phase: "Performing",
         digest: digest.map(|digest| (digest.short(), digest.to_string())),

@@ -1,6 +1,7 @@
 //! The pages of one run: what it is and does, its log, its changes.
 
 pub mod decide;
+mod declared;
 pub mod guest;
 mod head;
 mod log;
@@ -231,11 +232,11 @@ fn tabs(detail: &RunDetail, here: Part) -> Vec<Tab> {
         let results: usize = detail.stages.iter().map(|stage| stage.results.len()).sum();
         tabs.push(tab(Part::RunTasks, "Run tasks").counted(results as u64));
     }
-    if guest::has_guest(detail) {
+    if let Some(word) = guest::tab(detail) {
         let artifacts: usize = detail.left.iter().map(|left| left.artifacts.len()).sum();
         tabs.push(match artifacts {
-            0 => tab(Part::Guest, "Guest"),
-            n => tab(Part::Guest, "Guest").counted(n as u64),
+            0 => tab(Part::Guest, word),
+            n => tab(Part::Guest, word).counted(n as u64),
         });
     }
     if !run.policies.is_empty() || here == Part::Policies {

@@ -132,6 +132,7 @@ fn trial(data: &Path, user: Option<u32>, cgroup: Option<&Path>, network: Network
         binds: Vec::new(),
         limits: spec.limits.clone(),
         listen: Vec::new(),
+        stdin: None,
         stdout: output.0,
         stderr: output.1,
         inherited: Vec::new(),
