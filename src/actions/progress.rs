@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     crypt::{self, Key, Secret},
-    domain::{Kind, Phase, RunId, StackId, Timestamp, Verdict, actor::ActorName, limits},
+    domain::{Kind, Phase, RunId, StackId, Timestamp, Verdict, actor::ActorName, limits, run::SourceVersion},
     machine::{self, ChainEnd, Event},
     protocol::{self, PhaseResult, Produced, Record, WorkspaceLeft},
     store::{
@@ -56,8 +56,8 @@ impl Actions {
         let report = Arc::new(report);
         let beside = Arc::new(self.read_beside(&report)?);
         for _ in 0..limits::POLICY_ATTEMPTS {
-            let changes = plan::brought(beside.results.iter().map(|(_, result)| result));
-            let asked = self.hear_plan(&report, changes).await?;
+            let brought = plan::brought(beside.results.iter().map(|(_, result)| result));
+            let asked = self.hear_plan(&report, brought).await?;
             if let Some(run) = self.take_over(&report, &beside, asked).await? {
                 return Ok(run);
             }
@@ -189,6 +189,16 @@ impl Actions {
         let state =
             crypt::read_file_under(path, key, label.as_bytes(), limits::STATE_BYTES).map_err(super::sealed_fault)?;
         self.store_state(run.stack, state_name(run.id, number, n), &state)
+    }
+}
+
+/// A branch stands for one commit from the first time it was fetched.
+pub(super) fn pin(run: &mut Run, produced: &Produced) {
+    if let (SourceVersion::Git { commit, .. }, Some(found)) = (&mut run.source, &produced.commit) {
+        commit.get_or_insert_with(|| found.clone());
+    }
+    if let Some(facts) = &produced.commit_facts {
+        run.commit_facts.get_or_insert_with(|| facts.clone());
     }
 }
 
@@ -327,7 +337,7 @@ impl Taking<'_> {
         for warning in produced.warnings.iter().take(20) {
             gate::warn(&mut self.run, warning.clone());
         }
-        self.pin(produced);
+        pin(&mut self.run, produced);
         if let Some(plan) = &produced.plan {
             self.chain.changes = Some(plan.changes);
             self.run.changes = Some(plan.changes);
@@ -374,17 +384,6 @@ impl Taking<'_> {
         let demand = declared::demand_of(self.tx, &self.run)?;
         let unread = || "the source was not read".to_owned();
         Ok(if demand.declared.is_some() { None } else { Some(demand.fault.unwrap_or_else(unread)) })
-    }
-
-    /// A branch stands for one commit from the first time it was fetched.
-    fn pin(&mut self, produced: &Produced) {
-        use crate::domain::run::SourceVersion;
-        if let (SourceVersion::Git { commit, .. }, Some(found)) = (&mut self.run.source, &produced.commit) {
-            commit.get_or_insert_with(|| found.clone());
-        }
-        if let Some(facts) = &produced.commit_facts {
-            self.run.commit_facts.get_or_insert_with(|| facts.clone());
-        }
     }
 
     fn take_result(&self, result: &PhaseResult) -> Result<(), Error> {

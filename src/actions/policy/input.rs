@@ -15,6 +15,7 @@ use crate::{
         change::OutputChange,
         run::{Signature, SourceVersion},
         run_task::ORGANIZATION,
+        runtime::{HookPoint, RuntimeConfig, Used},
         stack::{Source, Vendor},
     },
     store::{
@@ -23,6 +24,8 @@ use crate::{
         tables as t,
     },
 };
+
+use crate::actions::runtime;
 
 /// What somebody said about a run.
 #[derive(Clone, Debug)]
@@ -54,6 +57,13 @@ pub(crate) struct TaskFacts {
     pub skip_initialization: bool,
     pub guest: Option<String>,
     pub declared_task: Option<String>,
+}
+
+/// What a run would change, and what it was planned with, where that is not in the store yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlanFacts<'a> {
+    pub changes: &'a Changes,
+    pub used: Option<&'a Used>,
 }
 
 /// Before a task is created.
@@ -91,18 +101,21 @@ pub(crate) fn plan(
     view: &impl Rows,
     stack: &Stack,
     run: &Run,
-    changes: &Changes,
+    plan: &PlanFacts<'_>,
     now: Timestamp,
 ) -> Result<Value, Fault> {
-    let resources: Vec<Value> = changes.resources.iter().map(planned).collect();
+    let resources: Vec<Value> = plan.changes.resources.iter().map(planned).collect();
     let outputs: serde_json::Map<String, Value> =
-        changes.outputs.iter().map(|output| (output.name.clone(), planned_output(output))).collect();
+        plan.changes.outputs.iter().map(|output| (output.name.clone(), planned_output(output))).collect();
+    let mut document = self::run(view, run)?;
+    document["changes"] = changed(plan.changes).into();
+    document["runtime_config"] = configured(&runtime::present(view, run, plan.used)?);
     Ok(json!({
         "spacelift": {
             "commit": commit(view, run)?,
             "request": {"timestamp_ns": nanoseconds(now)},
             "previous_run": null,
-            "run": self::run(view, run)?,
+            "run": document,
             "stack": self::stack(view, stack)?,
         },
         "terraform": {
@@ -191,17 +204,24 @@ fn run(view: &impl Rows, run: &Run) -> Result<Value, Fault> {
         "changes": changes,
         "flags": [],
         "plan_digest": run.plan_digest,
-        "runtime_config": {
-            "project_root": null,
-            "runner_image": null,
-            "terraform_version": null,
-            "environment": {},
-            "before_init": [], "after_init": [], "before_plan": [], "after_plan": [], "before_apply": [],
-            "after_apply": [], "before_perform": [], "after_perform": [], "before_destroy": [],
-            "after_destroy": [], "after_run": [],
-        },
+        "runtime_config": configured(&runtime::present(view, run, None)?),
         "user_provided_metadata": [],
     }))
+}
+
+/// What a run is configured with. Every list of hooks is there, in the order in which they run.
+fn configured(config: &RuntimeConfig) -> Value {
+    let root = config.project_root.as_ref().map(RelativePath::as_str).filter(|root| !root.is_empty());
+    let mut document = json!({
+        "project_root": root,
+        "runner_image": config.runner_image,
+        "terraform_version": config.terraform_version,
+        "environment": config.environment,
+    });
+    for point in HookPoint::ALL {
+        document[point.word()] = json!(config.hooks.get(&point).map_or(&[][..], Vec::as_slice));
+    }
+    document
 }
 
 pub(crate) fn stack(view: &impl Rows, stack: &Stack) -> Result<Value, Fault> {
