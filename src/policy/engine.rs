@@ -67,6 +67,7 @@ pub(super) fn decide(question: &Question) -> Result<Decision, Trouble> {
             decision.take(question.kind, rule, &value)?;
         }
     }
+    decision.access.keeps = !rules.has("read") && !rules.has("write");
     if question.explain {
         decision.printed = engine.take_prints().unwrap_or_default();
         decision.printed.truncate(limits::POLICY_MESSAGES);

@@ -1,9 +1,10 @@
 //! Access policies: what is left of somebody's role on a stack.
 //!
-//! They only take away. Among the policies of a stack the strictest counts; one that grants nothing,
-//! or cannot be evaluated, leaves nothing. Admins of the installation are not asked about, or a policy
-//! could shut everybody out. An answer is believed for a minute, as long as the same versions are
-//! attached: policies may look at the time.
+//! They only take away. Among the policies of a stack the strictest counts. One that has a rule `read` or
+//! `write` leaves what these grant; one that has neither leaves what it does not deny; one that cannot be
+//! evaluated leaves nothing. Admins of the installation are not asked about, or a policy could shut
+//! everybody out. An answer is believed for a minute, as long as the same versions are attached: policies
+//! may look at the time.
 
 use std::{
     collections::HashMap,
@@ -109,8 +110,10 @@ fn strictest(evaluation: &Evaluation) -> Option<Role> {
 const fn left(access: Access) -> Option<Role> {
     match access {
         Access { deny: true, .. } => None,
-        Access { write: true, deny_write: false, .. } => Some(Role::Admin),
-        Access { read: true, .. } | Access { write: true, .. } => Some(Role::Reader),
+        Access { write: true, deny_write: false, .. } | Access { keeps: true, deny_write: false, .. } => {
+            Some(Role::Admin)
+        }
+        Access { read: true, .. } | Access { write: true, .. } | Access { keeps: true, .. } => Some(Role::Reader),
         Access { .. } => None,
     }
 }
@@ -127,5 +130,13 @@ mod tests {
         assert_eq!(left(Access { write: true, ..none }), Some(Role::Admin));
         assert_eq!(left(Access { write: true, deny_write: true, ..none }), Some(Role::Reader));
         assert_eq!(left(Access { write: true, read: true, deny: true, ..none }), None);
+    }
+
+    #[test]
+    fn a_policy_that_grants_nothing_leaves_what_it_does_not_deny() {
+        let silent = Access { keeps: true, ..Access::default() };
+        assert_eq!(left(silent), Some(Role::Admin));
+        assert_eq!(left(Access { deny_write: true, ..silent }), Some(Role::Reader));
+        assert_eq!(left(Access { deny: true, ..silent }), None);
     }
 }
