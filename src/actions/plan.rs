@@ -7,7 +7,7 @@
 
 use crate::{
     domain::{Changes, Phase, PolicyKind, PolicyOutcome, Verdict, runtime::Used},
-    protocol::{PhaseResult, Produced, Record},
+    protocol::{PhaseResult, Record},
     store::{
         Error, Fault, Find, Rows, Tx,
         record::{Chain, Run, Stack},
@@ -18,7 +18,7 @@ use crate::{
 use super::{
     Actions, approval, life,
     policy::{Evaluation, input::PlanFacts},
-    progress::{Report, is_success, pin},
+    progress::{Report, is_success, take_facts},
 };
 
 /// What the plan policies said about the plan that a report ends with.
@@ -78,7 +78,7 @@ impl Actions {
         }
         for record in &report.records {
             if let Record::PhaseEnded { produced, .. } = record {
-                take(&mut run, produced);
+                take_facts(&mut run, produced);
             }
         }
         Ok(Some((run, stack)))
@@ -94,15 +94,6 @@ fn has_planned(chain: &Chain, report: &Report) -> bool {
     let verdict: Option<&Verdict> = in_report.or(chain.last_verdict.as_ref());
     let planned = in_report.is_some() || chain.last_phase == Some(Phase::Planning) || chain.changes.is_some();
     planned && verdict.is_some_and(|verdict| is_success(Phase::Planning, verdict))
-}
-
-/// What the report says about the plan and its source.
-fn take(run: &mut Run, produced: &Produced) {
-    pin(run, produced);
-    if let Some(plan) = &produced.plan {
-        run.delta = Some(plan.delta);
-        run.plan_digest = Some(plan.digest.clone());
-    }
 }
 
 /// Whether a plan policy warned about the present plan: somebody has to look at it.

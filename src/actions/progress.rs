@@ -192,13 +192,20 @@ impl Actions {
     }
 }
 
-/// A branch stands for one commit from the first time it was fetched.
-pub(super) fn pin(run: &mut Run, produced: &Produced) {
+/// What a phase says about its source and its plan.
+pub(super) fn take_facts(run: &mut Run, produced: &Produced) {
+    // A branch stands for one commit from the first time it was fetched.
     if let (SourceVersion::Git { commit, .. }, Some(found)) = (&mut run.source, &produced.commit) {
         commit.get_or_insert_with(|| found.clone());
     }
     if let Some(facts) = &produced.commit_facts {
         run.commit_facts.get_or_insert_with(|| facts.clone());
+    }
+    if let Some(plan) = &produced.plan {
+        run.changes = Some(plan.changes);
+        run.delta = Some(plan.delta);
+        run.plan_digest = Some(plan.digest.clone());
+        run.terraform_version.clone_from(&plan.terraform_version);
     }
 }
 
@@ -337,12 +344,9 @@ impl Taking<'_> {
         for warning in produced.warnings.iter().take(20) {
             gate::warn(&mut self.run, warning.clone());
         }
-        pin(&mut self.run, produced);
+        take_facts(&mut self.run, produced);
         if let Some(plan) = &produced.plan {
             self.chain.changes = Some(plan.changes);
-            self.run.changes = Some(plan.changes);
-            self.run.delta = Some(plan.delta);
-            self.run.plan_digest = Some(plan.digest.clone());
         }
         if let Some(left) = self.beside.left.iter().find(|left| left.number == number) {
             self.tx.put(t::RUN_N_TO_LEFT, (self.run.seq, number), left)?;

@@ -161,7 +161,7 @@ fn hooks_of(attached: &Attached) -> ContextHooks {
 /// What a run is configured with, for whoever judges it: what it used; before its source was read, what the
 /// trigger, the stack and its contexts say. `brought` is what a report says that it used, before that is
 /// taken over. A sensitive value is the hash that people see of it.
-pub(super) fn present(view: &impl Find, run: &Run, brought: Option<&Used>) -> Result<RuntimeConfig, Fault> {
+pub(super) fn present(view: &impl Rows, run: &Run, brought: Option<&Used>) -> Result<RuntimeConfig, Fault> {
     // What a declared task runs is in its declaration.
     let stack = view.stack(run.stack)?.filter(|_| run.kind != Kind::OnDemand);
     let Some(stack) = stack else { return Ok(RuntimeConfig::default()) };
@@ -170,7 +170,11 @@ pub(super) fn present(view: &impl Find, run: &Run, brought: Option<&Used>) -> Re
         Some(used) => of_used(used),
         None => expected(view, run, &stack)?,
     };
-    Ok(RuntimeConfig { runner_image: Some(image::name_of(view, run, &stack)?), ..config })
+    Ok(RuntimeConfig {
+        runner_image: Some(image::name_of(view, run, &stack)?),
+        terraform_version: run.terraform_version.clone().or(config.terraform_version),
+        ..config
+    })
 }
 
 fn of_used(used: &Used) -> RuntimeConfig {
