@@ -188,6 +188,14 @@ pub(crate) fn wanted(view: &impl Rows, run: &Run, stack: &Stack) -> Result<Strin
     Ok(asked.unwrap_or_else(|| stack.settings.executor.image.clone()))
 }
 
+/// The name of what a run's jails have as their root.
+pub(crate) fn name_of(view: &impl Rows, run: &Run, stack: &Stack) -> Result<String, Fault> {
+    match &run.image {
+        Some(pinned) => Ok(pinned.name.clone()),
+        None => wanted(view, run, stack),
+    }
+}
+
 /// The root of a run that is pinned, or the refusal that says that it is gone.
 pub(crate) fn root_of_pinned(data: &Path, pinned: &PinnedImage) -> Result<Root, Error> {
     let Some(digest) = &pinned.digest else { return Ok(Root::Host) };

@@ -306,9 +306,21 @@ fn leave(tx: &Tx<'_>, run: &mut Run, had_chain: bool) -> Result<(), Fault> {
     }
     run.unacknowledged = run.state == State::Failed && run.reason.as_deref() == Some(LOST_UNKNOWN);
     release_state_lock(tx, run)?;
+    keep_version(tx, run)?;
     policy::follow::remember(tx, run)?;
     if had_chain || !run.phases.is_empty() {
         chore(tx, run, |chore| chore.file_away = true)?;
+    }
+    Ok(())
+}
+
+/// A stack knows what its resources were changed with last.
+fn keep_version(tx: &Tx<'_>, run: &Run) -> Result<(), Fault> {
+    let applied = run.phases.iter().any(|row| matches!(row.phase, Phase::Applying | Phase::Destroying));
+    let Some(mut stack) = tx.stack(run.stack)?.filter(|_| applied) else { return Ok(()) };
+    if run.terraform_version.is_some() && stack.terraform_version != run.terraform_version {
+        stack.terraform_version.clone_from(&run.terraform_version);
+        tx.put(t::STACK_ID_TO_STACK, stack.id.number(), &stack)?;
     }
     Ok(())
 }

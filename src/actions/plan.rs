@@ -6,8 +6,8 @@
 //! once more.
 
 use crate::{
-    domain::{Changes, Phase, PolicyKind, PolicyOutcome, Verdict},
-    protocol::{PhaseResult, Produced, Record},
+    domain::{Changes, Phase, PolicyKind, PolicyOutcome, Verdict, runtime::Used},
+    protocol::{PhaseResult, Record},
     store::{
         Error, Fault, Find, Rows, Tx,
         record::{Chain, Run, Stack},
@@ -17,8 +17,8 @@ use crate::{
 
 use super::{
     Actions, approval, life,
-    policy::Evaluation,
-    progress::{Report, is_success},
+    policy::{Evaluation, input::PlanFacts},
+    progress::{Report, is_success, take_facts},
 };
 
 /// What the plan policies said about the plan that a report ends with.
@@ -44,18 +44,18 @@ impl Plan {
 }
 
 impl Actions {
-    /// Asks the plan policies, if the report is the end of a chain that made a plan. `changes` are those
-    /// that the report itself brings.
-    pub(super) async fn hear_plan(&self, report: &Report, changes: Option<&Changes>) -> Result<Option<Plan>, Error> {
+    /// Asks the plan policies, if the report is the end of a chain that made a plan.
+    pub(super) async fn hear_plan(&self, report: &Report, brought: Brought<'_>) -> Result<Option<Plan>, Error> {
         let Some((run, stack)) = self.planned_by(report)? else { return Ok(None) };
         if self.store.read()?.attached_policies(&stack, PolicyKind::Plan)?.is_empty() {
             return Ok(Some(Plan(Evaluation { kind: PolicyKind::Plan, policies: Vec::new() })));
         }
-        let changes = match changes {
+        let changes = match brought.changes {
             Some(changes) => changes.clone(),
             None => self.stored_changes(&run)?,
         };
-        Ok(Some(Plan(self.ask_plan_policies(&stack, &run, &changes).await?)))
+        let plan = PlanFacts { changes: &changes, used: brought.used };
+        Ok(Some(Plan(self.ask_plan_policies(&stack, &run, &plan).await?)))
     }
 
     fn stored_changes(&self, run: &Run) -> Result<Changes, Error> {
@@ -78,7 +78,7 @@ impl Actions {
         }
         for record in &report.records {
             if let Record::PhaseEnded { produced, .. } = record {
-                take(&mut run, produced);
+                take_facts(&mut run, produced);
             }
         }
         Ok(Some((run, stack)))
@@ -96,14 +96,6 @@ fn has_planned(chain: &Chain, report: &Report) -> bool {
     planned && verdict.is_some_and(|verdict| is_success(Phase::Planning, verdict))
 }
 
-/// What the report says about the plan.
-fn take(run: &mut Run, produced: &Produced) {
-    if let Some(plan) = &produced.plan {
-        run.delta = Some(plan.delta);
-        run.plan_digest = Some(plan.digest.clone());
-    }
-}
-
 /// Whether a plan policy warned about the present plan: somebody has to look at it.
 pub(super) fn warned(run: &Run) -> bool {
     run.policies.iter().any(|one| one.kind == PolicyKind::Plan && one.decision == PolicyOutcome::Warn)
@@ -114,7 +106,16 @@ pub(super) fn denied(denials: &[String]) -> String {
     format!("denied by policy: {}", denials.join("; "))
 }
 
-/// The changes that a report brings, if it brings any.
-pub(super) fn brought<'r>(results: impl Iterator<Item = &'r PhaseResult>) -> Option<&'r Changes> {
-    results.filter_map(|result| result.changes.as_ref()).last()
+/// What a report itself brings, and the store does not have yet.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Brought<'r> {
+    changes: Option<&'r Changes>,
+    used: Option<&'r Used>,
+}
+
+pub(super) fn brought<'r>(results: impl Iterator<Item = &'r PhaseResult>) -> Brought<'r> {
+    results.fold(Brought::default(), |before, result| Brought {
+        changes: result.changes.as_ref().or(before.changes),
+        used: result.runtime.as_ref().map(|found| &found.used).or(before.used),
+    })
 }

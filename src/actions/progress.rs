@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     crypt::{self, Key, Secret},
-    domain::{Kind, Phase, RunId, StackId, Timestamp, Verdict, actor::ActorName, limits},
+    domain::{Kind, Phase, RunId, StackId, Timestamp, Verdict, actor::ActorName, limits, run::SourceVersion},
     machine::{self, ChainEnd, Event},
     protocol::{self, PhaseResult, Produced, Record, WorkspaceLeft},
     store::{
@@ -56,8 +56,8 @@ impl Actions {
         let report = Arc::new(report);
         let beside = Arc::new(self.read_beside(&report)?);
         for _ in 0..limits::POLICY_ATTEMPTS {
-            let changes = plan::brought(beside.results.iter().map(|(_, result)| result));
-            let asked = self.hear_plan(&report, changes).await?;
+            let brought = plan::brought(beside.results.iter().map(|(_, result)| result));
+            let asked = self.hear_plan(&report, brought).await?;
             if let Some(run) = self.take_over(&report, &beside, asked).await? {
                 return Ok(run);
             }
@@ -189,6 +189,23 @@ impl Actions {
         let state =
             crypt::read_file_under(path, key, label.as_bytes(), limits::STATE_BYTES).map_err(super::sealed_fault)?;
         self.store_state(run.stack, state_name(run.id, number, n), &state)
+    }
+}
+
+/// What a phase says about its source and its plan.
+pub(super) fn take_facts(run: &mut Run, produced: &Produced) {
+    // A branch stands for one commit from the first time it was fetched.
+    if let (SourceVersion::Git { commit, .. }, Some(found)) = (&mut run.source, &produced.commit) {
+        commit.get_or_insert_with(|| found.clone());
+    }
+    if let Some(facts) = &produced.commit_facts {
+        run.commit_facts.get_or_insert_with(|| facts.clone());
+    }
+    if let Some(plan) = &produced.plan {
+        run.changes = Some(plan.changes);
+        run.delta = Some(plan.delta);
+        run.plan_digest = Some(plan.digest.clone());
+        run.terraform_version.clone_from(&plan.terraform_version);
     }
 }
 
@@ -327,12 +344,9 @@ impl Taking<'_> {
         for warning in produced.warnings.iter().take(20) {
             gate::warn(&mut self.run, warning.clone());
         }
-        self.pin(produced);
+        take_facts(&mut self.run, produced);
         if let Some(plan) = &produced.plan {
             self.chain.changes = Some(plan.changes);
-            self.run.changes = Some(plan.changes);
-            self.run.delta = Some(plan.delta);
-            self.run.plan_digest = Some(plan.digest.clone());
         }
         if let Some(left) = self.beside.left.iter().find(|left| left.number == number) {
             self.tx.put(t::RUN_N_TO_LEFT, (self.run.seq, number), left)?;
@@ -374,17 +388,6 @@ impl Taking<'_> {
         let demand = declared::demand_of(self.tx, &self.run)?;
         let unread = || "the source was not read".to_owned();
         Ok(if demand.declared.is_some() { None } else { Some(demand.fault.unwrap_or_else(unread)) })
-    }
-
-    /// A branch stands for one commit from the first time it was fetched.
-    fn pin(&mut self, produced: &Produced) {
-        use crate::domain::run::SourceVersion;
-        if let (SourceVersion::Git { commit, .. }, Some(found)) = (&mut self.run.source, &produced.commit) {
-            commit.get_or_insert_with(|| found.clone());
-        }
-        if let Some(facts) = &produced.commit_facts {
-            self.run.commit_facts.get_or_insert_with(|| facts.clone());
-        }
     }
 
     fn take_result(&self, result: &PhaseResult) -> Result<(), Error> {

@@ -1,17 +1,23 @@
-//! What runs are configured with: the trigger's own configuration, checked before the run is made, and
-//! what the runner found and used.
+//! What runs are configured with: the trigger's own configuration, checked before the run is made, what
+//! lies around it, and what the runner found and used.
+
+use std::collections::BTreeMap;
 
 use crate::{
+    crypt::digest,
     domain::{
-        FieldError, Refused,
-        runtime::{RuntimeConfig, binary_of, no_such_binary},
-        stack::{ExecutorKind, Vendor},
+        EnvName, FieldError, Kind, Refused, RelativePath, limits,
+        runtime::{
+            ContextHooks, Hook, HookPoint, Known, Layers, RuntimeConfig, Used, UsedVariable, binary_of, no_such_binary,
+        },
+        stack::{ExecutorKind, Variables, Vendor},
     },
     manifest,
     protocol::RuntimeFound,
     store::{
-        Error, Fault, Rows, Tx,
-        record::{Run, RunRuntime, Stack},
+        Error, Fault, Find, Rows, Tx,
+        layers::{self, Attached},
+        record::{Run, RunRuntime, Stack, VariableValue},
         tables as t,
     },
 };
@@ -95,4 +101,124 @@ pub(super) fn take(tx: &Tx<'_>, run: &Run, found: &RuntimeFound) -> Result<(), E
     let row = tx.get(t::RUN_TO_RUNTIME, run.seq)?.unwrap_or_default();
     let row = RunRuntime { file: Some(found.file.clone()), used: Some(found.used.clone()), ..row };
     Ok(tx.put(t::RUN_TO_RUNTIME, run.seq, &row)?)
+}
+
+/// Everything that a run's settings are made of, as the store has it.
+pub(super) fn layers(
+    view: &impl Rows,
+    run: &Run,
+    stack: &Stack,
+    contexts: &[Attached],
+) -> Result<Layers, Fault> {
+    let row = view.get(t::RUN_TO_RUNTIME, run.seq)?.unwrap_or_default();
+    let settings = &stack.settings;
+    let files = layers::files_of(view, stack, contexts)?;
+    let variables = known_variables(view, stack, contexts)?;
+    let contexts = match settings.vendor {
+        Vendor::Wasi { .. } => Vec::new(),
+        Vendor::Terraform { .. } | Vendor::OpenTofu { .. } | Vendor::Custom { .. } => {
+            contexts.iter().map(hooks_of).collect()
+        }
+    };
+    let binary = match &settings.vendor {
+        Vendor::Terraform { binary, .. } | Vendor::OpenTofu { binary, .. } => binary.clone(),
+        Vendor::Custom { .. } | Vendor::Wasi { .. } => None,
+    };
+    let root = settings.source.as_ref().map(|source| source.project_root().clone());
+    Ok(Layers {
+        trigger: row.trigger.unwrap_or_default(),
+        file: row.file,
+        hooks: settings.hooks.clone(),
+        contexts,
+        project_root: root.filter(|root| !root.as_str().is_empty()),
+        image: image::name_of(view, run, stack)?,
+        binary,
+        variables,
+        files: files.into_iter().map(|file| (file.row.path, file.origin)).collect(),
+    })
+}
+
+fn known_variables(
+    view: &impl Rows,
+    stack: &Stack,
+    contexts: &[Attached],
+) -> Result<BTreeMap<EnvName, Known>, Fault> {
+    let known = |row: VariableValue| match row {
+        VariableValue::Sensitive { hash, .. } => Some(hash),
+        VariableValue::Plain(_) => None,
+    };
+    let each = layers::variables_of(view, stack, contexts)?.into_iter().map(|layered| {
+        let hash = known(layered.row.value);
+        (layered.row.name, Known { origin: layered.origin, overrides: layered.overrides, hash })
+    });
+    Ok(each.collect())
+}
+
+fn hooks_of(attached: &Attached) -> ContextHooks {
+    ContextHooks { origin: attached.origin.clone(), hooks: attached.context.hooks.clone() }
+}
+
+/// What a run is configured with, for whoever judges it: what it used; before its source was read, what the
+/// trigger, the stack and its contexts say. `brought` is what a report says that it used, before that is
+/// taken over. A sensitive value is the hash that people see of it.
+pub(super) fn present(view: &impl Rows, run: &Run, brought: Option<&Used>) -> Result<RuntimeConfig, Fault> {
+    // What a declared task runs is in its declaration.
+    let stack = view.stack(run.stack)?.filter(|_| run.kind != Kind::OnDemand);
+    let Some(stack) = stack else { return Ok(RuntimeConfig::default()) };
+    let kept = view.get(t::RUN_TO_RUNTIME, run.seq)?.and_then(|row| row.used);
+    let config = match brought.or(kept.as_ref()) {
+        Some(used) => of_used(used),
+        None => expected(view, run, &stack)?,
+    };
+    Ok(RuntimeConfig {
+        runner_image: Some(image::name_of(view, run, &stack)?),
+        terraform_version: run.terraform_version.clone().or(config.terraform_version),
+        ..config
+    })
+}
+
+fn of_used(used: &Used) -> RuntimeConfig {
+    let shown = |one: &UsedVariable| one.value.clone().or_else(|| one.hash.clone()).unwrap_or_default();
+    RuntimeConfig {
+        hooks: used.hooks.iter().map(|(point, hooks)| (*point, commands(hooks))).collect(),
+        environment: used.environment.iter().map(|one| (one.name.clone(), shown(one))).collect(),
+        project_root: RelativePath::new(used.project_root.value.as_str()).ok(),
+        runner_image: None,
+        terraform_version: used.terraform_version.as_ref().map(|chosen| chosen.value.clone()),
+    }
+}
+
+fn expected(view: &impl Rows, run: &Run, stack: &Stack) -> Result<RuntimeConfig, Fault> {
+    let contexts = layers::contexts_of(view, stack)?;
+    let mut stored = Variables::new();
+    for layered in layers::variables_of(view, stack, &contexts)? {
+        stored.insert(layered.row.name, shown(layered.row.value));
+    }
+    let layers = layers(view, run, stack, &contexts)?;
+    let set = layers.environment().into_iter().filter_map(|(name, placed)| Some((name, bounded(placed.value?))));
+    let set: Variables = set.collect();
+    stored.extend(set);
+    Ok(RuntimeConfig {
+        hooks: HookPoint::ALL.into_iter().map(|point| (point, commands(&layers.hooks_at(point)))).collect(),
+        environment: stored,
+        project_root: Some(layers.project_root().0),
+        runner_image: None,
+        terraform_version: layers.version().map(|(version, _)| version.to_owned()),
+    })
+}
+
+fn commands(hooks: &[Hook]) -> Vec<String> {
+    hooks.iter().map(|hook| hook.command.clone()).collect()
+}
+
+fn shown(value: VariableValue) -> String {
+    match value {
+        VariableValue::Plain(text) => bounded(&text),
+        VariableValue::Sensitive { hash, .. } => hash,
+    }
+}
+
+/// A value, or the digest of one that is longer than runs keep.
+fn bounded(text: &str) -> String {
+    if text.len() <= limits::USED_VALUE_BYTES { text.to_owned() } else { digest(text.as_bytes()).to_string() }
 }

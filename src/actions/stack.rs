@@ -53,6 +53,7 @@ impl Actions {
                 upload: None,
                 runs: 0,
                 latest_tracked: None,
+                terraform_version: None,
                 version: 1,
             };
             tx.put(t::STACK_ID_TO_STACK, id.number(), &stack)?;

@@ -55,7 +55,7 @@ impl Problem {
     }
 
     pub fn internal() -> Self {
-        let detail = "something went wrong on our side; the log says more under this request id";
+        let detail = "the fault is on our side; the log says more under this request id";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", detail)
     }
 

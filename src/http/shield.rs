@@ -42,7 +42,7 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-
 
 pub(super) fn around(routes: Router<Web>, web: &Web) -> Router<Web> {
     routes
-        .fallback(|| async { Problem::not_found("there is nothing at this address") })
+        .fallback(|| async { Problem::not_found("this address leads nowhere; look at how it is spelled") })
         .method_not_allowed_fallback(|| async {
             Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, "this address does not take this method")
         })
@@ -120,7 +120,7 @@ fn is_foreign_json(response: &Response) -> bool {
 fn default_words(status: StatusCode) -> &'static str {
     match status {
         StatusCode::FORBIDDEN => "the request came from another site, or is not allowed",
-        StatusCode::PAYLOAD_TOO_LARGE => "the body is too large",
+        StatusCode::PAYLOAD_TOO_LARGE => "the body is larger than this address takes",
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "the body's Content-Type is not what this address takes",
         StatusCode::BAD_REQUEST => "the request could not be understood",
         _ => "the request was refused",

@@ -53,6 +53,8 @@ pub struct Access {
     pub write: bool,
     pub deny: bool,
     pub deny_write: bool,
+    /// It has neither of the rules `read` and `write`: what it does not deny stays as it is.
+    pub keeps: bool,
 }
 
 /// A definition of a rule that gave an answer.
@@ -213,8 +215,10 @@ impl Decision {
             }
             PolicyKind::Trigger => put("trigger", self.trigger.clone().into()),
             PolicyKind::Access => {
-                put("read", self.access.read.into());
-                put("write", self.access.write.into());
+                if !self.access.keeps {
+                    put("read", self.access.read.into());
+                    put("write", self.access.write.into());
+                }
                 put("deny", self.access.deny.into());
                 put("deny_write", self.access.deny_write.into());
             }

@@ -13,7 +13,7 @@ use regorus::{
 use serde_json::Value;
 
 use super::{
-    Answer, Ask, Decision, Module, Origin, Question, TestOutcome, Tested, Trouble,
+    Answer, Ask, Decision, Module, Origin, Question, TestOutcome, Tested, Trouble, alias,
     decision::{asked, messages},
 };
 use crate::domain::{PolicyKind, limits};
@@ -39,8 +39,7 @@ pub(super) fn answer(ask: Ask) -> Answer {
 
 fn check(kind: PolicyKind, module: &Module) -> Result<(), Trouble> {
     let mut engine = load(std::slice::from_ref(module))?;
-    // Evaluating anything at all puts the statements of every rule into an order.
-    engine.eval_query("true".to_owned(), false).map_err(|error| trouble(&error))?;
+    add_aliases(&mut engine, Some(kind))?;
     let rules = Rules::of(&mut engine, 0)?;
     refuse_unheard(kind, &rules)?;
     if kind.rules().iter().any(|rule| rules.has(rule)) {
@@ -55,6 +54,7 @@ fn check(kind: PolicyKind, module: &Module) -> Result<(), Trouble> {
 
 pub(super) fn decide(question: &Question) -> Result<Decision, Trouble> {
     let mut engine = load(std::slice::from_ref(&question.module))?;
+    add_aliases(&mut engine, Some(question.kind))?;
     let input = Rego::from_json_str(question.input.get()).map_err(|error| trouble(&error))?;
     engine.set_input(input);
     engine.set_gather_prints(true);
@@ -67,10 +67,12 @@ pub(super) fn decide(question: &Question) -> Result<Decision, Trouble> {
             decision.take(question.kind, rule, &value)?;
         }
     }
+    decision.access.keeps = !rules.has("read") && !rules.has("write");
     if question.explain {
         decision.printed = engine.take_prints().unwrap_or_default();
         decision.printed.truncate(limits::POLICY_MESSAGES);
-        if let Some(file) = engine.get_coverage_report().ok().and_then(|report| report.files.into_iter().next()) {
+        let files = engine.get_coverage_report().map(|report| report.files).unwrap_or_default();
+        if let Some(file) = files.into_iter().find(|file| file.path == question.module.name) {
             decision.reached = file.covered.into_iter().collect();
             decision.unreached = file.not_covered.into_iter().collect();
         }
@@ -95,6 +97,8 @@ fn test(modules: &[Module]) -> Result<Vec<Tested>, Trouble> {
     for module in modules {
         add(&mut engine, module).map_err(|trouble| Trouble::new(format!("{}: {trouble}", module.name)))?;
     }
+    // What is wrong with the modules beside that is what their tests come to.
+    add_aliases(&mut engine, None).ok();
     engine.set_gather_prints(true);
     let mut tested = Vec::new();
     for (index, module) in modules.iter().enumerate() {
@@ -130,6 +134,39 @@ fn load(modules: &[Module]) -> Result<Engine, Trouble> {
         add(&mut engine, module)?;
     }
     Ok(engine)
+}
+
+/// Adds each alias that a module uses and nobody defines, to the package that uses it. What else is wrong with
+/// the modules is the error.
+fn add_aliases(engine: &mut Engine, kind: Option<PolicyKind>) -> Result<(), Trouble> {
+    // Each turn defines a name that was undefined in a package.
+    for _ in 0..=engine.get_modules().len() * alias::ALL {
+        // Evaluating anything at all puts the statements of every rule into an order.
+        let Err(error) = engine.eval_query("true".to_owned(), false) else { return Ok(()) };
+        let missing = undefined(&format!("{error:#}")).and_then(|(file, name)| {
+            let alias = alias::of(kind, &name)?;
+            Some((alias, package_of(engine, &file)?))
+        });
+        let Some((alias, package)) = missing else { return Err(trouble(&error)) };
+        engine.set_rego_v0(false);
+        engine.add_policy(alias.name.to_owned(), alias.module(&package)).map_err(|error| trouble(&error))?;
+    }
+    Ok(())
+}
+
+/// The file and the name, where an error says that a name is undefined.
+fn undefined(error: &str) -> Option<(String, String)> {
+    let (_, place) = error.split_once("--> ")?;
+    let file = place.lines().next()?.rsplitn(3, ':').nth(2)?;
+    let (_, name) = error.rsplit_once("error: use of undefined variable `")?;
+    Some((file.to_owned(), name.split('`').next()?.to_owned()))
+}
+
+/// `a.b`: the package of a file's module.
+fn package_of(engine: &Engine, file: &str) -> Option<String> {
+    let index = engine.get_modules().iter().position(|module| module.package.span.source.get_path() == file)?;
+    let packages = engine.get_policy_package_components().ok()?;
+    path(&packages.get(index)?.components).strip_prefix("data.").map(str::to_owned)
 }
 
 fn add(engine: &mut Engine, module: &Module) -> Result<(), Trouble> {

@@ -5,6 +5,7 @@
 //! | `decision` | what a policy decided, as types; how the values of its rules are read |
 //! | `notification` | what a notification policy wants said, to whom |
 //! | `engine` | Rego itself: parsing, evaluating, testing; pure |
+//! | `alias` | names of Spacelift's for parts of an input |
 //! | `child` | `airlock evaluate`: the process that an evaluation happens in, and its fences |
 //! | `library` | policies to begin with |
 //! | `ask` | the server's side of it: start, feed, bound, judge the end |
@@ -14,6 +15,7 @@
 //! goes wrong is a [`Trouble`], and a trouble is a no. Knows nothing of the store, nor of what a
 //! decision sets off.
 
+mod alias;
 mod ask;
 mod child;
 mod decision;

@@ -139,6 +139,9 @@ pub struct Planned {
     /// SHA-256 over commit, plan file (custom: its canonical changes) and the redacted canonical
     /// changes.
     pub digest: Digest,
+    /// Of the program that planned, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terraform_version: Option<String>,
 }
 
 /// What became of the workspace.

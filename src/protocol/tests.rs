@@ -31,7 +31,8 @@ fn nothing_is_read_past_a_line_that_is_not_a_record() {
 
 #[test]
 fn only_the_machine_s_rule_says_how_a_run_ends() {
-    let nothing = Planned { changes: false, delta: Delta::default(), digest: Digest::from_bytes([0; 32]) };
+    let digest = Digest::from_bytes([0; 32]);
+    let nothing = Planned { changes: false, delta: Delta::default(), digest, terraform_version: None };
     let ends = |kind, phase, verdict: &Verdict, stopped| ends_as(kind, phase, verdict, Some(&nothing), stopped);
     assert_eq!(ends(Kind::Tracked, Phase::Planning, &Verdict::SUCCESS, false), Some(State::Finished));
     assert_eq!(ends(Kind::Destroy, Phase::Planning, &Verdict::SUCCESS, false), None);

@@ -1,24 +1,13 @@
 //! The layers of a run's settings, for the runner to put together.
 
-use std::collections::BTreeMap;
-
 use crate::{
-    domain::{
-        EnvName, Kind,
-        runtime::{ContextHooks, Known, Layers},
-        stack::Vendor,
-    },
+    domain::{Kind, runtime::Layers},
     protocol::{Root, Runtime},
-    store::{
-        Error, Fault, Rows,
-        layers::{self, Attached},
-        record::VariableValue,
-        tables as t,
-    },
+    store::{Error, Fault, Rows, record::VariableValue, tables as t},
 };
 
 use super::Reading;
-use crate::actions::image;
+use crate::actions::{image, runtime};
 
 /// Stacks with this label are not configured by their source; Spacelift's word.
 const IGNORES_FILE: &str = "feature:ignore_runtime_config";
@@ -33,29 +22,11 @@ impl Reading<'_> {
     }
 
     fn layers(&self) -> Result<Layers, Fault> {
-        let row = self.view.get(t::RUN_TO_RUNTIME, self.run.seq)?.unwrap_or_default();
-        let settings = &self.stack.settings;
-        let (variables, files) = (self.known_variables()?, layers::files_of(&self.view, &self.stack, &self.contexts)?);
-        let contexts = match settings.vendor {
-            Vendor::Wasi { .. } => Vec::new(),
-            _ => self.contexts.iter().map(hooks_of).collect(),
-        };
-        let binary = match &settings.vendor {
-            Vendor::Terraform { binary, .. } | Vendor::OpenTofu { binary, .. } => binary.clone(),
-            Vendor::Custom { .. } | Vendor::Wasi { .. } => None,
-        };
-        let root = settings.source.as_ref().map(|source| source.project_root().clone());
-        Ok(Layers {
-            trigger: row.trigger.unwrap_or_default(),
-            file: if self.reads_file() { row.file } else { Some(row.file.unwrap_or_default()) },
-            hooks: settings.hooks.clone(),
-            contexts,
-            project_root: root.filter(|root| !root.as_str().is_empty()),
-            image: self.image()?,
-            binary,
-            variables,
-            files: files.into_iter().map(|file| (file.row.path, file.origin)).collect(),
-        })
+        let mut layers = runtime::layers(&self.view, &self.run, &self.stack, &self.contexts)?;
+        if !self.reads_file() {
+            layers.file.get_or_insert_default();
+        }
+        Ok(layers)
     }
 
     /// What the run's jails have as their root.
@@ -63,34 +34,13 @@ impl Reading<'_> {
         let data = &self.actions.setup.data;
         match &self.run.image {
             Some(pinned) => image::root_of_pinned(data, pinned),
-            None => image::root_of(&self.view, data, &self.image()?),
-        }
-    }
-
-    /// Its name.
-    fn image(&self) -> Result<String, Fault> {
-        match &self.run.image {
-            Some(pinned) => Ok(pinned.name.clone()),
-            None => image::wanted(&self.view, &self.run, &self.stack),
+            None => image::root_of(&self.view, data, &image::name_of(&self.view, &self.run, &self.stack)?),
         }
     }
 
     /// Whether this chain is the one that fetches the source, and the source has a say.
     fn reads_file(&self) -> bool {
         self.kind.fetches() && !self.stack.settings.labels.iter().any(|label| label.as_str() == IGNORES_FILE)
-    }
-
-    fn known_variables(&self) -> Result<BTreeMap<EnvName, Known>, Fault> {
-        let rows = layers::variables_of(&self.view, &self.stack, &self.contexts)?;
-        let known = |row: VariableValue| match row {
-            VariableValue::Sensitive { hash, .. } => Some(hash),
-            VariableValue::Plain(_) => None,
-        };
-        let each = rows.into_iter().map(|layered| {
-            let hash = known(layered.row.value);
-            (layered.row.name, Known { origin: layered.origin, overrides: layered.overrides, hash })
-        });
-        Ok(each.collect())
     }
 
     /// Whether the environment says that nothing is applied, wherever it says so.
@@ -118,8 +68,4 @@ impl Reading<'_> {
         }
         Ok(false)
     }
-}
-
-fn hooks_of(attached: &Attached) -> ContextHooks {
-    ContextHooks { origin: attached.origin.clone(), hooks: attached.context.hooks.clone() }
 }

@@ -1,19 +1,19 @@
 //! Access policies: what is left of somebody's role on a stack.
 //!
-//! They only take away. Among the policies of a stack the strictest counts; one that grants nothing,
-//! or cannot be evaluated, leaves nothing. Admins of the installation are not asked about, or a policy
-//! could shut everybody out. An answer is believed for a minute, as long as the same versions are
-//! attached: policies may look at the time.
+//! They only take away. Among the policies of a stack the strictest counts. One that has a rule `read` or
+//! `write` leaves what these grant; one that has neither leaves what it does not deny; one that cannot be
+//! evaluated leaves nothing. Admins of the installation are not asked about, or a policy could shut
+//! everybody out. An answer is believed for a minute, as long as the same versions are asked about the same
+//! input: only the time in it may be another one.
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::PoisonError,
-};
+use std::{collections::HashMap, sync::PoisonError};
+
+use serde_json::Value;
 
 use crate::{
     auth::{Ceiling, Who},
-    domain::{PolicyKind, Role, StackId, Timestamp, limits},
+    crypt::digest,
+    domain::{ActorKind, Digest, PolicyKind, Role, StackId, Timestamp, limits},
     policy::Access,
     store::{
         Error, Find,
@@ -24,14 +24,16 @@ use crate::{
 use super::{Evaluation, input};
 use crate::actions::Actions;
 
-/// What was said lately: of whom, from where, on which stack, by which versions.
+/// What was said lately.
 pub(crate) type Ceilings = HashMap<Asked, (Timestamp, Option<Role>)>;
 
+/// Which policies of a stack were asked, and about what: the whole input, but for its time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Asked {
-    actor: String,
     stack: StackId,
-    versions: u64,
+    actor: ActorKind,
+    versions: Vec<u64>,
+    input: Digest,
 }
 
 impl Actions {
@@ -64,19 +66,20 @@ impl Actions {
     }
 
     async fn most_on(&self, who: &Who, stack: &Stack, policies: &[Policy]) -> Result<Option<Role>, Error> {
-        let asked = Asked {
-            actor: format!("{}:{} {:?}", who.actor.kind().word(), who.actor.name(), who.address),
-            stack: stack.id,
-            versions: fingerprint(policies),
-        };
         let now = self.now();
+        let input = input::access(&self.store.read()?, who, stack, now)?;
+        let asked = Asked {
+            stack: stack.id,
+            actor: who.actor.kind(),
+            versions: policies.iter().map(|policy| policy.version).collect(),
+            input: digest(timeless(input.clone()).to_string().as_bytes()),
+        };
         if let Some((at, most)) = self.ceilings().get(&asked)
             && now - *at < limits::ACCESS_BELIEVED
         {
             return Ok(*most);
         }
-        let document = || Ok(input::access(&self.store.read()?, who, stack, now)?);
-        let evaluation = self.evaluate_policies(PolicyKind::Access, stack, None, document).await?;
+        let evaluation = self.evaluate_policies(PolicyKind::Access, stack, None, || Ok(input)).await?;
         let most = strictest(&evaluation);
         let mut ceilings = self.ceilings();
         if ceilings.len() >= limits::ACCESS_REMEMBERED {
@@ -91,12 +94,9 @@ impl Actions {
     }
 }
 
-fn fingerprint(policies: &[Policy]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for policy in policies {
-        policy.version.hash(&mut hasher);
-    }
-    hasher.finish()
+fn timeless(mut input: Value) -> Value {
+    input["request"]["timestamp_ns"].take();
+    input
 }
 
 fn strictest(evaluation: &Evaluation) -> Option<Role> {
@@ -109,8 +109,10 @@ fn strictest(evaluation: &Evaluation) -> Option<Role> {
 const fn left(access: Access) -> Option<Role> {
     match access {
         Access { deny: true, .. } => None,
-        Access { write: true, deny_write: false, .. } => Some(Role::Admin),
-        Access { read: true, .. } | Access { write: true, .. } => Some(Role::Reader),
+        Access { write: true, deny_write: false, .. } | Access { keeps: true, deny_write: false, .. } => {
+            Some(Role::Admin)
+        }
+        Access { read: true, .. } | Access { write: true, .. } | Access { keeps: true, .. } => Some(Role::Reader),
         Access { .. } => None,
     }
 }
@@ -127,5 +129,13 @@ mod tests {
         assert_eq!(left(Access { write: true, ..none }), Some(Role::Admin));
         assert_eq!(left(Access { write: true, deny_write: true, ..none }), Some(Role::Reader));
         assert_eq!(left(Access { write: true, read: true, deny: true, ..none }), None);
+    }
+
+    #[test]
+    fn a_policy_that_grants_nothing_leaves_what_it_does_not_deny() {
+        let silent = Access { keeps: true, ..Access::default() };
+        assert_eq!(left(silent), Some(Role::Admin));
+        assert_eq!(left(Access { deny_write: true, ..silent }), Some(Role::Reader));
+        assert_eq!(left(Access { deny: true, ..silent }), None);
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, value::RawValue};
 
 use crate::{
-    domain::{Changes, PolicyKind, PolicyName, PolicyOutcome, PolicyReceipt, RunId, Timestamp, limits},
+    domain::{PolicyKind, PolicyName, PolicyOutcome, PolicyReceipt, RunId, Timestamp, limits},
     policy::{Answer, Ask, Decision, Module, Question, Trouble},
     store::{
         Error, Fault, Find, Flow, Order, Rows, Tx,
@@ -14,7 +14,7 @@ use crate::{
 
 use super::{
     BODY,
-    input::{self, Reviews},
+    input::{self, PlanFacts, Reviews},
 };
 use crate::actions::Actions;
 
@@ -164,8 +164,13 @@ impl Actions {
     }
 
     /// Asks the plan policies of a stack about what a run would change.
-    pub async fn ask_plan_policies(&self, stack: &Stack, run: &Run, changes: &Changes) -> Result<Evaluation, Error> {
-        let document = || Ok(input::plan(&self.store.read()?, stack, run, changes, self.now())?);
+    pub(in crate::actions) async fn ask_plan_policies(
+        &self,
+        stack: &Stack,
+        run: &Run,
+        plan: &PlanFacts<'_>,
+    ) -> Result<Evaluation, Error> {
+        let document = || Ok(input::plan(&self.store.read()?, stack, run, plan, self.now())?);
         self.evaluate_policies(PolicyKind::Plan, stack, Some(run.id), document).await
     }
 

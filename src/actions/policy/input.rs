@@ -3,22 +3,25 @@
 //! Their fields have the names that policies written for Spacelift expect; states and kinds are in
 //! capitals, times are nanoseconds. What Airlock does not have is there with its empty value, so that
 //! a policy that looks at it is undefined nowhere that it would not be there. No secret is in any of
-//! them: sensitive values of plans were replaced when the plan was read.
+//! them: sensitive values of plans were replaced when the plan was read, those of variables are their hashes.
 
 use serde_json::{Value, json};
 
 use crate::{
+    actions::runtime,
     auth::Who,
     domain::{
         Action, Actor, ActorKind, Changes, Kind, PolicyReceipt, RelativePath, ResourceChange, State, Timestamp,
         actor::ActorName,
         change::OutputChange,
+        limits,
         run::{Signature, SourceVersion},
         run_task::ORGANIZATION,
+        runtime::{HookPoint, RuntimeConfig, Used},
         stack::{Source, Vendor},
     },
     store::{
-        Fault, Find, Rows,
+        Fault, Find, Flow, Order, Rows,
         record::{HistoryEntry, Notice, Run, Stack, Webhook},
         tables as t,
     },
@@ -56,6 +59,13 @@ pub(crate) struct TaskFacts {
     pub declared_task: Option<String>,
 }
 
+/// What a run would change, and what it was planned with, where that is not in the store yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PlanFacts<'a> {
+    pub changes: &'a Changes,
+    pub used: Option<&'a Used>,
+}
+
 /// Before a task is created.
 pub(crate) fn task(
     view: &impl Rows,
@@ -91,24 +101,31 @@ pub(crate) fn plan(
     view: &impl Rows,
     stack: &Stack,
     run: &Run,
-    changes: &Changes,
+    plan: &PlanFacts<'_>,
     now: Timestamp,
 ) -> Result<Value, Fault> {
-    let resources: Vec<Value> = changes.resources.iter().map(planned).collect();
+    let resources: Vec<Value> = plan.changes.resources.iter().map(planned).collect();
     let outputs: serde_json::Map<String, Value> =
-        changes.outputs.iter().map(|output| (output.name.clone(), planned_output(output))).collect();
+        plan.changes.outputs.iter().map(|output| (output.name.clone(), planned_output(output))).collect();
+    let mut document = self::run(view, run)?;
+    document["changes"] = changed(plan.changes).into();
+    document["runtime_config"] = configured(&runtime::present(view, run, plan.used)?);
+    let mut about = json!({
+        "commit": commit(view, run)?,
+        "request": {"timestamp_ns": nanoseconds(now)},
+        "run": document,
+        "stack": self::stack(view, stack)?,
+    });
+    // Where there is none, there is no such field.
+    if let Some(previous) = previous(view, run)? {
+        about["previous_run"] = previous;
+    }
     Ok(json!({
-        "spacelift": {
-            "commit": commit(view, run)?,
-            "request": {"timestamp_ns": nanoseconds(now)},
-            "previous_run": null,
-            "run": self::run(view, run)?,
-            "stack": self::stack(view, stack)?,
-        },
+        "spacelift": about,
         "terraform": {
             "resource_changes": resources,
             "output_changes": outputs,
-            "terraform_version": null,
+            "terraform_version": run.terraform_version,
         },
         "third_party_metadata": {"custom": {}, "infracost": null},
     }))
@@ -191,17 +208,51 @@ fn run(view: &impl Rows, run: &Run) -> Result<Value, Fault> {
         "changes": changes,
         "flags": [],
         "plan_digest": run.plan_digest,
-        "runtime_config": {
-            "project_root": null,
-            "runner_image": null,
-            "terraform_version": null,
-            "environment": {},
-            "before_init": [], "after_init": [], "before_plan": [], "after_plan": [], "before_apply": [],
-            "after_apply": [], "before_perform": [], "after_perform": [], "before_destroy": [],
-            "after_destroy": [], "after_run": [],
-        },
+        "runtime_config": configured(&runtime::present(view, run, None)?),
         "user_provided_metadata": [],
     }))
+}
+
+/// The tracked run before this one on its stack, if it is not too far back; without the values that it
+/// changed, because an input is bounded.
+fn previous(view: &impl Rows, run: &Run) -> Result<Option<Value>, Fault> {
+    let Some(before) = tracked_before(view, run)? else { return Ok(None) };
+    let mut document = self::run(view, &before)?;
+    for change in document["changes"].as_array_mut().into_iter().flatten() {
+        change["entity"]["data"] = Value::Null;
+    }
+    Ok(Some(document))
+}
+
+fn tracked_before(view: &impl Rows, run: &Run) -> Result<Option<Run>, Fault> {
+    let id = run.stack.number();
+    let mut seqs = Vec::new();
+    view.walk_index(t::STACK_RUN, (id, 0)..(id, run.seq), Order::Down, |(_, seq)| {
+        seqs.push(seq);
+        Ok(if seqs.len() < limits::LIST_MAX { Flow::Continue(()) } else { Flow::Break(()) })
+    })?;
+    for seq in seqs {
+        let before: Option<Run> = view.get(t::SEQ_TO_RUN, seq)?;
+        if let Some(before) = before.filter(|before| matches!(before.kind, Kind::Tracked | Kind::Destroy)) {
+            return Ok(Some(before));
+        }
+    }
+    Ok(None)
+}
+
+/// What a run is configured with. Every list of hooks is there, in the order in which they run.
+fn configured(config: &RuntimeConfig) -> Value {
+    let root = config.project_root.as_ref().map(RelativePath::as_str).filter(|root| !root.is_empty());
+    let mut document = json!({
+        "project_root": root,
+        "runner_image": config.runner_image,
+        "terraform_version": config.terraform_version,
+        "environment": config.environment,
+    });
+    for point in HookPoint::ALL {
+        document[point.word()] = json!(config.hooks.get(&point).map_or(&[][..], Vec::as_slice));
+    }
+    document
 }
 
 pub(crate) fn stack(view: &impl Rows, stack: &Stack) -> Result<Value, Fault> {
@@ -232,7 +283,7 @@ pub(crate) fn stack(view: &impl Rows, stack: &Stack) -> Result<Value, Fault> {
         "project_root": root,
         "locked_by": stack.lock.as_ref().map(|lock| lock.by.name.clone()),
         "state": latest.as_ref().map_or_else(|| "NONE".to_owned(), |run| shout(run.state.word())),
-        "terraform_version": null,
+        "terraform_version": stack.terraform_version,
         "terraform_workspace": workspace,
         "vendor": settings.vendor.word(),
         "tracked_commit": latest.as_ref().map_or(Ok(Value::Null), |run| commit(view, run))?,

@@ -129,9 +129,10 @@ fn live_routes() -> Router<Web> {
 
 /// A problem as a page in the reader's own frame.
 pub fn error_page(web: &Web, reader: &Reader, problem: &Problem) -> Response {
-    let mut page = ErrorPage::new(reader.frame(web, ""), problem.status, &problem.detail, &problem.request_id);
+    let fields = problem.errors.iter().map(|error| (error.field.clone(), error.error.clone())).collect();
+    let page = ErrorPage::new(reader.frame(web, ""), problem.status, &problem.detail, &problem.request_id);
+    let mut page = page.with_fields(fields);
     page.detail = sent::sentence(&page.detail);
-    page.fields = problem.errors.iter().map(|error| (error.field.clone(), error.error.clone())).collect();
     if let Some(way) = reader.way_back() {
         page.ways.insert(0, way);
     }

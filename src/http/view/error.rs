@@ -37,13 +37,28 @@ impl ErrorPage {
             request_id: request_id.into(),
         }
     }
+
+    /// Fields that are wrong. What stands at them is not said before them, too, and what was said before them is
+    /// not said at them.
+    #[must_use]
+    pub fn with_fields(mut self, fields: Vec<(String, String)>) -> Self {
+        let all: Vec<String> = fields.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+        if !fields.is_empty() && self.detail == all.join("; ") {
+            self.detail.clear();
+        }
+        self.fields = fields.into_iter().filter(|(_, error)| !self.detail.contains(error)).collect();
+        self
+    }
 }
 
 const fn words(status: u16) -> (&'static str, &'static str) {
     match status {
+        400 => ("That could not be read", "Nothing was changed. Go back and send it again."),
         401 => ("You are not signed in", "Sign in, and you come back here."),
         403 => ("You may not do this", "Someone with the role that is named above can do it, or give it to you."),
         404 => ("There is nothing here", "It may have been deleted, or you may not see it. Look for it in the lists."),
+        405 | 415 => ("This address does not take that", "Nothing was changed. Go back and use the page's own forms."),
+        408 => ("That took too long", "Nothing was changed. Try again."),
         409 => ("Not possible at the moment", "Nothing was changed. Look at the present state and try again."),
         413 => ("That is too large", "Nothing was stored. Send less; the limit is named above."),
         422 => ("Something is not right yet", "Nothing was changed. Go back, mend it and send it again."),
@@ -70,11 +85,37 @@ mod tests {
     use super::*;
     use crate::{domain::Timestamp, http::view::frame::Theme};
 
+    fn page(status: u16, detail: &str) -> ErrorPage {
+        ErrorPage::new(Frame::bare("", "/", Theme::System, Timestamp::default()), status, detail, "req-1")
+    }
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let fields = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+            all.iter().map(|(name, error)| ((*name).to_owned(), (*error).to_owned())).collect()
+        };
+        let wrong = fields(&[("do", "`x` is nothing that this page does"), ("name", "must not be empty")]);
+        let all = page(422, "do: `x` is nothing that this page does; name: must not be empty");
+        let all = all.with_fields(wrong.clone());
+        assert_eq!((all.detail.as_str(), &all.fields), ("", &wrong));
+        let denied = page(403, "the task was not created: no rm").with_fields(fields(&[("command", "no rm")]));
+        assert_eq!((denied.detail.as_str(), denied.fields.len()), ("the task was not created: no rm", 0));
+        let more = page(422, "the form does not fit").with_fields(wrong.clone());
+        assert_eq!((more.detail.as_str(), &more.fields), ("the form does not fit", &wrong));
+    }
+
+    #[test]
+    fn only_what_is_our_fault_is_said_to_be_logged() {
+        for status in [400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 429, 503] {
+            assert!(!page(status, "x").advice.contains("logged"), "{status}");
+        }
+        assert!(page(500, "x").advice.contains("logged"));
+    }
+
     #[test]
     fn every_status_says_what_can_be_done_and_leads_on() {
-        for status in [401, 403, 404, 409, 413, 422, 429, 500, 503] {
-            let frame = Frame::bare("", "/", Theme::System, Timestamp::default());
-            let page = ErrorPage::new(frame, status, "run #12 is applying", "req-1");
+        for status in [400, 401, 403, 404, 409, 413, 422, 429, 500, 503] {
+            let page = page(status, "run #12 is applying");
             assert!(!page.advice.is_empty() && !page.ways.is_empty(), "{status}");
         }
     }

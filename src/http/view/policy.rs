@@ -180,10 +180,10 @@ pub struct AttachedRow {
     pub name: String,
     pub kind: &'static str,
     pub about: String,
-    /// `by hand`, `by label`
+    /// `by hand`, `by label`, `by label and by hand`
     pub how: &'static str,
-    /// It can be taken off here.
-    pub detachable: bool,
+    /// What follows when it is taken off here; none: it cannot be.
+    pub detach: Option<&'static str>,
 }
 
 /// `/stacks/{slug}/policies`. Posts `do=attach|detach`, `policy`.

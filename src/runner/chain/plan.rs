@@ -27,7 +27,8 @@ impl Chain {
     /// After a successful plan command.
     pub(super) fn read_planned(&mut self, code: i32, desk: &mut Desk) -> Result<Verdict, Fault> {
         let Found { read, digest, json } = self.find_plan(code)?;
-        let planned = Planned { changes: read.has_changes, delta: read.delta, digest };
+        let terraform_version = read.terraform_version.filter(|version| !self.tools.masks.contains_secret(version));
+        let planned = Planned { changes: read.has_changes, delta: read.delta, digest, terraform_version };
         desk.produced.warnings.extend(read.warnings);
         desk.produced.plan = Some(planned.clone());
         desk.result.changes = Some(masked(read.changes, &self.tools.masks));

@@ -55,6 +55,9 @@ pub struct Run {
     pub delta: Option<Delta>,
     pub changes: Option<bool>,
     pub plan_digest: Option<Digest>,
+    /// Of the terraform or tofu that planned.
+    #[serde(default)]
+    pub terraform_version: Option<String>,
     pub blocked_by: Option<BlockedBy>,
     pub prioritized: bool,
     pub retry_of: Option<RunId>,
@@ -158,6 +161,7 @@ impl Run {
             delta: None,
             changes: None,
             plan_digest: None,
+            terraform_version: None,
             blocked_by: None,
             prioritized: false,
             retry_of: None,

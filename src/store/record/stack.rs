@@ -24,6 +24,9 @@ pub struct Stack {
     pub runs: u64,
     /// The newest tracked run: the stack's state is its state.
     pub latest_tracked: Option<RunId>,
+    /// Of the terraform or tofu that changes were applied with last.
+    #[serde(default)]
+    pub terraform_version: Option<String>,
     /// Changed with every write, so that forms can tell what they were filled from.
     pub version: u64,
 }

@@ -54,6 +54,7 @@ pub fn read(code: i32, json: Option<&mut dyn Read>, hash: Hash<'_>) -> Result<Pl
         changes: entries.collected.changes,
         delta,
         canonical: Some(finish(entries.canonical)),
+        terraform_version: None,
         warnings,
     })
 }

@@ -29,6 +29,8 @@ pub struct PlanRead {
     /// SHA-256 of the canonical changes before redaction; for the custom vendor, which has no plan
     /// file. Goes into [`plan_digest`].
     pub canonical: Option<[u8; 32]>,
+    /// The program's own version, where it says so.
+    pub terraform_version: Option<String>,
     /// Things worth knowing that do not end the phase.
     pub warnings: Vec<String>,
 }

@@ -26,9 +26,12 @@ use crate::domain::{Action, OutputChange, ResourceChange, limits};
 
 const WHAT: &str = "the plan as JSON";
 
+/// Characters of a version.
+const VERSION_CHARS: usize = 40;
+
 pub fn read(code: i32, json: impl Read, hash: Hash<'_>) -> Result<PlanRead, PlanError> {
     let mut bounded = Bounded::new(json, limits::PLAN_JSON_BYTES);
-    let mut plan = Plan { redactor: Redactor::new(hash), collected: Collected::default(), deferred: 0, version: None };
+    let mut plan = Plan { redactor: Redactor::new(hash), collected: Collected::default(), deferred: 0, version: None, written_by: None };
     let mut deserializer = serde_json::Deserializer::from_reader(BufReader::with_capacity(64 * 1024, &mut bounded));
     let read = deserializer.deserialize_map(&mut plan).and_then(|()| deserializer.end());
     drop(deserializer);
@@ -51,6 +54,7 @@ pub fn read(code: i32, json: impl Read, hash: Hash<'_>) -> Result<PlanRead, Plan
         changes: plan.collected.changes,
         delta,
         canonical: None,
+        terraform_version: plan.written_by.filter(|version| is_version(version)),
         warnings,
     })
 }
@@ -60,6 +64,7 @@ struct Plan<'h> {
     collected: Collected,
     deferred: usize,
     version: Option<String>,
+    written_by: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -163,6 +168,12 @@ impl Plan<'_> {
     }
 }
 
+/// `1.9.5`, `1.10.0-rc1`: it goes on to other eyes, so it is nothing else.
+fn is_version(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+');
+    text.len() <= VERSION_CHARS && text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(plain)
+}
+
 /// What happens to a resource that stays as it is, in the state alone.
 fn bookkeeping(moved_from: Option<&str>, imported: bool) -> Option<(String, String)> {
     match (moved_from, imported) {
@@ -203,6 +214,7 @@ impl<'de> Visitor<'de> for &mut Plan<'_> {
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "format_version" => self.version = Some(map.next_value()?),
+                "terraform_version" => self.written_by = Some(map.next_value()?),
                 "resource_changes" => map.next_value_seed(Resources(&mut *self))?,
                 "output_changes" => map.next_value_seed(Outputs(&mut *self))?,
                 "deferred_changes" => {

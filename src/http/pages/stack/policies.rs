@@ -44,8 +44,7 @@ fn page(web: &Web, visitor: &Visitor, slug: &Slug) -> Result<StackPoliciesPage, 
         true => web.queries.policies()?,
         false => Vec::new(),
     };
-    let others =
-        others.into_iter().filter(|other| !attached.iter().any(|one| one.by_hand && one.name == other.policy.name));
+    let others = others.into_iter().filter(|other| !attached.iter().any(|one| one.name == other.policy.name));
     let mut frame =
         visitor.frame(Place::Stacks, format!("Policies · {}", head.stack.name), crumbs(&head, Some("Policies")))?;
     frame.badge = Some(head.badge.clone());
@@ -71,8 +70,15 @@ fn shown(one: AttachedPolicy) -> AttachedRow {
     AttachedRow {
         kind: one.kind.word(),
         about: about(&one.description, one.kind),
-        how: if one.by_label { "by label" } else { "by hand" },
-        detachable: one.by_hand,
+        how: match (one.by_label, one.by_hand) {
+            (true, true) => "by label and by hand",
+            (true, false) => "by label",
+            (false, _) => "by hand",
+        },
+        detach: one.by_hand.then_some(match one.by_label {
+            true => "It stays attached by label, and goes on deciding here.",
+            false => "It decides nothing on this stack any more.",
+        }),
         name: one.name.to_string(),
     }
 }
@@ -88,7 +94,12 @@ pub async fn post(State(web): State<Web>, visitor: Visitor, Path(slug): Path<Str
     let name = PolicyName::new(sent.text("policy")).map_err(|_| Problem::not_found("there is no such policy"))?;
     match web.actions.attach_policy(&permit, stack.id, name.clone(), attach).await {
         Ok(()) => {
-            let done = if attach { "decides on" } else { "does not decide any more on" };
+            let stays = web.queries.policies_of(&visitor.who, stack.id)?.iter().any(|one| one.name == name);
+            let done = match (attach, stays) {
+                (true, _) => "decides on",
+                (false, true) => "is attached by label only, and goes on deciding on",
+                (false, false) => "does not decide any more on",
+            };
             let text = format!("{name} {done} {}.", stack.settings.name);
             visitor.done(&format!("/stacks/{slug}/policies"), Carried::good(text))
         }
