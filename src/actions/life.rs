@@ -167,6 +167,7 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
     if stepped.run.state != run.state {
         run.state = stepped.run.state;
         run.blocked_by = None;
+        let why = if run.state == State::Unconfirmed { approval::awaited(tx, &mut run, why)? } else { why };
         remember(tx, moment, &mut run, &why)?;
         approval::entered(tx, before.state, &mut run)?;
     }

@@ -473,7 +473,7 @@ impl Taking<'_> {
                 WorkspaceLeft::Kept => machine::Workspace::Kept,
                 WorkspaceLeft::Sealed { .. } => machine::Workspace::Sealed,
             },
-            may_go_on: gate::may_go_on(&self.run, &stack),
+            may_go_on: gate::may_go_on(self.tx, &self.run, &stack)?,
             needs_review: gate::needs_review(&self.run),
             denied: !denials.is_empty(),
         };

@@ -15,6 +15,9 @@
 //! vendor's or the executor's settings. Variables, files and hooks void nothing: a run is applied with those
 //! that it was planned with.
 //!
+//! A stack that deploys by itself waits for them, too: its run rests unconfirmed, and is confirmed by the
+//! system with the approval.
+//!
 //! Without approval policies nobody is asked, and nothing is written. A preview that a plan policy warned
 //! about then takes the word of any one writer.
 
@@ -33,7 +36,7 @@ use crate::{
 };
 
 use super::{
-    Moment,
+    Moment, gate,
     life::{self, Why},
 };
 
@@ -59,6 +62,23 @@ pub(crate) fn entered(tx: &Tx<'_>, before: State, run: &mut Run) -> Result<(), F
         _ if waits_for_it(before) => forget(tx, run),
         _ => Ok(()),
     }
+}
+
+/// A run comes to wait with its plan: for a person, or for nothing but an approval.
+pub(crate) fn awaited(tx: &Tx<'_>, run: &mut Run, why: Why) -> Result<Why, Fault> {
+    run.deploys_when_approved = deploys_by_itself(tx, run)? && !attached(tx, run.stack)?.is_empty();
+    let reason = run.deploys_when_approved.then(|| "is applied as soon as it is approved".to_owned());
+    Ok(Why { reason: why.reason.or(reason), ..why })
+}
+
+/// Whether an approval is all that was missing: the stack would have deployed by itself when the run came
+/// to wait, and would now.
+fn goes_on(tx: &Tx<'_>, run: &Run) -> Result<bool, Fault> {
+    Ok(run.state == State::Unconfirmed && run.deploys_when_approved && deploys_by_itself(tx, run)?)
+}
+
+fn deploys_by_itself(tx: &Tx<'_>, run: &Run) -> Result<bool, Fault> {
+    Ok(tx.stack(run.stack)?.is_some_and(|stack| gate::deploys_by_itself(run, &stack)))
 }
 
 /// Has the policies asked, if there is anybody to ask.

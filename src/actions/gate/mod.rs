@@ -44,7 +44,7 @@ use crate::{
     },
 };
 
-use super::{Moment, audit, life, life::Why, missing, plan, vault};
+use super::{Moment, approval, audit, life, life::Why, missing, plan, vault};
 
 /// What is attached to a stack and enabled, with the run task itself.
 fn attachments(view: &impl Rows, stack: StackId) -> Result<Vec<(Attachment, RunTask)>, Fault> {
@@ -65,7 +65,12 @@ pub(crate) fn attached(view: &impl Rows, stack: StackId) -> Result<Stages, Fault
 }
 
 /// Whether a plan may be applied without a person.
-pub(crate) fn may_go_on(run: &Run, stack: &Stack) -> bool {
+pub(crate) fn may_go_on(view: &impl Rows, run: &Run, stack: &Stack) -> Result<bool, Fault> {
+    Ok(deploys_by_itself(run, stack) && approval::attached(view, stack.id)?.is_empty())
+}
+
+/// Whether nothing but somebody's approval can keep a plan from being applied.
+pub(crate) fn deploys_by_itself(run: &Run, stack: &Stack) -> bool {
     let asks = run.targets.is_empty() && !plan::warned(run);
     run.kind == Kind::Tracked && stack.settings.autodeploy && stack.lock.is_none() && asks
 }
@@ -257,8 +262,8 @@ fn end_stage(tx: &Tx<'_>, moment: &Moment, run: Run, row: &StageRow, note: Optio
         run.verdict = Some(Verdict::Refused { reason: reason.clone() });
     }
     tx.put_run(Some(&before), &run)?;
-    let end =
-        StageEnd { passed, changes: run.changes, may_go_on: may_go_on(&run, &stack), needs_review: needs_review(&run) };
+    let may_go_on = may_go_on(tx, &run, &stack)?;
+    let end = StageEnd { passed, changes: run.changes, may_go_on, needs_review: needs_review(&run) };
     let moment = match &row.overridden {
         Some(_) => moment.clone(),
         None => Moment { actor: ActorName::system(), ..moment.clone() },

@@ -67,6 +67,9 @@ pub struct Run {
     /// review counts for the round that it was given in.
     #[serde(default)]
     pub round: u32,
+    /// It waits for nothing but an approval: the stack deploys by itself.
+    #[serde(default)]
+    pub deploys_when_approved: bool,
     /// The run ended with a question that nobody has answered yet.
     pub unacknowledged: bool,
     /// An error line out of the log of the phase that failed.
@@ -166,6 +169,7 @@ impl Run {
             comments: 0,
             reviews: 0,
             round: 0,
+            deploys_when_approved: false,
             unacknowledged: false,
             error_line: None,
             chain: None,
