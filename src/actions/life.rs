@@ -5,10 +5,10 @@ use std::{ops::ControlFlow, sync::Arc};
 use crate::{
     crypt,
     domain::{BlockedBy, Phase, Refused, StackId, Stages, State, actor::ActorName, run::Kind, runtime::HookPoint},
-    machine::{self, Chain, Effect, Event, LOST_UNKNOWN},
+    machine::{self, Chain, Effect, Event, Lost},
     store::{
         Error, Fault, Find, Order, Rows, Tx,
-        record::{self, ChainAsk, Chore, EndingAs, HistoryEntry, Run, Stack},
+        record::{self, ChainAsk, Chore, EarlyEnd, EndingAs, HistoryEntry, Run, Stack},
         tables as t,
     },
 };
@@ -120,15 +120,11 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
         .map_err(|no| Refused::conflict(no.reason.into_owned()).in_state(no.state.word()))?;
     let before = run.clone();
     let mut run = run;
-    if stepped.run.stopping && !run.stopping {
-        run.stop_reason = why.reason.clone().or_else(|| Some(format!("canceled by {}", moment.actor.name)));
+    if (stepped.run.stopping && !run.stopping) || (stepped.run.forced && !run.forced) {
+        run.early_end = Some(early_end(moment, &why, stepped.run));
     }
     let why = Why { reason: why.reason.or_else(|| stepped.reason.map(str::to_owned)), ..why };
-    let why = if stepped.run.state == State::Canceled && before.stopping {
-        Why { reason: run.stop_reason.clone(), ..why }
-    } else {
-        why
-    };
+    let (moment, why) = by_request(&before, stepped.run, moment, why);
     let (moment, why) = match (run.ending.take(), stepped.run.ends_as) {
         (None, Some(state)) => {
             let reason = why.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
@@ -136,15 +132,15 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
             let actor = moment.actor.clone();
             run.reason.clone_from(&now.reason);
             run.ending = Some(EndingAs { state, actor, note: why.note, reason: why.reason });
-            (moment.clone(), now)
+            (moment, now)
         }
         (Some(ending), None) => {
             let EndingAs { actor, note, reason, .. } = ending;
-            (Moment { actor, ..moment.clone() }, Why { note, reason })
+            (Moment { actor, ..moment }, Why { note, reason })
         }
         (ending, _) => {
             run.ending = ending;
-            (moment.clone(), why)
+            (moment, why)
         }
     };
     let moment = &moment;
@@ -178,12 +174,47 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
         carry_out(tx, moment, &mut run, effect)?;
     }
     if run.state.is_terminal() {
+        run.unacknowledged = stepped.lost == Some(Lost::Unknown);
         leave(tx, &mut run, before.chain.is_some())?;
     }
     run.updated_at = moment.now;
     tx.put_run(Some(&before), &run)?;
     ring(tx, moment, &run);
     Ok(run)
+}
+
+/// Whoever asks a living chain to end is remembered until it has.
+fn early_end(moment: &Moment, why: &Why, run: machine::Run) -> EarlyEnd {
+    let verb = match (run.forced, run.kind) {
+        (true, _) => "force-stopped",
+        (false, Kind::OnDemand) => "canceled",
+        (false, Kind::Tracked | Kind::Proposed | Kind::Task | Kind::Destroy | Kind::Drift) => "stopped",
+    };
+    let reason = why.reason.clone().unwrap_or_else(|| format!("{verb} by {}", moment.actor.name));
+    EarlyEnd { actor: moment.actor.clone(), note: why.note.clone(), reason }
+}
+
+/// Who ends a run, and why: whoever asked for it, unless it came to an end of its own before.
+fn by_request(before: &Run, after: machine::Run, moment: &Moment, why: Why) -> (Moment, Why) {
+    let ends = after.state.is_terminal() || after.ends_as.is_some();
+    let asked = before.stopping || before.forced;
+    let Some(asked) = before.early_end.as_ref().filter(|_| asked && ends && before.ending.is_none()) else {
+        return (moment.clone(), why);
+    };
+    let theirs = Moment { actor: asked.actor.clone(), ..moment.clone() };
+    let note = asked.note.clone();
+    match after.ends_as.unwrap_or(after.state) {
+        State::Stopped | State::Canceled => (theirs, Why { note, reason: Some(asked.reason.clone()) }),
+        _ if before.forced => (theirs, Why { note, reason: Some(also(why.reason, &asked.reason)) }),
+        _ => {
+            let reason = also(why.reason, &format!("{}, too late", asked.reason));
+            (moment.clone(), Why { note, reason: Some(reason) })
+        }
+    }
+}
+
+fn also(reason: Option<String>, more: &str) -> String {
+    reason.map_or_else(|| more.to_owned(), |reason| format!("{reason}; {more}"))
 }
 
 /// Writes the history entry of a state that was just entered.
@@ -305,7 +336,6 @@ fn leave(tx: &Tx<'_>, run: &mut Run, had_chain: bool) -> Result<(), Fault> {
     if let Some(uid) = run.uid.take() {
         tx.remove_number(t::UID_TO_RUN, uid)?;
     }
-    run.unacknowledged = run.state == State::Failed && run.reason.as_deref() == Some(LOST_UNKNOWN);
     release_state_lock(tx, run)?;
     policy::follow::remember(tx, run)?;
     if had_chain || !run.phases.is_empty() {

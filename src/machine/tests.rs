@@ -465,6 +465,7 @@ fn performing_and_applying_cannot_be_stopped_but_forced_by_an_admin() {
     };
     let ended = step(forced.run, Event::ChainEnded(end)).unwrap();
     assert_eq!((ended.run.state, ended.reason), (State::Failed, Some(LOST_UNKNOWN)));
+    assert_eq!(ended.lost, Some(Lost::Unknown));
 }
 
 #[test]

@@ -152,16 +152,70 @@ async fn a_verb_that_the_state_does_not_allow_answers_with_the_state() {
     server.admin.raw("POST", &at(&run, "/stop"), "").await.expect(200);
 }
 
+/// A task that performs.
+async fn performing(server: &Server) -> (Value, FakeRunner) {
+    let task = json!({"command": "make", "skip_initialization": true});
+    let run = server.admin.post("/stacks/shop/tasks", task).await.expect(201).json();
+    let mut runner = server.runner(&run);
+    runner.phase(Phase::Preparing, "").await;
+    runner.begin(Phase::Performing).await;
+    (run, runner)
+}
+
+/// The last transition: state, who, with which words.
+fn last_transition(run: &Value) -> [Value; 4] {
+    let last = run["history"].as_array().unwrap().last().unwrap();
+    [last["state"].clone(), last["actor"]["name"].clone(), last["note"].clone(), last["reason"].clone()]
+}
+
+#[tokio::test]
+async fn whoever_stops_a_run_stands_in_its_timeline_with_their_note() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let run = server.run("shop").await;
+    let mut runner = server.runner(&run);
+    runner.begin(Phase::Preparing).await;
+    let asked = server.admin.post(&at(&run, "/stop"), json!({"note": "wrong branch"})).await.expect(200).json();
+    assert_eq!(asked["state"], "preparing", "the runner is asked");
+    runner.give_way(Phase::Preparing).await;
+    let run = server.admin.get(&at(&run, "")).await.json();
+    assert_eq!(last_transition(&run), ["stopped", "root", "wrong branch", "stopped by root"].map(Value::from));
+    assert_eq!(run["verdict"], json!({"kind": "stopped"}));
+}
+
+#[tokio::test]
+async fn whoever_force_stops_a_run_stands_in_its_timeline_with_their_note() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let (run, mut runner) = performing(&server).await;
+    server.admin.post(&at(&run, "/force-stop"), json!({"note": "it hangs"})).await.expect(200);
+    runner.give_way(Phase::Performing).await;
+    let run = server.admin.get(&at(&run, "")).await.json();
+    let reason = "lost: what it changed is unknown; force-stopped by root";
+    assert_eq!(last_transition(&run), ["failed", "root", "it hangs", reason].map(Value::from));
+    assert_eq!(server.admin.get("/stacks/shop").await.json()["group"], "needs_attention");
+}
+
+#[tokio::test]
+async fn a_stop_that_comes_too_late_is_said_and_is_nobodys_end() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let run = server.run("shop").await;
+    let mut runner = server.runner(&run);
+    runner.begin(Phase::Preparing).await;
+    server.admin.post(&at(&run, "/stop"), json!({"note": "wrong branch"})).await.expect(200);
+    server.app.actions.chain_lost(id_of(&run), 1).await.unwrap();
+    let run = server.admin.get(&at(&run, "")).await.json();
+    let reason = "lost; stopped by root, too late";
+    assert_eq!(last_transition(&run), ["failed", "system", "wrong branch", reason].map(Value::from));
+}
+
 #[tokio::test]
 async fn a_lost_run_asks_to_be_acknowledged() {
     let server = Server::start().await;
     server.stack("shop").await;
-    let task = json!({"command": "make", "skip_initialization": true});
-    let run = server.admin.post("/stacks/shop/tasks", task).await.expect(201).json();
+    let (run, _) = performing(&server).await;
     assert_eq!((&run["kind"], &run["command"]), (&json!("task"), &json!("make")));
-    let mut runner = server.runner(&run);
-    runner.phase(Phase::Preparing, "").await;
-    runner.begin(Phase::Performing).await;
     server.app.actions.chain_lost(id_of(&run), 1).await.unwrap();
     let run = server.admin.get(&at(&run, "")).await.json();
     assert_eq!(run["state"], "failed");

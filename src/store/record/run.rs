@@ -45,9 +45,9 @@ pub struct Run {
     /// The declared task that it runs.
     #[serde(default)]
     pub declared_task: Option<TaskName>,
-    /// Why somebody or something wants it to end early; its reason once it has.
+    /// Who asked for its early end, and why.
     #[serde(default)]
-    pub stop_reason: Option<String>,
+    pub early_end: Option<EarlyEnd>,
     pub targets: Vec<String>,
     pub exit_code: Option<i32>,
     pub verdict: Option<Verdict>,
@@ -110,6 +110,14 @@ pub struct Run {
     pub ending: Option<EndingAs>,
 }
 
+/// A run is asked to end before it is done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EarlyEnd {
+    pub actor: ActorName,
+    pub note: Option<String>,
+    pub reason: String,
+}
+
 /// An end that is decided, and waits for its hooks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EndingAs {
@@ -153,7 +161,7 @@ impl Run {
             command: None,
             skip_initialization: false,
             declared_task: None,
-            stop_reason: None,
+            early_end: None,
             targets: Vec::new(),
             exit_code: None,
             verdict: None,
