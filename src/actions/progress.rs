@@ -312,6 +312,7 @@ impl Taking<'_> {
         produced: &Produced,
     ) -> Result<(), Error> {
         let before = self.run.clone();
+        let verdict = if self.run.forced && *verdict == Verdict::Stopped { &Verdict::Lost } else { verdict };
         if let Some(row) = self.run.phases.iter_mut().find(|row| row.number == number) {
             row.finished_at = Some(at);
             row.verdict = Some(verdict.clone());
@@ -445,6 +446,8 @@ impl Taking<'_> {
         let last = self.chain.last_phase;
         let fault = if fault.is_none() && !stopped { self.undeclared()? } else { fault };
         let verdict = match &fault {
+            // What it changed is unknown, whatever its last words were.
+            _ if self.run.forced => Some(Verdict::Lost),
             Some(fault) => Some(Verdict::Refused { reason: fault.clone() }),
             None => self.chain.last_verdict.clone(),
         };
@@ -478,6 +481,7 @@ impl Taking<'_> {
             denied: !denials.is_empty(),
         };
         let reason = match denials.is_empty() {
+            true if self.run.forced => None,
             true => reason_of(last, verdict.as_ref(), success, stopped),
             false => Some(plan::denied(&denials)),
         };

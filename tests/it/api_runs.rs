@@ -193,6 +193,11 @@ async fn whoever_force_stops_a_run_stands_in_its_timeline_with_their_note() {
     let run = server.admin.get(&at(&run, "")).await.json();
     let reason = "lost: what it changed is unknown; force-stopped by root";
     assert_eq!(last_transition(&run), ["failed", "root", "it hangs", reason].map(Value::from));
+    assert_eq!(run["verdict"], json!({"kind": "lost"}));
+    assert_eq!(
+        (&run["phases"][1]["verdict"], &run["phases"][1]["state"]),
+        (&json!({"kind": "lost"}), &json!("failed"))
+    );
     assert_eq!(server.admin.get("/stacks/shop").await.json()["group"], "needs_attention");
 }
 
