@@ -224,13 +224,13 @@ fn comment(tx: &Tx<'_>, moment: &Moment, mut run: Run, text: Note) -> Result<Run
 }
 
 fn acknowledge(tx: &Tx<'_>, moment: &Moment, mut run: Run, note: Option<Note>) -> Result<Run, Error> {
-    if !run.unacknowledged {
-        let why =
-            "only a run that was lost while it changed something, and that nobody acknowledged yet, asks for this";
+    if !run.unacknowledged && !run.lost_unchanged {
+        let why = "only a run that was lost, and that nobody acknowledged yet, takes this";
         return Err(Refused::conflict(why).in_state(run.state.word()).into());
     }
     let before = run.clone();
     run.unacknowledged = false;
+    run.lost_unchanged = false;
     run.updated_at = moment.now;
     let reason = Some("acknowledged".to_owned());
     life::append_history(tx, moment, &mut run, &Why { note: note.map(|note| note.to_string()), reason })?;

@@ -175,6 +175,7 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
     }
     if run.state.is_terminal() {
         run.unacknowledged = stepped.lost == Some(Lost::Unknown);
+        run.lost_unchanged = stepped.lost == Some(Lost::Unchanged);
         leave(tx, &mut run, before.chain.is_some())?;
     }
     run.updated_at = moment.now;

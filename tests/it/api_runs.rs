@@ -232,6 +232,19 @@ async fn a_lost_run_asks_to_be_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_run_that_was_lost_before_it_changed_anything_can_be_acknowledged_and_asks_nobody_to() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let run = server.run("shop").await;
+    server.runner(&run).begin(Phase::Preparing).await;
+    server.app.actions.chain_lost(id_of(&run), 1).await.unwrap();
+    assert_eq!(server.admin.get(&at(&run, "")).await.json()["reason"], "lost");
+    assert_eq!(server.admin.get("/stacks/shop").await.json()["group"], "failed");
+    server.admin.post(&at(&run, "/acknowledge"), json!({"note": "the machine was moved"})).await.expect(200);
+    server.admin.post(&at(&run, "/acknowledge"), json!({})).await.problem(409);
+}
+
+#[tokio::test]
 async fn a_task_ends_with_its_exit_code() {
     let server = Server::start().await;
     server.stack("shop").await;

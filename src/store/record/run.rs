@@ -72,6 +72,9 @@ pub struct Run {
     pub deploys_when_approved: bool,
     /// The run ended with a question that nobody has answered yet.
     pub unacknowledged: bool,
+    /// It was lost before it changed anything: it can be acknowledged, and asks nobody to.
+    #[serde(default)]
+    pub lost_unchanged: bool,
     /// An error line out of the log of the phase that failed.
     pub error_line: Option<String>,
     /// What the life cycle knows beside kind and state.
@@ -179,6 +182,7 @@ impl Run {
             round: 0,
             deploys_when_approved: false,
             unacknowledged: false,
+            lost_unchanged: false,
             error_line: None,
             chain: None,
             stopping: false,
