@@ -15,6 +15,9 @@ use crate::{
 
 use super::{Moment, approval, gate, image, notify, policy, vault};
 
+/// What a run says that died while it held the lock of the state.
+const LOCK_RELEASED: &str = "the lock of the state was released";
+
 /// What belongs to a transition beside the event.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Why {
@@ -124,6 +127,7 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
         run.early_end = Some(early_end(moment, &why, stepped.run));
     }
     let why = Why { reason: why.reason.or_else(|| stepped.reason.map(str::to_owned)), ..why };
+    let why = if stepped.lost.is_some() { without_state_lock(tx, &mut run, why)? } else { why };
     let (moment, why) = by_request(&before, stepped.run, moment, why);
     let (moment, why) = match (run.ending.take(), stepped.run.ends_as) {
         (None, Some(state)) => {
@@ -345,12 +349,23 @@ fn leave(tx: &Tx<'_>, run: &mut Run, had_chain: bool) -> Result<(), Fault> {
     Ok(())
 }
 
-fn release_state_lock(tx: &Tx<'_>, run: &Run) -> Result<(), Fault> {
+/// Gives the lock of the state back; false when the run does not hold it.
+fn release_state_lock(tx: &Tx<'_>, run: &Run) -> Result<bool, Fault> {
     let lock = tx.get(t::STACK_TO_STATE_LOCK, run.stack.number())?;
-    if lock.is_some_and(|lock| lock.run == Some(run.id)) {
+    let held = lock.is_some_and(|lock| lock.run == Some(run.id));
+    if held {
         tx.remove(t::STACK_TO_STATE_LOCK, run.stack.number())?;
     }
-    Ok(())
+    Ok(held)
+}
+
+/// A run that died could not say whether it was done with the state: whoever takes the lock next should know.
+fn without_state_lock(tx: &Tx<'_>, run: &mut Run, why: Why) -> Result<Why, Fault> {
+    if !release_state_lock(tx, run)? {
+        return Ok(why);
+    }
+    gate::warn(run, LOCK_RELEASED.to_owned());
+    Ok(Why { reason: Some(also(why.reason, LOCK_RELEASED)), ..why })
 }
 
 pub(crate) fn ring(tx: &Tx<'_>, moment: &Moment, run: &Run) {
