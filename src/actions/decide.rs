@@ -232,8 +232,7 @@ fn acknowledge(tx: &Tx<'_>, moment: &Moment, mut run: Run, note: Option<Note>) -
     run.unacknowledged = false;
     run.lost_unchanged = false;
     run.updated_at = moment.now;
-    let reason = Some("acknowledged".to_owned());
-    life::append_history(tx, moment, &mut run, &Why { note: note.map(|note| note.to_string()), reason })?;
+    life::remark(tx, moment, &mut run, "acknowledged".to_owned(), note.map(|note| note.to_string()))?;
     tx.put_run(Some(&before), &run)?;
     life::ring(tx, moment, &run);
     Ok(run)

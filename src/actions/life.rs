@@ -8,7 +8,7 @@ use crate::{
     machine::{self, Chain, Effect, Event, Lost},
     store::{
         Error, Fault, Find, Order, Rows, Tx,
-        record::{self, ChainAsk, Chore, EarlyEnd, EndingAs, HistoryEntry, Run, Stack},
+        record::{self, ChainAsk, Chore, EarlyEnd, EndingAs, HistoryEntry, Remark, Run, Stack},
         tables as t,
     },
 };
@@ -226,12 +226,6 @@ fn also(reason: Option<String>, more: &str) -> String {
 fn remember(tx: &Tx<'_>, moment: &Moment, run: &mut Run, why: &Why) -> Result<(), Fault> {
     run.state_since = moment.now;
     run.reason.clone_from(&why.reason);
-    append_history(tx, moment, run, why)?;
-    notify::remember(tx, moment, run, why)
-}
-
-/// Adds a line to the run's timeline.
-pub(crate) fn append_history(tx: &Tx<'_>, moment: &Moment, run: &mut Run, why: &Why) -> Result<(), Fault> {
     let entry = HistoryEntry {
         state: run.state,
         at: moment.now,
@@ -240,7 +234,21 @@ pub(crate) fn append_history(tx: &Tx<'_>, moment: &Moment, run: &mut Run, why: &
         reason: why.reason.clone(),
     };
     run.history += 1;
-    tx.put(t::RUN_N_TO_HISTORY, (run.seq, run.history), &entry)
+    tx.put(t::RUN_N_TO_HISTORY, (run.seq, run.history), &entry)?;
+    notify::remember(tx, moment, run, why)
+}
+
+/// Adds something to the run's timeline that left it in its state.
+pub(crate) fn remark(
+    tx: &Tx<'_>,
+    moment: &Moment,
+    run: &mut Run,
+    text: String,
+    note: Option<String>,
+) -> Result<(), Fault> {
+    run.remarks += 1;
+    let remark = Remark { at: moment.now, actor: moment.actor.clone(), text, note };
+    tx.put(t::RUN_N_TO_REMARK, (run.seq, run.remarks), &remark)
 }
 
 /// Turns an effect into the row that makes it happen.

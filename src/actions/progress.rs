@@ -422,7 +422,7 @@ impl Taking<'_> {
     fn note_warnings(&mut self, warnings: &[String]) -> Result<(), Error> {
         for warning in warnings {
             let moment = Moment { actor: ActorName::system(), ..self.moment.clone() };
-            life::append_history(self.tx, &moment, &mut self.run, &Why::reason(warning.clone()))?;
+            life::remark(self.tx, &moment, &mut self.run, warning.clone(), None)?;
         }
         Ok(())
     }

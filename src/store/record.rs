@@ -37,7 +37,8 @@ pub use resources::TaskResources;
 pub use review::{Basis, Lacks, Review, Standing, current_reviews};
 pub use run::{
     Birth, Chain, ChainAsk, ChainKind, Changes, Chore, Comment, Declaration, DeclarationFile, Demand, EarlyEnd,
-    EndingAs, HistoryEntry, PhaseFile, PhaseRow, Run, RunSecrets, SealedFacts, Service, Setting, SettingLevel, commit,
+    EndingAs, HistoryEntry, PhaseFile, PhaseRow, Remark, Run, RunSecrets, SealedFacts, Service, Setting, SettingLevel,
+    commit,
 };
 pub use run_task::{
     Attachment, Delivery, DeliveryReason, GUEST, Outcomes, Override, RunTask, RunTaskKind, StageRow, TaskResult,

@@ -45,6 +45,7 @@ async fn a_run_shows_every_documented_field() {
         "comments",
         "phases",
         "history",
+        "remarks",
         "run_tasks",
         "links",
     ];
@@ -61,7 +62,7 @@ async fn a_run_shows_every_documented_field() {
     for field in ["exit_code", "verdict", "delta", "plan_digest", "commit", "blocked_by", "declared_task"] {
         assert_eq!(run[field], json!(null), "{field}");
     }
-    for field in ["warnings", "policies", "reviews", "comments", "phases", "run_tasks"] {
+    for field in ["warnings", "policies", "reviews", "remarks", "comments", "phases", "run_tasks"] {
         assert_eq!(run[field], json!([]), "{field}");
     }
     assert_eq!(server.admin.get("/stacks/shop").await.json()["latest_run"], run["id"]);
@@ -227,7 +228,12 @@ async fn a_lost_run_asks_to_be_acknowledged() {
     assert_eq!(run["verdict"], json!({"kind": "lost"}));
     assert_eq!(run["phases"][1]["state"], "failed");
     assert_eq!(server.admin.get("/stacks?state=needs_attention").await.json()["items"].as_array().unwrap().len(), 1);
-    server.admin.post(&at(&run, "/acknowledge"), json!({"note": "nothing happened"})).await.expect(200);
+    let told = server.admin.post(&at(&run, "/acknowledge"), json!({"note": "nothing happened"})).await;
+    let told = told.expect(200).json();
+    assert_eq!(told["history"], run["history"], "its state is what it was");
+    let remark = &told["remarks"][0];
+    assert_eq!((&remark["text"], &remark["note"]), (&json!("acknowledged"), &json!("nothing happened")));
+    assert_eq!(remark["actor"]["name"], "root");
     server.admin.post(&at(&run, "/acknowledge"), json!({})).await.problem(409);
 }
 

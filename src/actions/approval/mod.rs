@@ -195,8 +195,8 @@ pub(crate) fn surroundings_changed(tx: &Tx<'_>, moment: &Moment, stack: StackId,
             continue;
         }
         let mut after = Run { round: run.round + 1, updated_at: moment.now, ..run.clone() };
-        let why = Why::reason(format!("{what}: what was said about this run is void"));
-        life::append_history(tx, moment, &mut after, &why)?;
+        let text = format!("{what}: what was said about this run is void");
+        life::remark(tx, moment, &mut after, text, None)?;
         tx.put_run(Some(&run), &after)?;
         tx.mark(t::APPROVAL_DUE, run.seq, true)?;
         life::ring(tx, moment, &after);
@@ -211,13 +211,13 @@ pub(crate) fn environment_changed(tx: &Tx<'_>, moment: &Moment, stack: StackId, 
         if run.sealed.is_none() || run.chain.is_some() || run.state.is_terminal() {
             continue;
         }
-        let reason = format!("{what}: this run goes on with what it began with");
-        let last = tx.get(t::RUN_N_TO_HISTORY, (run.seq, run.history))?;
-        if last.is_some_and(|last| last.reason.as_ref() == Some(&reason)) {
+        let text = format!("{what}: this run goes on with what it began with");
+        let last = tx.get(t::RUN_N_TO_REMARK, (run.seq, run.remarks))?;
+        if last.is_some_and(|last| last.text == text) {
             continue;
         }
         let mut after = Run { updated_at: moment.now, ..run.clone() };
-        life::append_history(tx, moment, &mut after, &Why::reason(reason))?;
+        life::remark(tx, moment, &mut after, text, None)?;
         tx.put_run(Some(&run), &after)?;
         life::ring(tx, moment, &after);
     }

@@ -60,6 +60,8 @@ pub struct Run {
     pub warnings: Vec<String>,
     pub phases: Vec<PhaseRow>,
     pub history: u32,
+    #[serde(default)]
+    pub remarks: u32,
     pub comments: u32,
     #[serde(default)]
     pub reviews: u32,
@@ -177,6 +179,7 @@ impl Run {
             warnings: Vec::new(),
             phases: Vec::new(),
             history: 0,
+            remarks: 0,
             comments: 0,
             reviews: 0,
             round: 0,
@@ -235,6 +238,7 @@ pub struct PhaseRow {
     pub limited_by: Option<String>,
 }
 
+/// A change of state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistoryEntry {
     pub state: State,
@@ -242,6 +246,16 @@ pub struct HistoryEntry {
     pub actor: ActorName,
     pub note: Option<String>,
     pub reason: Option<String>,
+}
+
+/// Something that happened to a run and left it in its state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remark {
+    pub at: Timestamp,
+    pub actor: ActorName,
+    pub text: String,
+    /// What the person wrote.
+    pub note: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

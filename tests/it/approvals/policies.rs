@@ -158,19 +158,22 @@ async fn what_was_approved_is_void_once_it_would_be_applied_in_other_surrounding
     let run = team.waiting(&team.bob).await;
     let given = team.cleo.review(run.id, "approve").await.expect(200);
     assert_eq!(given["approval"]["decision"], "given");
-    let last = async || team.bob.run(run.id).await["history"].as_array().unwrap().last().unwrap()["reason"].clone();
+    let last = async || team.bob.run(run.id).await["remarks"].as_array().unwrap().last().unwrap()["text"].clone();
     // A run is applied with what it was planned with: this voids nothing, and is said.
     let other = json!({"value": "somewhere else", "sensitive": false});
     team.bob.call(Method::PUT, "stacks/shop/environment/TARGET", other.clone()).await.expect(201);
     team.bob.call(Method::PUT, "stacks/shop/environment/TARGET", other).await.expect(200);
     let shown = team.bob.run(run.id).await;
     assert_eq!((&shown["reviews"][0]["current"], &shown["approval"]["decision"]), (&json!(true), &json!("given")));
-    assert_eq!(last().await, "the variable TARGET was changed: this run goes on with what it began with");
-    let said =
-        shown["history"].as_array().unwrap().iter().filter(|entry| {
-            entry["reason"] == "the variable TARGET was changed: this run goes on with what it began with"
-        });
+    let text = "the variable TARGET was changed: this run goes on with what it began with";
+    assert_eq!(last().await, text);
+    let said = shown["remarks"].as_array().unwrap().iter().filter(|remark| remark["text"] == text);
     assert_eq!(said.count(), 1, "once");
+    let states: Vec<_> = shown["history"].as_array().unwrap().iter().map(|entry| entry["state"].clone()).collect();
+    assert_eq!(states, ["queued", "ready", "preparing", "initializing", "planning", "unconfirmed"]);
+    let timeline = team.bob.get(&format!("/runs/{}?tab=timeline", run.id)).await;
+    let words = timeline.words(".timeline");
+    assert!(words.contains("Remark") && words.contains(text), "{words}");
     team.ada.call(Method::PATCH, "stacks/shop", json!({"vendor": {"apply": "echo something else"}})).await.expect(200);
     let refused = team.bob.confirm(run.id).await.refused(409);
     assert!(refused.contains("1 more approval is needed, not by bob"), "{refused}");

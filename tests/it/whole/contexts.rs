@@ -389,8 +389,8 @@ fn assert_says_what_changed(rig: &Rig, run: &Run) {
                 hooks, mounted files, the stack's commands";
     assert_eq!(run.warnings, [said]);
     assert!(rig.log(run, Phase::PreparingApply).contains(said), "{}", rig.all_logs(run));
-    let timeline = rig.app.queries.run_detail(&Who::system(), run.id).unwrap().history;
-    let found = timeline.iter().filter(|entry| entry.reason.as_deref() == Some(said)).count();
+    let timeline = rig.app.queries.run_detail(&Who::system(), run.id).unwrap().remarks;
+    let found = timeline.iter().filter(|remark| remark.text == said).count();
     assert_eq!(found, 1, "{timeline:#?}");
 }
 
