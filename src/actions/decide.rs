@@ -205,6 +205,7 @@ fn prioritize(tx: &Tx<'_>, moment: &Moment, mut run: Run, prioritized: bool) -> 
     run.updated_at = moment.now;
     tx.put_run(Some(&before), &run)?;
     life::ring(tx, moment, &run);
+    life::settle(tx, moment, run.stack)?;
     life::schedule(tx, moment)?;
     Ok(tx.run(run.id)?.unwrap_or(run))
 }

@@ -385,10 +385,12 @@ pub(crate) fn ring(tx: &Tx<'_>, moment: &Moment, run: &Run) {
     });
 }
 
-/// Looks at every waiting run of a stack: who may go on, who is held back, and by what.
+/// Looks at every waiting run of a stack, in the order of the queue: who may go on, who is held back, and
+/// by what.
 pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(), Error> {
     let Some(stack) = tx.stack(stack)? else { return Ok(()) };
-    let runs = tx.active_runs(stack.id)?;
+    let mut runs = tx.active_runs(stack.id)?;
+    runs.sort_by_key(Run::place);
     let mut pool = Pool::of(&runs, moment.setup.declared_task_cap);
     let mut holder = runs.iter().find(|run| run.kind.is_blocking() && is_past_queue(run)).map(holder_of);
     let state_lock = tx.get(t::STACK_TO_STATE_LOCK, stack.id.number())?.filter(|lock| lock.run.is_none());

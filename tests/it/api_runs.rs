@@ -1,7 +1,8 @@
 //! Runs over the API: asking, finding, deciding.
 
 use airlock::{
-    domain::{Phase, Verdict},
+    auth::Who,
+    domain::{Phase, RunId, Verdict},
     protocol::{Produced, WorkspaceLeft},
 };
 use serde_json::{Value, json};
@@ -124,6 +125,33 @@ async fn what_waits_says_for_what() {
     let again = server.admin.post(&at(&second, "/retry"), json!({})).await.expect(201).json();
     assert_eq!(again["retry_of"], second["id"]);
     assert_eq!(server.admin.post(&at(&first, "/retry"), json!({})).await.problem(409)["state"], "preparing");
+}
+
+#[tokio::test]
+async fn a_prioritized_run_goes_before_the_older_ones_of_its_stack() {
+    let server = Server::start().await;
+    for slug in ["shop", "mall", "yard"] {
+        server.stack(slug).await;
+    }
+    let now = async |run: &Value| server.admin.get(&at(run, "")).await.json();
+    let prioritize = async |run: &Value| server.admin.post(&at(run, "/prioritize"), json!({})).await.expect(200).json();
+    let (first, second, third) = (server.run("shop").await, server.run("shop").await, server.run("shop").await);
+    assert_eq!(prioritize(&third).await["state"], "queued");
+    let queue = server.app.queries.queue(&Who::system()).unwrap();
+    let waiting: Vec<RunId> = queue.waiting.iter().map(|waiting| waiting.run.id).collect();
+    assert_eq!(waiting, [id_of(&third), id_of(&second)]);
+    server.app.actions.chain_lost(id_of(&first), 1).await.unwrap();
+    assert_eq!(now(&third).await["state"], "preparing");
+    assert_eq!(now(&second).await["blocked_by"], json!({"kind": "run", "run": third["id"]}));
+
+    // One that only lacks a slot keeps its place no more than others.
+    server.run("mall").await;
+    let (ready, behind) = (server.run("yard").await, server.run("yard").await);
+    assert_eq!((&ready["state"], &behind["state"]), (&json!("ready"), &json!("queued")));
+    assert_eq!(prioritize(&behind).await["state"], "ready");
+    let ready = now(&ready).await;
+    assert_eq!(ready["state"], "queued");
+    assert_eq!(ready["blocked_by"], json!({"kind": "run", "run": behind["id"]}));
 }
 
 #[tokio::test]

@@ -206,6 +206,11 @@ impl Run {
 }
 
 impl Run {
+    /// Its place among runs that wait: prioritized ones first, then blocking kinds, then by age.
+    pub fn place(&self) -> (bool, u8, u64) {
+        (!self.prioritized, self.kind.class(), self.seq)
+    }
+
     /// Who wanted it: the person behind a key, where there is one.
     pub fn requester(&self) -> &ActorName {
         self.key_of.as_ref().unwrap_or(&self.triggered_by)
