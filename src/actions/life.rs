@@ -412,7 +412,7 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
             None if run.kind == Kind::OnDemand => pool.admit(),
             None => held_back(&run, holder.as_ref(), state_lock.as_ref()),
         };
-        if run.kind.is_blocking() && holder.is_none() && !is_held_by_person(blocked.as_ref()) {
+        if run.kind.is_blocking() && holder.is_none() && !waits_for_people(blocked.as_ref()) {
             holder = Some(holder_of(&run));
         }
         match (run.state, blocked) {
@@ -473,9 +473,10 @@ fn holder_of(run: &Run) -> BlockedBy {
     BlockedBy::Run { run: run.id, number: run.number }
 }
 
-/// A run that a person holds back lets that person's own later runs pass.
-fn is_held_by_person(blocked: Option<&BlockedBy>) -> bool {
-    matches!(blocked, Some(BlockedBy::Lock { .. } | BlockedBy::Disabled))
+/// A run that waits for people lets pass whatever does not: the runs of who holds the lock, those that are
+/// approved.
+fn waits_for_people(blocked: Option<&BlockedBy>) -> bool {
+    matches!(blocked, Some(BlockedBy::Lock { .. } | BlockedBy::Disabled | BlockedBy::Approval))
 }
 
 fn note_block(tx: &Tx<'_>, run: &mut Run, blocked: Option<BlockedBy>) -> Result<(), Fault> {

@@ -185,3 +185,23 @@ async fn what_was_approved_is_void_once_it_would_be_applied_in_other_surrounding
     team.bob.confirm(run.id).await.expect(200);
     team.site.until(run.id, State::Finished).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_for_an_approval_in_the_queue_lets_approved_ones_pass() {
+    let team = Team::new().await;
+    let body = "package spacelift\napprove { input.run.state != \"QUEUED\" }\napprove { count(input.reviews.current.approvals) > 0 }\n";
+    team.policy("asked", PolicyKind::Approval, body).await;
+    let (first, second) = (team.bob.trigger("tracked").await, team.bob.trigger("tracked").await);
+    team.until_open(first).await;
+    team.cleo.review(second, "approve").await.expect(200);
+    team.site.until(second, State::Unconfirmed).await;
+    let waits = team.bob.run(first).await;
+    assert_eq!((&waits["state"], &waits["blocked_by"]), (&json!("queued"), &json!({"kind": "approval"})));
+    // Approved, it waits behind the one that went before.
+    team.cleo.review(first, "approve").await.expect(200);
+    let waits = team.bob.run(first).await;
+    assert_eq!((&waits["state"], &waits["blocked_by"]["run"]), (&json!("queued"), &json!(second.to_string())));
+    team.until(second, |run| run["approval"]["decision"] == "given").await;
+    team.bob.confirm(second).await.expect(200);
+    team.site.until(first, State::Unconfirmed).await;
+}
