@@ -177,14 +177,6 @@ fn check_targets(tx: &Tx<'_>, run: &Run, targets: &[String]) -> Result<(), Error
     if targets.len() > limits::TARGETS {
         return Err(Refused::field("targets", format!("at most {} are allowed", limits::TARGETS)).into());
     }
-    let stack = tx.stack(run.stack)?.ok_or_else(|| missing("the stack"))?;
-    if !stack.settings.vendor.has_state() {
-        return Err(Refused::conflict(format!(
-            "a {} stack cannot plan for single resources",
-            stack.settings.vendor.word()
-        ))
-        .into());
-    }
     let changes = tx.get(t::RUN_TO_CHANGES, run.seq)?.ok_or_else(|| missing("the changes of this run"))?.read()?;
     match targets.iter().find(|target| !changes.resources.iter().any(|change| change.address == **target)) {
         Some(stranger) => {

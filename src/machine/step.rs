@@ -121,12 +121,7 @@ pub fn step(run: Run, event: Event) -> Result<Stepped, NotNow> {
         Event::StageEnded(end) => return stage_ended(run, end),
         Event::Confirm if run.state == State::Unconfirmed => accepted(run),
         Event::Discard if run.state == State::Unconfirmed => destroy_seal(to(run, State::Discarded)),
-        Event::Replan if run.state == State::Unconfirmed && run.kind == Kind::Tracked => {
-            to(run, State::ReplanRequested)
-        }
-        Event::Replan if run.state == State::Unconfirmed => {
-            return no(run, "only a tracked run can be replanned with targets");
-        }
+        Event::Replan if run.state == State::Unconfirmed => to(run, State::ReplanRequested),
         Event::Rejected if matches!(run.state, State::Queued | State::PendingReview | State::Unconfirmed) => {
             because(end(run, State::Failed, Workspace::Removed), "rejected")
         }

@@ -302,10 +302,8 @@ fn changes(
     };
     let delta = run.delta.unwrap_or_default();
     let mut view = ChangesView::new(&found, delta, most, &format!("/runs/{}/changes", run.id));
-    let vendor = detail.stack.as_ref().is_some_and(|stack| stack.settings.vendor.has_state());
     let writes = visitor.who.role_on(run.stack) >= Some(Role::Writer);
-    let tracked = run.kind == crate::domain::Kind::Tracked && run.state == RunState::Unconfirmed;
-    view.replan = vendor && writes && tracked && !view.groups.is_empty();
+    view.replan = writes && run.state == RunState::Unconfirmed && !view.groups.is_empty();
     view.rev = Revs::of(run, 0, Part::Changes, &Shown::of(&Sent::default(), run)).panel;
     Ok(Ok(view))
 }
