@@ -127,6 +127,7 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
         run.early_end = Some(early_end(moment, &why, stepped.run));
     }
     let why = Why { reason: why.reason.or_else(|| stepped.reason.map(str::to_owned)), ..why };
+    let why = Why { reason: why.reason.or_else(|| not_applied(&run, stepped.run)), ..why };
     let why = if stepped.lost.is_some() { without_state_lock(tx, &mut run, why)? } else { why };
     let (moment, why) = by_request(&before, stepped.run, moment, why);
     let (moment, why) = match (run.ending.take(), stepped.run.ends_as) {
@@ -216,6 +217,13 @@ fn by_request(before: &Run, after: machine::Run, moment: &Moment, why: Why) -> (
             (moment.clone(), Why { note, reason: Some(reason) })
         }
     }
+}
+
+/// A run that finished without having applied anything says so.
+fn not_applied(run: &Run, after: machine::Run) -> Option<String> {
+    let ends_well = after.ends_as.unwrap_or(after.state) == State::Finished;
+    let skipped = run.phases.iter().find(|phase| ends_well && phase.skipped)?;
+    Some(format!("{} was skipped: the environment says AIRLOCK_SKIP_APPLYING=true", skipped.phase))
 }
 
 fn also(reason: Option<String>, more: &str) -> String {

@@ -283,6 +283,7 @@ impl Taking<'_> {
             started_at: at,
             finished_at: None,
             verdict: None,
+            skipped: false,
             log_bytes: 0,
             peak_memory_bytes: None,
             cpu_ms: None,
@@ -316,6 +317,7 @@ impl Taking<'_> {
         if let Some(row) = self.run.phases.iter_mut().find(|row| row.number == number) {
             row.finished_at = Some(at);
             row.verdict = Some(verdict.clone());
+            row.skipped = produced.skipped;
             row.log_bytes = produced.log_bytes;
             row.peak_memory_bytes = produced.peak_memory_bytes;
             row.cpu_ms = produced.cpu_ms;

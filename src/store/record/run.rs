@@ -237,6 +237,9 @@ pub struct PhaseRow {
     pub started_at: Timestamp,
     pub finished_at: Option<Timestamp>,
     pub verdict: Option<Verdict>,
+    /// It is recorded only: the environment says that nothing is applied.
+    #[serde(default)]
+    pub skipped: bool,
     pub log_bytes: u64,
     pub peak_memory_bytes: Option<u64>,
     pub cpu_ms: Option<u64>,

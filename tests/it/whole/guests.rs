@@ -348,6 +348,25 @@ async fn a_guest_that_a_stack_names_stays_and_one_that_nobody_names_goes_with_it
     assert_eq!(std::fs::read_dir(rig.data().join("guests")).unwrap().count(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_was_planned_not_to_apply_does_not() {
+    let rig = Rig::new().await;
+    rig.import("planner", &wat::parse_str(PLANNER).unwrap()).await.unwrap();
+    let vendor = json!({"kind": "wasi", "plan": {"guest": "planner"},
+                        "apply": {"guest": "patcher", "args": ["append", "a.txt", "applied"]}});
+    let changes = r#"[{"address": "file.a", "type": "file", "action": "update", "before": 1, "after": 2}]"#;
+    let stack =
+        rig.stack(json!({"name": "Agents", "vendor": vendor}), &[("a.txt", "one\n"), ("changes.json", changes)]).await;
+    rig.set(&stack, "AIRLOCK_SKIP_APPLYING", "true", false).await;
+    let run = rig.unconfirmed(&stack).await;
+    rig.set(&stack, "AIRLOCK_SKIP_APPLYING", "false", false).await;
+    rig.confirm(&run).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    assert!(run.reason.is_some_and(|reason| reason.starts_with("applying was skipped")));
+    let phases: Vec<_> = rig.app.queries.left(&run).unwrap().into_iter().map(|left| left.phase).collect();
+    assert_eq!(phases, [Phase::Planning]);
+}
+
 /// [`PLANNER`], which prints its environment when it is done.
 fn telling_planner() -> Vec<u8> {
     let imports = r#"(import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
