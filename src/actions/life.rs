@@ -399,7 +399,7 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
     let Some(stack) = tx.stack(stack)? else { return Ok(()) };
     let mut runs = tx.active_runs(stack.id)?;
     runs.sort_by_key(Run::place);
-    let mut pool = Pool::of(&runs, moment.setup.declared_task_cap);
+    let mut pool = Pool::of(tx, stack.id, &runs, moment.setup.declared_task_cap)?;
     let mut holder = runs.iter().find(|run| run.kind.is_blocking() && is_past_queue(run)).map(holder_of);
     let state_lock = tx.get(t::STACK_TO_STATE_LOCK, stack.id.number())?.filter(|lock| lock.run.is_none());
     let policies = approval::attached(tx, stack.id)?;
@@ -441,6 +441,13 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
     Ok(())
 }
 
+/// How many places of a stack's pool are taken: by declared tasks, and by guests that judge its runs.
+pub(crate) fn taken_of_pool(view: &impl Find, stack: StackId) -> Result<usize, Fault> {
+    let runs = view.active_runs(stack)?;
+    let working = runs.iter().filter(|run| run.kind == Kind::OnDemand && run.state.is_active()).count();
+    Ok(working + gate::judging(view, stack)?)
+}
+
 /// How many declared tasks of a stack may still begin.
 struct Pool {
     most: usize,
@@ -450,13 +457,14 @@ struct Pool {
 }
 
 impl Pool {
-    fn of(runs: &[Run], most: usize) -> Self {
-        let taken = runs.iter().filter(|run| run.kind == Kind::OnDemand && run.state.is_active()).count();
+    fn of(tx: &Tx<'_>, stack: StackId, runs: &[Run], most: usize) -> Result<Self, Fault> {
+        let asked = runs.iter().any(|run| run.kind == Kind::OnDemand && !is_past_queue(run));
+        let taken = if asked { taken_of_pool(tx, stack)? } else { 0 };
         let deploys = |run: &&Run| {
             let chain = run.chain.as_deref().and_then(|chain| chain_of(chain).ok());
             chain.is_some_and(|chain| chain.deploys(run.kind))
         };
-        Self { most, taken, deploy: runs.iter().find(deploys).map(holder_of) }
+        Ok(Self { most, taken, deploy: runs.iter().find(deploys).map(holder_of) })
     }
 
     /// Gives the next one, in the order of the queue, its place; or says what it waits for.

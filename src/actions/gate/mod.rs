@@ -23,7 +23,8 @@ mod payload;
 use ulid::Ulid;
 
 pub use deliver::{DueRequest, DueWork, Outside, Reply, Request};
-pub use guest::{JUDGING, Judged, ToJudge};
+pub(crate) use guest::judging;
+pub use guest::{JUDGING, Judged};
 pub use open::{Opened, OpenedRun, OpenedSource};
 pub(crate) use open::{left_by, plan_file};
 
@@ -213,6 +214,11 @@ fn ring_result(tx: &Tx<'_>, moment: &Moment, result: &TaskResult) -> Result<(), 
 /// Ends the stage of a result that became final, if it was the last one.
 fn settle(tx: &Tx<'_>, moment: &Moment, result: &TaskResult) -> Result<(), Error> {
     ring_result(tx, moment, result)?;
+    if result.is_guest() {
+        // Its place in the pool is free.
+        life::settle(tx, moment, result.stack)?;
+        life::schedule(tx, moment)?;
+    }
     let Some(mut row) = tx.get(t::RUN_N_TO_STAGE, (result.seq, result.stage_n))? else { return Ok(()) };
     let Some(run) = tx.get(t::SEQ_TO_RUN, result.seq)? else { return Ok(()) };
     if row.status.is_final() || run.checking != Some(row.stage) || run.stages != row.n {
