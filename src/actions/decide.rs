@@ -181,14 +181,6 @@ fn check_targets(tx: &Tx<'_>, run: &Run, targets: &[String]) -> Result<(), Error
     if targets.len() > limits::TARGETS {
         return Err(Refused::field("targets", format!("at most {} are allowed", limits::TARGETS)).into());
     }
-    let stack = tx.stack(run.stack)?.ok_or_else(|| missing("the stack"))?;
-    if !stack.settings.vendor.has_state() {
-        return Err(Refused::conflict(format!(
-            "a {} stack cannot plan for single resources",
-            stack.settings.vendor.word()
-        ))
-        .into());
-    }
     let changes = tx.get(t::RUN_TO_CHANGES, run.seq)?.ok_or_else(|| missing("the changes of this run"))?.read()?;
     match targets.iter().find(|target| !changes.resources.iter().any(|change| change.address == **target)) {
         Some(stranger) => {
@@ -209,6 +201,7 @@ fn prioritize(tx: &Tx<'_>, moment: &Moment, mut run: Run, prioritized: bool) -> 
     run.updated_at = moment.now;
     tx.put_run(Some(&before), &run)?;
     life::ring(tx, moment, &run);
+    life::settle(tx, moment, run.stack)?;
     life::schedule(tx, moment)?;
     Ok(tx.run(run.id)?.unwrap_or(run))
 }
@@ -228,16 +221,15 @@ fn comment(tx: &Tx<'_>, moment: &Moment, mut run: Run, text: Note) -> Result<Run
 }
 
 fn acknowledge(tx: &Tx<'_>, moment: &Moment, mut run: Run, note: Option<Note>) -> Result<Run, Error> {
-    if !run.unacknowledged {
-        let why =
-            "only a run that was lost while it changed something, and that nobody acknowledged yet, asks for this";
+    if !run.unacknowledged && !run.lost_unchanged {
+        let why = "only a run that was lost, and that nobody acknowledged yet, takes this";
         return Err(Refused::conflict(why).in_state(run.state.word()).into());
     }
     let before = run.clone();
     run.unacknowledged = false;
+    run.lost_unchanged = false;
     run.updated_at = moment.now;
-    let reason = Some("acknowledged".to_owned());
-    life::append_history(tx, moment, &mut run, &Why { note: note.map(|note| note.to_string()), reason })?;
+    life::remark(tx, moment, &mut run, "acknowledged".to_owned(), note.map(|note| note.to_string()))?;
     tx.put_run(Some(&before), &run)?;
     life::ring(tx, moment, &run);
     Ok(run)

@@ -5,15 +5,18 @@ use std::{ops::ControlFlow, sync::Arc};
 use crate::{
     crypt,
     domain::{BlockedBy, Phase, Refused, StackId, Stages, State, actor::ActorName, run::Kind, runtime::HookPoint},
-    machine::{self, Chain, Effect, Event, LOST_UNKNOWN},
+    machine::{self, Chain, Effect, Event, Lost},
     store::{
         Error, Fault, Find, Order, Rows, Tx,
-        record::{self, ChainAsk, Chore, EndingAs, HistoryEntry, Run, Stack},
+        record::{self, ChainAsk, Chore, EarlyEnd, EndingAs, HistoryEntry, Remark, Run, Stack},
         tables as t,
     },
 };
 
 use super::{Moment, approval, gate, image, notify, policy, vault};
+
+/// What a run says that died while it held the lock of the state.
+const LOCK_RELEASED: &str = "the lock of the state was released";
 
 /// What belongs to a transition beside the event.
 #[derive(Clone, Debug, Default)]
@@ -120,15 +123,13 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
         .map_err(|no| Refused::conflict(no.reason.into_owned()).in_state(no.state.word()))?;
     let before = run.clone();
     let mut run = run;
-    if stepped.run.stopping && !run.stopping {
-        run.stop_reason = why.reason.clone().or_else(|| Some(format!("canceled by {}", moment.actor.name)));
+    if (stepped.run.stopping && !run.stopping) || (stepped.run.forced && !run.forced) {
+        run.early_end = Some(early_end(moment, &why, stepped.run));
     }
     let why = Why { reason: why.reason.or_else(|| stepped.reason.map(str::to_owned)), ..why };
-    let why = if stepped.run.state == State::Canceled && before.stopping {
-        Why { reason: run.stop_reason.clone(), ..why }
-    } else {
-        why
-    };
+    let why = Why { reason: why.reason.or_else(|| not_applied(&run, stepped.run)), ..why };
+    let why = if stepped.lost.is_some() { without_state_lock(tx, &mut run, why)? } else { why };
+    let (moment, why) = by_request(&before, stepped.run, moment, why);
     let (moment, why) = match (run.ending.take(), stepped.run.ends_as) {
         (None, Some(state)) => {
             let reason = why.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
@@ -136,15 +137,15 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
             let actor = moment.actor.clone();
             run.reason.clone_from(&now.reason);
             run.ending = Some(EndingAs { state, actor, note: why.note, reason: why.reason });
-            (moment.clone(), now)
+            (moment, now)
         }
         (Some(ending), None) => {
             let EndingAs { actor, note, reason, .. } = ending;
-            (Moment { actor, ..moment.clone() }, Why { note, reason })
+            (Moment { actor, ..moment }, Why { note, reason })
         }
         (ending, _) => {
             run.ending = ending;
-            (moment.clone(), why)
+            (moment, why)
         }
     };
     let moment = &moment;
@@ -167,6 +168,7 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
     if stepped.run.state != run.state {
         run.state = stepped.run.state;
         run.blocked_by = None;
+        let why = if run.state == State::Unconfirmed { approval::awaited(tx, &mut run, why)? } else { why };
         remember(tx, moment, &mut run, &why)?;
         approval::entered(tx, before.state, &mut run)?;
     }
@@ -177,6 +179,8 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
         carry_out(tx, moment, &mut run, effect)?;
     }
     if run.state.is_terminal() {
+        run.unacknowledged = stepped.lost == Some(Lost::Unknown);
+        run.lost_unchanged = stepped.lost == Some(Lost::Unchanged);
         leave(tx, &mut run, before.chain.is_some())?;
     }
     run.updated_at = moment.now;
@@ -185,16 +189,51 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
     Ok(run)
 }
 
+/// Whoever asks a living chain to end is remembered until it has.
+fn early_end(moment: &Moment, why: &Why, run: machine::Run) -> EarlyEnd {
+    let verb = match (run.forced, run.kind) {
+        (true, _) => "force-stopped",
+        (false, Kind::OnDemand) => "canceled",
+        (false, Kind::Tracked | Kind::Proposed | Kind::Task | Kind::Destroy | Kind::Drift) => "stopped",
+    };
+    let reason = why.reason.clone().unwrap_or_else(|| format!("{verb} by {}", moment.actor.name));
+    EarlyEnd { actor: moment.actor.clone(), note: why.note.clone(), reason }
+}
+
+/// Who ends a run, and why: whoever asked for it, unless it came to an end of its own before.
+fn by_request(before: &Run, after: machine::Run, moment: &Moment, why: Why) -> (Moment, Why) {
+    let ends = after.state.is_terminal() || after.ends_as.is_some();
+    let asked = before.stopping || before.forced;
+    let Some(asked) = before.early_end.as_ref().filter(|_| asked && ends && before.ending.is_none()) else {
+        return (moment.clone(), why);
+    };
+    let theirs = Moment { actor: asked.actor.clone(), ..moment.clone() };
+    let note = asked.note.clone();
+    match after.ends_as.unwrap_or(after.state) {
+        State::Stopped | State::Canceled => (theirs, Why { note, reason: Some(asked.reason.clone()) }),
+        _ if before.forced => (theirs, Why { note, reason: Some(also(why.reason, &asked.reason)) }),
+        _ => {
+            let reason = also(why.reason, &format!("{}, too late", asked.reason));
+            (moment.clone(), Why { note, reason: Some(reason) })
+        }
+    }
+}
+
+/// A run that finished without having applied anything says so.
+fn not_applied(run: &Run, after: machine::Run) -> Option<String> {
+    let ends_well = after.ends_as.unwrap_or(after.state) == State::Finished;
+    let skipped = run.phases.iter().find(|phase| ends_well && phase.skipped)?;
+    Some(format!("{} was skipped: the environment says AIRLOCK_SKIP_APPLYING=true", skipped.phase))
+}
+
+fn also(reason: Option<String>, more: &str) -> String {
+    reason.map_or_else(|| more.to_owned(), |reason| format!("{reason}; {more}"))
+}
+
 /// Writes the history entry of a state that was just entered.
 fn remember(tx: &Tx<'_>, moment: &Moment, run: &mut Run, why: &Why) -> Result<(), Fault> {
     run.state_since = moment.now;
     run.reason.clone_from(&why.reason);
-    append_history(tx, moment, run, why)?;
-    notify::remember(tx, moment, run, why)
-}
-
-/// Adds a line to the run's timeline.
-pub(crate) fn append_history(tx: &Tx<'_>, moment: &Moment, run: &mut Run, why: &Why) -> Result<(), Fault> {
     let entry = HistoryEntry {
         state: run.state,
         at: moment.now,
@@ -203,7 +242,21 @@ pub(crate) fn append_history(tx: &Tx<'_>, moment: &Moment, run: &mut Run, why: &
         reason: why.reason.clone(),
     };
     run.history += 1;
-    tx.put(t::RUN_N_TO_HISTORY, (run.seq, run.history), &entry)
+    tx.put(t::RUN_N_TO_HISTORY, (run.seq, run.history), &entry)?;
+    notify::remember(tx, moment, run, why)
+}
+
+/// Adds something to the run's timeline that left it in its state.
+pub(crate) fn remark(
+    tx: &Tx<'_>,
+    moment: &Moment,
+    run: &mut Run,
+    text: String,
+    note: Option<String>,
+) -> Result<(), Fault> {
+    run.remarks += 1;
+    let remark = Remark { at: moment.now, actor: moment.actor.clone(), text, note };
+    tx.put(t::RUN_N_TO_REMARK, (run.seq, run.remarks), &remark)
 }
 
 /// Turns an effect into the row that makes it happen.
@@ -304,7 +357,6 @@ fn leave(tx: &Tx<'_>, run: &mut Run, had_chain: bool) -> Result<(), Fault> {
     if let Some(uid) = run.uid.take() {
         tx.remove_number(t::UID_TO_RUN, uid)?;
     }
-    run.unacknowledged = run.state == State::Failed && run.reason.as_deref() == Some(LOST_UNKNOWN);
     release_state_lock(tx, run)?;
     keep_version(tx, run)?;
     policy::follow::remember(tx, run)?;
@@ -325,12 +377,23 @@ fn keep_version(tx: &Tx<'_>, run: &Run) -> Result<(), Fault> {
     Ok(())
 }
 
-fn release_state_lock(tx: &Tx<'_>, run: &Run) -> Result<(), Fault> {
+/// Gives the lock of the state back; false when the run does not hold it.
+fn release_state_lock(tx: &Tx<'_>, run: &Run) -> Result<bool, Fault> {
     let lock = tx.get(t::STACK_TO_STATE_LOCK, run.stack.number())?;
-    if lock.is_some_and(|lock| lock.run == Some(run.id)) {
+    let held = lock.is_some_and(|lock| lock.run == Some(run.id));
+    if held {
         tx.remove(t::STACK_TO_STATE_LOCK, run.stack.number())?;
     }
-    Ok(())
+    Ok(held)
+}
+
+/// A run that died could not say whether it was done with the state: whoever takes the lock next should know.
+fn without_state_lock(tx: &Tx<'_>, run: &mut Run, why: Why) -> Result<Why, Fault> {
+    if !release_state_lock(tx, run)? {
+        return Ok(why);
+    }
+    gate::warn(run, LOCK_RELEASED.to_owned());
+    Ok(Why { reason: Some(also(why.reason, LOCK_RELEASED)), ..why })
 }
 
 pub(crate) fn ring(tx: &Tx<'_>, moment: &Moment, run: &Run) {
@@ -342,11 +405,13 @@ pub(crate) fn ring(tx: &Tx<'_>, moment: &Moment, run: &Run) {
     });
 }
 
-/// Looks at every waiting run of a stack: who may go on, who is held back, and by what.
+/// Looks at every waiting run of a stack, in the order of the queue: who may go on, who is held back, and
+/// by what.
 pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(), Error> {
     let Some(stack) = tx.stack(stack)? else { return Ok(()) };
-    let runs = tx.active_runs(stack.id)?;
-    let mut pool = Pool::of(&runs, moment.setup.declared_task_cap);
+    let mut runs = tx.active_runs(stack.id)?;
+    runs.sort_by_key(Run::place);
+    let mut pool = Pool::of(tx, stack.id, &runs, moment.setup.declared_task_cap)?;
     let mut holder = runs.iter().find(|run| run.kind.is_blocking() && is_past_queue(run)).map(holder_of);
     let state_lock = tx.get(t::STACK_TO_STATE_LOCK, stack.id.number())?.filter(|lock| lock.run.is_none());
     let policies = approval::attached(tx, stack.id)?;
@@ -367,7 +432,7 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
             None if run.kind == Kind::OnDemand => pool.admit(),
             None => held_back(&run, holder.as_ref(), state_lock.as_ref()),
         };
-        if run.kind.is_blocking() && holder.is_none() && !is_held_by_person(blocked.as_ref()) {
+        if run.kind.is_blocking() && holder.is_none() && !waits_for_people(blocked.as_ref()) {
             holder = Some(holder_of(&run));
         }
         match (run.state, blocked) {
@@ -388,6 +453,13 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
     Ok(())
 }
 
+/// How many places of a stack's pool are taken: by declared tasks, and by guests that judge its runs.
+pub(crate) fn taken_of_pool(view: &impl Find, stack: StackId) -> Result<usize, Fault> {
+    let runs = view.active_runs(stack)?;
+    let working = runs.iter().filter(|run| run.kind == Kind::OnDemand && run.state.is_active()).count();
+    Ok(working + gate::judging(view, stack)?)
+}
+
 /// How many declared tasks of a stack may still begin.
 struct Pool {
     most: usize,
@@ -397,13 +469,14 @@ struct Pool {
 }
 
 impl Pool {
-    fn of(runs: &[Run], most: usize) -> Self {
-        let taken = runs.iter().filter(|run| run.kind == Kind::OnDemand && run.state.is_active()).count();
+    fn of(tx: &Tx<'_>, stack: StackId, runs: &[Run], most: usize) -> Result<Self, Fault> {
+        let asked = runs.iter().any(|run| run.kind == Kind::OnDemand && !is_past_queue(run));
+        let taken = if asked { taken_of_pool(tx, stack)? } else { 0 };
         let deploys = |run: &&Run| {
             let chain = run.chain.as_deref().and_then(|chain| chain_of(chain).ok());
             chain.is_some_and(|chain| chain.deploys(run.kind))
         };
-        Self { most, taken, deploy: runs.iter().find(deploys).map(holder_of) }
+        Ok(Self { most, taken, deploy: runs.iter().find(deploys).map(holder_of) })
     }
 
     /// Gives the next one, in the order of the queue, its place; or says what it waits for.
@@ -428,9 +501,10 @@ fn holder_of(run: &Run) -> BlockedBy {
     BlockedBy::Run { run: run.id, number: run.number }
 }
 
-/// A run that a person holds back lets that person's own later runs pass.
-fn is_held_by_person(blocked: Option<&BlockedBy>) -> bool {
-    matches!(blocked, Some(BlockedBy::Lock { .. } | BlockedBy::Disabled))
+/// A run that waits for people lets pass whatever does not: the runs of who holds the lock, those that are
+/// approved.
+fn waits_for_people(blocked: Option<&BlockedBy>) -> bool {
+    matches!(blocked, Some(BlockedBy::Lock { .. } | BlockedBy::Disabled | BlockedBy::Approval))
 }
 
 fn note_block(tx: &Tx<'_>, run: &mut Run, blocked: Option<BlockedBy>) -> Result<(), Fault> {

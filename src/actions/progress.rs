@@ -300,6 +300,7 @@ impl Taking<'_> {
             started_at: at,
             finished_at: None,
             verdict: None,
+            skipped: false,
             log_bytes: 0,
             peak_memory_bytes: None,
             cpu_ms: None,
@@ -329,9 +330,11 @@ impl Taking<'_> {
         produced: &Produced,
     ) -> Result<(), Error> {
         let before = self.run.clone();
+        let verdict = if self.run.forced && *verdict == Verdict::Stopped { &Verdict::Lost } else { verdict };
         if let Some(row) = self.run.phases.iter_mut().find(|row| row.number == number) {
             row.finished_at = Some(at);
             row.verdict = Some(verdict.clone());
+            row.skipped = produced.skipped;
             row.log_bytes = produced.log_bytes;
             row.peak_memory_bytes = produced.peak_memory_bytes;
             row.cpu_ms = produced.cpu_ms;
@@ -424,7 +427,7 @@ impl Taking<'_> {
     fn note_warnings(&mut self, warnings: &[String]) -> Result<(), Error> {
         for warning in warnings {
             let moment = Moment { actor: ActorName::system(), ..self.moment.clone() };
-            life::append_history(self.tx, &moment, &mut self.run, &Why::reason(warning.clone()))?;
+            life::remark(self.tx, &moment, &mut self.run, warning.clone(), None)?;
         }
         Ok(())
     }
@@ -448,6 +451,8 @@ impl Taking<'_> {
         let last = self.chain.last_phase;
         let fault = if fault.is_none() && !stopped { self.undeclared()? } else { fault };
         let verdict = match &fault {
+            // What it changed is unknown, whatever its last words were.
+            _ if self.run.forced => Some(Verdict::Lost),
             Some(fault) => Some(Verdict::Refused { reason: fault.clone() }),
             None => self.chain.last_verdict.clone(),
         };
@@ -476,11 +481,12 @@ impl Taking<'_> {
                 WorkspaceLeft::Kept => machine::Workspace::Kept,
                 WorkspaceLeft::Sealed { .. } => machine::Workspace::Sealed,
             },
-            may_go_on: gate::may_go_on(&self.run, &stack),
+            may_go_on: gate::may_go_on(self.tx, &self.run, &stack)?,
             needs_review: gate::needs_review(&self.run),
             denied: !denials.is_empty(),
         };
         let reason = match denials.is_empty() {
+            true if self.run.forced => None,
             true => reason_of(last, verdict.as_ref(), success, stopped),
             false => Some(plan::denied(&denials)),
         };

@@ -4,7 +4,7 @@ use std::{fs, io, path::Path, time::Duration};
 
 use super::{dir::ChainDir, spawn};
 use crate::{
-    actions::{Actions, Error, JUDGING, Judged, ToJudge},
+    actions::{Actions, Error, JUDGING, Judged, ToStart},
     domain::{Phase, TaskResultId, Verdict, limits},
     protocol::{Produced, Record, file},
 };
@@ -18,8 +18,8 @@ const OUTCOMES: &str = "outcomes.json";
 pub(super) async fn one(actions: &Actions, binary: &Path, id: TaskResultId) {
     let judged = match actions.to_judge(id) {
         Ok(judge) => {
-            let root = judge.chain.dir.parent().unwrap_or(&judge.chain.dir).to_owned();
-            let judged = match carried_out(actions, binary, judge).await {
+            let root = judge.dir.parent().unwrap_or(&judge.dir).to_owned();
+            let judged = match carried_out(binary, judge).await {
                 Ok(judged) => judged,
                 Err(error) => failed(format!("the guest cannot be started: {error}")),
             };
@@ -43,9 +43,9 @@ fn failed(message: String) -> Judged {
     Judged { passed: None, message, outcomes: None }
 }
 
-async fn carried_out(actions: &Actions, binary: &Path, judge: ToJudge) -> io::Result<Judged> {
+async fn carried_out(binary: &Path, judge: ToStart) -> io::Result<Judged> {
     // One that a server left which was killed is begun again once it is gone: it changes nothing.
-    let path = judge.chain.dir.clone();
+    let path = judge.dir.clone();
     if path.exists() {
         let old = ChainDir::at(&path);
         while old.try_lock()?.is_none() {
@@ -55,8 +55,7 @@ async fn carried_out(actions: &Actions, binary: &Path, judge: ToJudge) -> io::Re
     }
     let dir = ChainDir::make(&path)?;
     let Some(lock) = dir.try_lock()? else { return Err(io::Error::other("somebody else runs it")) };
-    actions.guest_judges(judge.id).await.map_err(io::Error::other)?;
-    match spawn::start(binary, &dir, lock, &judge.chain).await {
+    match spawn::start(binary, &dir, lock, &judge).await {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         Ok(()) | Err(_) => {}
     }

@@ -36,7 +36,7 @@ pub use offline::{living, stop};
 
 use crate::{
     actions::{Actions, ChainAsk, LiveChain},
-    domain::RunId,
+    domain::{RunId, TaskResultId},
 };
 
 type Attended = HashMap<(RunId, u32), watch::Sender<Option<ChainAsk>>>;
@@ -108,18 +108,17 @@ impl Dispatch {
         }
     }
 
-    /// Run tasks that are guests, as many at once as a pool of guests has.
+    /// Run tasks that are guests, as many at once as the pools of their stacks have places.
     async fn judges(&self) {
         let mut bell = self.actions.bells().hear();
         let mut under_way = JoinSet::new();
         let mut ids = Vec::new();
         loop {
             bell.mark_unchanged();
-            match self.actions.guests_to_judge(&ids) {
+            match self.may_judge(&ids).await {
                 Err(error) => tracing::error!(%error, "guests that are run tasks cannot be looked up"),
-                Ok(waiting) => {
-                    let free = self.actions.setup().declared_task_cap.saturating_sub(ids.len());
-                    for id in waiting.into_iter().take(free) {
+                Ok(next) => {
+                    for id in next {
                         ids.push(id);
                         let dispatch = self.clone();
                         under_way.spawn(async move {
@@ -138,6 +137,17 @@ impl Dispatch {
                 },
             }
         }
+    }
+
+    /// Gives guests that wait the free places of their stacks' pools.
+    async fn may_judge(&self, under_way: &[TaskResultId]) -> Result<Vec<TaskResultId>, crate::actions::Error> {
+        let mut next = Vec::new();
+        for id in self.actions.guests_to_judge(under_way)? {
+            if self.actions.guest_judges(id).await? {
+                next.push(id);
+            }
+        }
+        Ok(next)
     }
 
     /// Runs whose approval policies have to be asked.

@@ -301,7 +301,7 @@ pub enum BlockedBy {
     },
     /// The stack was switched off.
     Disabled,
-    /// As many declared tasks of the stack run as may run at once.
+    /// As many declared tasks of the stack, and guests that judge its runs, run as may run at once.
     Pool {
         most: u32,
     },
@@ -318,7 +318,7 @@ impl fmt::Display for BlockedBy {
             Self::Disk => f.write_str("the disk is nearly full"),
             Self::State { by } => write!(f, "the state is locked by {}", by.name),
             Self::Disabled => f.write_str("the stack is disabled"),
-            Self::Pool { most } => write!(f, "behind other declared tasks: {most} run at once"),
+            Self::Pool { most } => write!(f, "behind other declared tasks and guests: {most} run at once"),
         }
     }
 }

@@ -54,7 +54,7 @@ pub struct ChainEnd {
     pub changes: Option<bool>,
     pub workspace: Workspace,
     /// Whether the run may go on without a person: autodeploy is on, nobody else holds the lock, no
-    /// policy warned, and it is not the answer to a targeted replan.
+    /// policy warned or has to approve, and it is not the answer to a targeted replan.
     pub may_go_on: bool,
     /// Whether a proposed run still needs somebody's approval.
     pub needs_review: bool,

@@ -27,7 +27,7 @@ pub use chain::{Chain, Shape};
 pub use effect::Effect;
 pub use event::{ChainEnd, Event, StageEnd, Workspace};
 pub use pick::{Candidate, Pick, pick};
-pub use step::{LOST, LOST_UNKNOWN, NotNow, Run, Stepped, step};
+pub use step::{LOST, LOST_UNKNOWN, Lost, NotNow, Run, Stepped, step};
 
 #[cfg(test)]
 mod tests;

@@ -81,6 +81,26 @@ pub struct Stepped {
     pub effects: Vec<Effect>,
     /// Why, where the state alone does not say it.
     pub reason: Option<&'static str>,
+    /// It ends without anybody having heard how.
+    pub lost: Option<Lost>,
+}
+
+/// What is known of a run whose runner is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It had not begun to change anything.
+    Unchanged,
+    /// It was changing something.
+    Unknown,
+}
+
+impl Lost {
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Unchanged => LOST,
+            Self::Unknown => LOST_UNKNOWN,
+        }
+    }
 }
 
 /// The run after `event`, and what must happen because of it.
@@ -101,12 +121,7 @@ pub fn step(run: Run, event: Event) -> Result<Stepped, NotNow> {
         Event::StageEnded(end) => return stage_ended(run, end),
         Event::Confirm if run.state == State::Unconfirmed => accepted(run),
         Event::Discard if run.state == State::Unconfirmed => destroy_seal(to(run, State::Discarded)),
-        Event::Replan if run.state == State::Unconfirmed && run.kind == Kind::Tracked => {
-            to(run, State::ReplanRequested)
-        }
-        Event::Replan if run.state == State::Unconfirmed => {
-            return no(run, "only a tracked run can be replanned with targets");
-        }
+        Event::Replan if run.state == State::Unconfirmed => to(run, State::ReplanRequested),
         Event::Rejected if matches!(run.state, State::Queued | State::PendingReview | State::Unconfirmed) => {
             because(end(run, State::Failed, Workspace::Removed), "rejected")
         }
@@ -127,7 +142,7 @@ pub fn step(run: Run, event: Event) -> Result<Stepped, NotNow> {
 
 fn to(run: Run, state: State) -> Stepped {
     let checking = run.checking.filter(|_| state == State::Checking);
-    Stepped { run: Run { state, checking, ..run }, effects: Vec::new(), reason: None }
+    Stepped { run: Run { state, checking, ..run }, effects: Vec::new(), reason: None, lost: None }
 }
 
 /// Calls the run tasks of a stage. Nothing of the run is alive meanwhile, and nothing open.
@@ -146,6 +161,12 @@ fn accepted(run: Run) -> Stepped {
 fn because(mut stepped: Stepped, reason: &'static str) -> Stepped {
     stepped.reason = Some(reason);
     stepped
+}
+
+/// Ends the run without hooks: nobody knows what they would find.
+fn lose(run: Run, workspace: Workspace, lost: Lost) -> Stepped {
+    let stepped = because(gone(run, State::Failed, workspace), lost.reason());
+    Stepped { lost: Some(lost), ..stepped }
 }
 
 fn destroy_seal(mut stepped: Stepped) -> Stepped {
@@ -307,12 +328,12 @@ fn chain_lost(run: Run, last_phase: Option<Phase>) -> Result<Stepped, NotNow> {
     if let Some(state) = run.ends_as {
         return Ok(gone(run, state, Workspace::Kept));
     }
-    let reason = match last_phase {
-        Some(phase) if phase.changes_things() => LOST_UNKNOWN,
-        Some(_) | None => LOST,
+    let lost = match last_phase {
+        Some(phase) if phase.changes_things() => Lost::Unknown,
+        Some(_) | None => Lost::Unchanged,
     };
     // Whether it sealed anything before it went is not known: as if it had.
-    Ok(because(gone(Run { sealed: true, ..run }, State::Failed, Workspace::Kept), reason))
+    Ok(lose(Run { sealed: true, ..run }, Workspace::Kept, lost))
 }
 
 /// The reason of a run whose plan a policy denied, where the policy gives none.
@@ -368,7 +389,7 @@ fn chain_ended(run: Run, ended: ChainEnd) -> Result<Stepped, NotNow> {
         return Ok(gone(run, state, ended.workspace));
     }
     if run.forced {
-        return Ok(because(gone(run, State::Failed, ended.workspace), LOST_UNKNOWN));
+        return Ok(lose(run, ended.workspace, Lost::Unknown));
     }
     if run.stopping || ended.stopped {
         return Ok(end_stopped(run, ended));

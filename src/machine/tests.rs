@@ -440,10 +440,12 @@ fn autodeploy_applies_in_the_same_workspace_unless_somebody_locked_the_stack_mea
 
 #[test]
 fn a_targeted_replan_comes_back_to_the_person() {
-    let waits = carry_out(claimed(Kind::Tracked), false, true, false);
-    let asked = step(waits, Event::Replan).unwrap().run;
-    let again = step(asked, Event::Claimed).unwrap().run;
-    assert_eq!(carry_out(again, true, true, false).state, State::Unconfirmed);
+    for kind in [Kind::Tracked, Kind::Destroy] {
+        let waits = carry_out(claimed(kind), false, true, false);
+        let asked = step(waits, Event::Replan).unwrap().run;
+        let again = step(asked, Event::Claimed).unwrap().run;
+        assert_eq!(carry_out(again, true, true, false).state, State::Unconfirmed);
+    }
 }
 
 #[test]
@@ -465,6 +467,7 @@ fn performing_and_applying_cannot_be_stopped_but_forced_by_an_admin() {
     };
     let ended = step(forced.run, Event::ChainEnded(end)).unwrap();
     assert_eq!((ended.run.state, ended.reason), (State::Failed, Some(LOST_UNKNOWN)));
+    assert_eq!(ended.lost, Some(Lost::Unknown));
 }
 
 #[test]

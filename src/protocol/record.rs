@@ -118,6 +118,9 @@ pub struct Produced {
     /// What a guest changed in its workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch: Option<PatchSummary>,
+    /// The phase is recorded only: the environment says that nothing is applied.
+    #[serde(default)]
+    pub skipped: bool,
     /// Things worth knowing that did not end the phase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,

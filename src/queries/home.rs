@@ -110,9 +110,7 @@ impl Queries {
             .filter(|run| run.state.look() == Look::Waiting)
             .map(|run| Waiting { blocked_by: blocked_by(&run), run })
             .collect();
-        waiting.sort_by_key(|waiting| {
-            (waiting.run.state == State::Queued, !waiting.run.prioritized, waiting.run.kind.class(), waiting.run.seq)
-        });
+        waiting.sort_by_key(|waiting| (waiting.run.state == State::Queued, waiting.run.place()));
         Ok(Queue { slots: self.slots, running, waiting })
     }
 

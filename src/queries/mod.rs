@@ -75,9 +75,9 @@ pub use crate::policy::{LIBRARY, Offered, Origin};
 pub use crate::store::layers::{Attached, Layered};
 pub use crate::store::record::{
     About, ApiKey, Attachment, Attempt, AuditEntry, Comment, Context, Credential, CredentialKind, Delivery,
-    DeliveryReason, File, HistoryEntry, Holder, Image, Left, Outcome, Patched, PhaseRow, Review, RoleOnStack, Run,
-    RunRuntime, RunTask, RunTaskKind, Service, Session, SessionKind, Setting, SettingLevel, Stack, StageRow, Standing,
-    StateLock, StateVersion, TaskResources, TaskResult, Upload, User, Variable, VariableValue, Webhook,
+    DeliveryReason, File, HistoryEntry, Holder, Image, Left, Outcome, Patched, PhaseRow, Remark, Review, RoleOnStack,
+    Run, RunRuntime, RunTask, RunTaskKind, Service, Session, SessionKind, Setting, SettingLevel, Stack, StageRow,
+    Standing, StateLock, StateVersion, TaskResources, TaskResult, Upload, User, Variable, VariableValue, Webhook,
     WebhookDelivery, current_reviews,
 };
 

@@ -9,7 +9,7 @@ use crate::{
     manifest::DeclaredTask,
     store::{
         Fault, Find, Flow, Order, Rows, Snapshot,
-        record::{Comment, HistoryEntry, Left, Review, Run, RunRuntime, Standing},
+        record::{Comment, HistoryEntry, Left, Remark, Review, Run, RunRuntime, Standing},
         tables as t,
     },
 };
@@ -25,6 +25,8 @@ use super::{
 pub struct RunDetail {
     pub run: Run,
     pub history: Vec<HistoryEntry>,
+    /// What else happened to it.
+    pub remarks: Vec<Remark>,
     pub comments: Vec<Comment>,
     /// In the order in which they were given.
     pub reviews: Vec<Review>,
@@ -129,6 +131,7 @@ impl Queries {
         Ok(RunDetail {
             log_bytes: log_bytes.collect::<Result<_>>()?,
             history: view.all(t::RUN_N_TO_HISTORY, (run.seq, 0)..=(run.seq, u32::MAX))?,
+            remarks: view.all(t::RUN_N_TO_REMARK, (run.seq, 0)..=(run.seq, u32::MAX))?,
             comments: view.all(t::RUN_N_TO_COMMENT, (run.seq, 0)..=(run.seq, u32::MAX))?,
             reviews: view.all(t::RUN_N_TO_REVIEW, (run.seq, 0)..=(run.seq, u32::MAX))?,
             standing: standing_of(&view, &run)?,

@@ -36,8 +36,9 @@ pub use policy::{Follow, Follower, Policy, Sample, SampleFacts};
 pub use resources::TaskResources;
 pub use review::{Basis, Lacks, Review, Standing, current_reviews};
 pub use run::{
-    Birth, Chain, ChainAsk, ChainKind, Changes, Chore, Comment, Declaration, DeclarationFile, Demand, EndingAs,
-    HistoryEntry, PhaseFile, PhaseRow, Run, RunSecrets, SealedFacts, Service, Setting, SettingLevel, commit,
+    Birth, Chain, ChainAsk, ChainKind, Changes, Chore, Comment, Declaration, DeclarationFile, Demand, EarlyEnd,
+    EndingAs, HistoryEntry, PhaseFile, PhaseRow, Remark, Run, RunSecrets, SealedFacts, Service, Setting, SettingLevel,
+    commit,
 };
 pub use run_task::{
     Attachment, Delivery, DeliveryReason, GUEST, Outcomes, Override, RunTask, RunTaskKind, StageRow, TaskResult,

@@ -101,6 +101,7 @@ pub const STACK_CONTEXT_TO_ATTACHMENT: Table<(Id, &str), r::ContextAttachment> =
 pub const SEQ_TO_RUN: Table<Seq, r::Run> = table("SEQ_TO_RUN");
 pub const RUN_ID_TO_SEQ: Numbers<Id, Seq> = TableDefinition::new("RUN_ID_TO_SEQ");
 pub const RUN_N_TO_HISTORY: Table<(Seq, u32), r::HistoryEntry> = table("RUN_N_TO_HISTORY");
+pub const RUN_N_TO_REMARK: Table<(Seq, u32), r::Remark> = table("RUN_N_TO_REMARK");
 pub const RUN_N_TO_COMMENT: Table<(Seq, u32), r::Comment> = table("RUN_N_TO_COMMENT");
 pub const RUN_N_TO_REVIEW: Table<(Seq, u32), r::Review> = table("RUN_N_TO_REVIEW");
 /// Where a run that waits stands with its approval policies.

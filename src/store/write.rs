@@ -172,7 +172,8 @@ impl<'t> Tx<'t> {
 /// Where a run stands in the queue for slots, if it does.
 fn queue_key(run: &Run) -> Option<(u8, u8, u64)> {
     let waits = matches!(run.state, State::Ready | State::Confirmed | State::ReplanRequested);
-    waits.then(|| (u8::from(!run.prioritized), run.kind.class(), run.seq))
+    let (behind, class, seq) = run.place();
+    waits.then_some((u8::from(behind), class, seq))
 }
 
 /// What a run belongs to in the index by actor.

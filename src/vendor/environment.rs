@@ -18,6 +18,9 @@ use crate::{
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The variable that names the addresses of a targeted replan, one a line.
+pub const TARGETS: &str = "AIRLOCK_TARGETS";
+
 /// What an environment is made of.
 #[derive(Debug)]
 pub struct Surroundings<'a> {
@@ -28,7 +31,7 @@ pub struct Surroundings<'a> {
     pub variables: &'a [Variable],
     /// From `$AIRLOCK_ENV` of earlier phases.
     pub carried: &'a BTreeMap<EnvName, String>,
-    /// Addresses of a targeted replan: `$AIRLOCK_TARGETS` of the custom vendor, one a line.
+    /// Addresses of a targeted replan: [`TARGETS`] of the custom vendor.
     pub targets: &'a [String],
     /// Where the managed state is served, if the stack has one.
     pub state: Option<StateEndpoint<'a>>,
@@ -132,7 +135,7 @@ fn facts(surroundings: &Surroundings<'_>) -> Environment {
     if matches!(facts.vendor, Vendor::Custom { .. } | Vendor::Wasi { .. }) {
         environment.insert("AIRLOCK_PLAN_FILE".to_owned(), places.plan_json());
         if !surroundings.targets.is_empty() {
-            environment.insert("AIRLOCK_TARGETS".to_owned(), surroundings.targets.join("\n"));
+            environment.insert(TARGETS.to_owned(), surroundings.targets.join("\n"));
         }
     }
     if let Some(state) = surroundings.final_state {

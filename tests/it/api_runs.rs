@@ -1,7 +1,8 @@
 //! Runs over the API: asking, finding, deciding.
 
 use airlock::{
-    domain::{Phase, Verdict},
+    auth::Who,
+    domain::{Phase, RunId, Verdict},
     protocol::{Produced, WorkspaceLeft},
 };
 use serde_json::{Value, json};
@@ -45,6 +46,7 @@ async fn a_run_shows_every_documented_field() {
         "comments",
         "phases",
         "history",
+        "remarks",
         "run_tasks",
         "links",
     ];
@@ -61,7 +63,7 @@ async fn a_run_shows_every_documented_field() {
     for field in ["exit_code", "verdict", "delta", "plan_digest", "commit", "blocked_by", "declared_task"] {
         assert_eq!(run[field], json!(null), "{field}");
     }
-    for field in ["warnings", "policies", "reviews", "comments", "phases", "run_tasks"] {
+    for field in ["warnings", "policies", "reviews", "remarks", "comments", "phases", "run_tasks"] {
         assert_eq!(run[field], json!([]), "{field}");
     }
     assert_eq!(server.admin.get("/stacks/shop").await.json()["latest_run"], run["id"]);
@@ -126,6 +128,33 @@ async fn what_waits_says_for_what() {
 }
 
 #[tokio::test]
+async fn a_prioritized_run_goes_before_the_older_ones_of_its_stack() {
+    let server = Server::start().await;
+    for slug in ["shop", "mall", "yard"] {
+        server.stack(slug).await;
+    }
+    let now = async |run: &Value| server.admin.get(&at(run, "")).await.json();
+    let prioritize = async |run: &Value| server.admin.post(&at(run, "/prioritize"), json!({})).await.expect(200).json();
+    let (first, second, third) = (server.run("shop").await, server.run("shop").await, server.run("shop").await);
+    assert_eq!(prioritize(&third).await["state"], "queued");
+    let queue = server.app.queries.queue(&Who::system()).unwrap();
+    let waiting: Vec<RunId> = queue.waiting.iter().map(|waiting| waiting.run.id).collect();
+    assert_eq!(waiting, [id_of(&third), id_of(&second)]);
+    server.app.actions.chain_lost(id_of(&first), 1).await.unwrap();
+    assert_eq!(now(&third).await["state"], "preparing");
+    assert_eq!(now(&second).await["blocked_by"], json!({"kind": "run", "run": third["id"]}));
+
+    // One that only lacks a slot keeps its place no more than others.
+    server.run("mall").await;
+    let (ready, behind) = (server.run("yard").await, server.run("yard").await);
+    assert_eq!((&ready["state"], &behind["state"]), (&json!("ready"), &json!("queued")));
+    assert_eq!(prioritize(&behind).await["state"], "ready");
+    let ready = now(&ready).await;
+    assert_eq!(ready["state"], "queued");
+    assert_eq!(ready["blocked_by"], json!({"kind": "run", "run": behind["id"]}));
+}
+
+#[tokio::test]
 async fn a_verb_that_the_state_does_not_allow_answers_with_the_state() {
     let server = Server::start().await;
     server.stack("shop").await;
@@ -152,23 +181,100 @@ async fn a_verb_that_the_state_does_not_allow_answers_with_the_state() {
     server.admin.raw("POST", &at(&run, "/stop"), "").await.expect(200);
 }
 
+/// A task that performs.
+async fn performing(server: &Server) -> (Value, FakeRunner) {
+    let task = json!({"command": "make", "skip_initialization": true});
+    let run = server.admin.post("/stacks/shop/tasks", task).await.expect(201).json();
+    let mut runner = server.runner(&run);
+    runner.phase(Phase::Preparing, "").await;
+    runner.begin(Phase::Performing).await;
+    (run, runner)
+}
+
+/// The last transition: state, who, with which words.
+fn last_transition(run: &Value) -> [Value; 4] {
+    let last = run["history"].as_array().unwrap().last().unwrap();
+    [last["state"].clone(), last["actor"]["name"].clone(), last["note"].clone(), last["reason"].clone()]
+}
+
+#[tokio::test]
+async fn whoever_stops_a_run_stands_in_its_timeline_with_their_note() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let run = server.run("shop").await;
+    let mut runner = server.runner(&run);
+    runner.begin(Phase::Preparing).await;
+    let asked = server.admin.post(&at(&run, "/stop"), json!({"note": "wrong branch"})).await.expect(200).json();
+    assert_eq!(asked["state"], "preparing", "the runner is asked");
+    runner.give_way(Phase::Preparing).await;
+    let run = server.admin.get(&at(&run, "")).await.json();
+    assert_eq!(last_transition(&run), ["stopped", "root", "wrong branch", "stopped by root"].map(Value::from));
+    assert_eq!(run["verdict"], json!({"kind": "stopped"}));
+}
+
+#[tokio::test]
+async fn whoever_force_stops_a_run_stands_in_its_timeline_with_their_note() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let (run, mut runner) = performing(&server).await;
+    server.admin.post(&at(&run, "/force-stop"), json!({"note": "it hangs"})).await.expect(200);
+    runner.give_way(Phase::Performing).await;
+    let run = server.admin.get(&at(&run, "")).await.json();
+    let reason = "lost: what it changed is unknown; force-stopped by root";
+    assert_eq!(last_transition(&run), ["failed", "root", "it hangs", reason].map(Value::from));
+    assert_eq!(run["verdict"], json!({"kind": "lost"}));
+    assert_eq!(
+        (&run["phases"][1]["verdict"], &run["phases"][1]["state"]),
+        (&json!({"kind": "lost"}), &json!("failed"))
+    );
+    assert_eq!(server.admin.get("/stacks/shop").await.json()["group"], "needs_attention");
+}
+
+#[tokio::test]
+async fn a_stop_that_comes_too_late_is_said_and_is_nobodys_end() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let run = server.run("shop").await;
+    let mut runner = server.runner(&run);
+    runner.begin(Phase::Preparing).await;
+    server.admin.post(&at(&run, "/stop"), json!({"note": "wrong branch"})).await.expect(200);
+    server.app.actions.chain_lost(id_of(&run), 1).await.unwrap();
+    let run = server.admin.get(&at(&run, "")).await.json();
+    let reason = "lost; stopped by root, too late";
+    assert_eq!(last_transition(&run), ["failed", "system", "wrong branch", reason].map(Value::from));
+}
+
 #[tokio::test]
 async fn a_lost_run_asks_to_be_acknowledged() {
     let server = Server::start().await;
     server.stack("shop").await;
-    let task = json!({"command": "make", "skip_initialization": true});
-    let run = server.admin.post("/stacks/shop/tasks", task).await.expect(201).json();
+    let (run, _) = performing(&server).await;
     assert_eq!((&run["kind"], &run["command"]), (&json!("task"), &json!("make")));
-    let mut runner = server.runner(&run);
-    runner.phase(Phase::Preparing, "").await;
-    runner.begin(Phase::Performing).await;
     server.app.actions.chain_lost(id_of(&run), 1).await.unwrap();
     let run = server.admin.get(&at(&run, "")).await.json();
     assert_eq!(run["state"], "failed");
     assert_eq!(run["verdict"], json!({"kind": "lost"}));
     assert_eq!(run["phases"][1]["state"], "failed");
     assert_eq!(server.admin.get("/stacks?state=needs_attention").await.json()["items"].as_array().unwrap().len(), 1);
-    server.admin.post(&at(&run, "/acknowledge"), json!({"note": "nothing happened"})).await.expect(200);
+    let told = server.admin.post(&at(&run, "/acknowledge"), json!({"note": "nothing happened"})).await;
+    let told = told.expect(200).json();
+    assert_eq!(told["history"], run["history"], "its state is what it was");
+    let remark = &told["remarks"][0];
+    assert_eq!((&remark["text"], &remark["note"]), (&json!("acknowledged"), &json!("nothing happened")));
+    assert_eq!(remark["actor"]["name"], "root");
+    server.admin.post(&at(&run, "/acknowledge"), json!({})).await.problem(409);
+}
+
+#[tokio::test]
+async fn a_run_that_was_lost_before_it_changed_anything_can_be_acknowledged_and_asks_nobody_to() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let run = server.run("shop").await;
+    server.runner(&run).begin(Phase::Preparing).await;
+    server.app.actions.chain_lost(id_of(&run), 1).await.unwrap();
+    assert_eq!(server.admin.get(&at(&run, "")).await.json()["reason"], "lost");
+    assert_eq!(server.admin.get("/stacks/shop").await.json()["group"], "failed");
+    server.admin.post(&at(&run, "/acknowledge"), json!({"note": "the machine was moved"})).await.expect(200);
     server.admin.post(&at(&run, "/acknowledge"), json!({})).await.problem(409);
 }
 

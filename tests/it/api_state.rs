@@ -1,9 +1,12 @@
 //! The managed state, as Terraform on a laptop uses it and as admins mend it.
 
-use airlock::{domain::Role, queries::RoleOnStack};
+use airlock::{
+    domain::{Phase, Role},
+    queries::RoleOnStack,
+};
 use serde_json::{Value, json};
 
-use super::server::{Client, Reply, Server};
+use super::server::{Client, Reply, Server, id_of};
 
 const DOOR: &str = "//state/infra";
 
@@ -127,6 +130,26 @@ async fn runs_and_laptops_wait_for_each_other() {
     let run = server.admin.get(&path).await.json();
     assert_eq!(run["state"], "preparing_apply");
     server.admin.send("LOCK", DOOR, lock("b")).await.expect(423);
+}
+
+#[tokio::test]
+async fn a_run_that_dies_says_that_it_held_the_lock() {
+    let server = with_state().await;
+    let run = server.run("infra").await;
+    server.runner(&run).begin(Phase::Preparing).await;
+    server.admin.send("LOCK", DOOR, lock("a")).await.expect(423);
+    server.app.actions.chain_lost(id_of(&run), 1).await.unwrap();
+    let run = server.admin.get(&format!("/runs/{}", run["id"].as_str().unwrap())).await.json();
+    assert_eq!(run["reason"], "lost; the lock of the state was released");
+    assert_eq!(run["history"].as_array().unwrap().last().unwrap()["reason"], run["reason"]);
+    assert_eq!(run["warnings"], json!(["the lock of the state was released"]));
+    server.admin.send("LOCK", DOOR, lock("a")).await.expect(200);
+    // A preview holds none.
+    let preview = server.admin.post("/stacks/infra/runs", json!({"kind": "proposed"})).await.expect(201).json();
+    server.runner(&preview).begin(Phase::Preparing).await;
+    server.app.actions.chain_lost(id_of(&preview), 1).await.unwrap();
+    let preview = server.admin.get(&format!("/runs/{}", preview["id"].as_str().unwrap())).await.json();
+    assert_eq!((&preview["reason"], &preview["warnings"]), (&json!("lost"), &json!([])));
 }
 
 #[tokio::test]

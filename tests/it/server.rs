@@ -418,6 +418,13 @@ impl FakeRunner {
         self.report(vec![Record::Ended { at, workspace, stopped: false, fault: None }]).await;
     }
 
+    /// Ends as somebody asked for, in the phase that it is in.
+    pub async fn give_way(&mut self, phase: Phase) {
+        self.end(phase, Verdict::Stopped, Produced::default()).await;
+        let (at, workspace) = (self.now(), WorkspaceLeft::Removed);
+        self.report(vec![Record::Ended { at, workspace, stopped: true, fault: None }]).await;
+    }
+
     /// Plans something and seals it.
     pub async fn plan_and_seal(&mut self) {
         self.phase(Phase::Preparing, "fetching\n").await;

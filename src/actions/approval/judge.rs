@@ -27,7 +27,7 @@ use super::{
         missing,
         policy::{Reviews, input},
     },
-    Asked, attached, basis, due, reviews_of, standing, takes_reviews, voices, waits_for_it,
+    Asked, attached, basis, due, goes_on, reviews_of, standing, takes_reviews, voices, waits_for_it,
 };
 
 /// A run with everything that its policies are asked about.
@@ -234,12 +234,13 @@ impl Actions {
             if heard.policies.is_empty() && run.state != State::PendingReview {
                 return Ok(true);
             }
-            let event = match heard.approval {
-                Approval::Refused if takes_reviews(run.state) => Event::Rejected,
-                Approval::Given if run.state == State::PendingReview => Event::Approved,
+            let (event, by) = match heard.approval {
+                Approval::Refused if takes_reviews(run.state) => (Event::Rejected, by.clone()),
+                Approval::Given if run.state == State::PendingReview => (Event::Approved, by.clone()),
+                Approval::Given if goes_on(tx, &run)? => (Event::Confirm, ActorName::system()),
                 Approval::Refused | Approval::Given | Approval::Open => return Ok(true),
             };
-            let moment = Moment { actor: by.clone(), ..moment.clone() };
+            let moment = Moment { actor: by, ..moment.clone() };
             life::advance(tx, &moment, run, event, Why::reason(reason.clone()))?;
             Ok(true)
         })

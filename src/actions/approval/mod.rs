@@ -15,6 +15,9 @@
 //! vendor's or the executor's settings. Variables, files and hooks void nothing: a run is applied with those
 //! that it was planned with.
 //!
+//! A stack that deploys by itself waits for them, too: its run rests unconfirmed, and is confirmed by the
+//! system with the approval.
+//!
 //! Without approval policies nobody is asked, and nothing is written. A preview that a plan policy warned
 //! about then takes the word of any one writer.
 
@@ -33,7 +36,7 @@ use crate::{
 };
 
 use super::{
-    Moment,
+    Moment, gate,
     life::{self, Why},
 };
 
@@ -59,6 +62,23 @@ pub(crate) fn entered(tx: &Tx<'_>, before: State, run: &mut Run) -> Result<(), F
         _ if waits_for_it(before) => forget(tx, run),
         _ => Ok(()),
     }
+}
+
+/// A run comes to wait with its plan: for a person, or for nothing but an approval.
+pub(crate) fn awaited(tx: &Tx<'_>, run: &mut Run, why: Why) -> Result<Why, Fault> {
+    run.deploys_when_approved = deploys_by_itself(tx, run)? && !attached(tx, run.stack)?.is_empty();
+    let reason = run.deploys_when_approved.then(|| "is applied as soon as it is approved".to_owned());
+    Ok(Why { reason: why.reason.or(reason), ..why })
+}
+
+/// Whether an approval is all that was missing: the stack would have deployed by itself when the run came
+/// to wait, and would now.
+fn goes_on(tx: &Tx<'_>, run: &Run) -> Result<bool, Fault> {
+    Ok(run.state == State::Unconfirmed && run.deploys_when_approved && deploys_by_itself(tx, run)?)
+}
+
+fn deploys_by_itself(tx: &Tx<'_>, run: &Run) -> Result<bool, Fault> {
+    Ok(tx.stack(run.stack)?.is_some_and(|stack| gate::deploys_by_itself(run, &stack)))
 }
 
 /// Has the policies asked, if there is anybody to ask.
@@ -175,8 +195,8 @@ pub(crate) fn surroundings_changed(tx: &Tx<'_>, moment: &Moment, stack: StackId,
             continue;
         }
         let mut after = Run { round: run.round + 1, updated_at: moment.now, ..run.clone() };
-        let why = Why::reason(format!("{what}: what was said about this run is void"));
-        life::append_history(tx, moment, &mut after, &why)?;
+        let text = format!("{what}: what was said about this run is void");
+        life::remark(tx, moment, &mut after, text, None)?;
         tx.put_run(Some(&run), &after)?;
         tx.mark(t::APPROVAL_DUE, run.seq, true)?;
         life::ring(tx, moment, &after);
@@ -191,13 +211,13 @@ pub(crate) fn environment_changed(tx: &Tx<'_>, moment: &Moment, stack: StackId, 
         if run.sealed.is_none() || run.chain.is_some() || run.state.is_terminal() {
             continue;
         }
-        let reason = format!("{what}: this run goes on with what it began with");
-        let last = tx.get(t::RUN_N_TO_HISTORY, (run.seq, run.history))?;
-        if last.is_some_and(|last| last.reason.as_ref() == Some(&reason)) {
+        let text = format!("{what}: this run goes on with what it began with");
+        let last = tx.get(t::RUN_N_TO_REMARK, (run.seq, run.remarks))?;
+        if last.is_some_and(|last| last.text == text) {
             continue;
         }
         let mut after = Run { updated_at: moment.now, ..run.clone() };
-        life::append_history(tx, moment, &mut after, &Why::reason(reason))?;
+        life::remark(tx, moment, &mut after, text, None)?;
         tx.put_run(Some(&run), &after)?;
         life::ring(tx, moment, &after);
     }

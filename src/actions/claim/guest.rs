@@ -20,7 +20,10 @@ use crate::{
 };
 
 use super::Reading;
-use crate::actions::{Actions, ToCompile, chain_dir, guest::code};
+use crate::{
+    actions::{Actions, ToCompile, chain_dir, guest::code},
+    vendor::TARGETS,
+};
 
 /// Where a task's script lies in the workspace.
 const SCRIPT: &str = ".airlock/script";
@@ -66,7 +69,16 @@ impl Reading<'_> {
         };
         let phase = self.guest_phase(phase, call, workspace, false)?;
         let changes = matches!(phase.phase, Phase::Applying | Phase::Destroying);
+        let phase = self.told_targets(phase);
         Ok(Some(Step::Guest(GuestPhase { skip: changes && self.skips_applying()?, ..phase })))
+    }
+
+    /// A guest that plans learns what it is to plan for, as a command does.
+    fn told_targets(&self, mut guest: GuestPhase) -> GuestPhase {
+        if guest.phase == Phase::Planning && !self.run.targets.is_empty() {
+            guest.plain_env.push((TARGETS.to_owned(), self.run.targets.join("\n")));
+        }
+        guest
     }
 
     fn guest_phase(

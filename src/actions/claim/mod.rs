@@ -29,7 +29,7 @@ use crate::{
     },
 };
 
-use super::{Actions, declaration, gate, guest::code, life, missing, vault};
+use super::{Actions, approval, declaration, gate, guest::code, life, missing, vault};
 
 mod declared;
 mod guest;
@@ -158,7 +158,8 @@ impl Reading<'_> {
     fn may_keep(&self) -> Result<bool, Fault> {
         let attached = gate::attached(&self.view, self.stack.id)?;
         let checked = attached.has(Stage::PostPlan) || attached.has(Stage::PreApply);
-        Ok(self.stack.settings.autodeploy && !checked)
+        let asked = !approval::attached(&self.view, self.stack.id)?.is_empty();
+        Ok(self.stack.settings.autodeploy && !checked && !asked)
     }
 
     /// Whether somebody is asked about the plan that this chain makes.

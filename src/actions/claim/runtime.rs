@@ -59,7 +59,13 @@ impl Reading<'_> {
                         }
                         None => self.view.get(t::STACK_NAME_TO_VARIABLE, (id, name.as_str()))?,
                     };
-                    row.is_some_and(|row| row.value == VariableValue::Plain("true".to_owned()))
+                    match row.map(|row| row.value) {
+                        Some(VariableValue::Plain(value)) => value == "true",
+                        Some(VariableValue::Sensitive { sealed, .. }) => {
+                            self.open_variable(origin, name, &sealed)?.expose() == "true"
+                        }
+                        None => false,
+                    }
                 }
             };
             if says {

@@ -17,13 +17,13 @@ use crate::{
     },
     store::{
         Error, Fault, Find as _, Flow, Order, Rows,
-        record::{Outcomes, RunTaskKind},
+        record::{Outcomes, RunTaskKind, TaskResult},
         tables as t,
     },
 };
 
 use super::{
-    super::{Actions, ToStart, chain_dir, guest::code, missing, vault},
+    super::{Actions, ToStart, chain_dir, guest::code, life, missing, vault},
     callback, finish, note_end,
     open::opened,
     payload, settle,
@@ -31,13 +31,6 @@ use super::{
 
 /// The phase in which the guest judges, after the one that prepares what it sees.
 pub const JUDGING: u32 = 2;
-
-/// A guest that is to judge.
-#[derive(Debug)]
-pub struct ToJudge {
-    pub id: TaskResultId,
-    pub chain: ToStart,
-}
 
 /// What became of it.
 #[derive(Clone, Debug)]
@@ -50,21 +43,22 @@ pub struct Judged {
 }
 
 impl Actions {
-    /// Guests that wait to judge, without those that do.
+    /// Guests that wait to judge and have a place in the pool of their stack, without those that judge.
     pub fn guests_to_judge(&self, under_way: &[TaskResultId]) -> Result<Vec<TaskResultId>, Error> {
         let view = self.store.read()?;
         let mut found = Vec::new();
-        view.walk_index(t::OPEN_RESULT, 0..=u128::MAX, Order::Up, |id| {
-            let result = view.get(t::RESULT_ID_TO_RESULT, id)?;
-            let waits = result.filter(|result| result.is_guest() && !under_way.contains(&result.id));
-            found.extend(waits.map(|result| result.id));
-            Ok(Flow::Continue(()))
-        })?;
+        for result in open_guests(&view)? {
+            let judges = under_way.contains(&result.id);
+            let begun = result.status == ResultStatus::Running;
+            if !judges && (begun || life::taken_of_pool(&view, result.stack)? < self.setup.declared_task_cap) {
+                found.push(result.id);
+            }
+        }
         Ok(found)
     }
 
     /// The chain in which a guest judges; a refusal where it cannot.
-    pub fn to_judge(&self, id: TaskResultId) -> Result<ToJudge, Error> {
+    pub fn to_judge(&self, id: TaskResultId) -> Result<ToStart, Error> {
         let view = self.store.read()?;
         let opened = opened(&view, id.number())?.ok_or_else(|| missing("the task result"))?;
         let result = view.get(t::RESULT_ID_TO_RESULT, id.number())?.ok_or_else(|| missing("the task result"))?;
@@ -130,7 +124,7 @@ impl Actions {
             runtime: None,
             secrets: self.secrets_of_judge(token, plan),
         };
-        Ok(ToJudge { id, chain: ToStart { run: own, chain: 1, dir, goes_on_from: None, jail, spec } })
+        Ok(ToStart { run: own, chain: 1, dir, goes_on_from: None, jail, spec })
     }
 
     /// The plan goes through the pipe like any secret; nothing of it lies on the disk beforehand.
@@ -164,19 +158,24 @@ impl Actions {
         Ok(Fetch::Upload { path, digest: crypt::digest(&archive) })
     }
 
-    /// A guest is under way.
-    pub async fn guest_judges(&self, id: TaskResultId) -> Result<(), Error> {
+    /// Gives a guest its place in the pool of its stack, so that it is under way; false while there is none,
+    /// and when it has nothing to judge any more.
+    pub async fn guest_judges(&self, id: TaskResultId) -> Result<bool, Error> {
         self.system(move |tx, moment| {
-            let Some(mut result) = tx.get(t::RESULT_ID_TO_RESULT, id.number())? else { return Ok(()) };
-            if result.status == ResultStatus::Pending {
-                result.status = ResultStatus::Running;
-                result.running_at = Some(moment.now);
-                result.progress_at = moment.now;
-                result.updated_at = moment.now;
-                tx.put(t::RESULT_ID_TO_RESULT, id.number(), &result)?;
-                super::ring_result(tx, moment, &result)?;
+            let Some(mut result) = tx.get(t::RESULT_ID_TO_RESULT, id.number())? else { return Ok(false) };
+            if result.status != ResultStatus::Pending {
+                return Ok(result.status == ResultStatus::Running);
             }
-            Ok(())
+            if life::taken_of_pool(tx, result.stack)? >= moment.setup.declared_task_cap {
+                return Ok(false);
+            }
+            result.status = ResultStatus::Running;
+            result.running_at = Some(moment.now);
+            result.progress_at = moment.now;
+            result.updated_at = moment.now;
+            tx.put(t::RESULT_ID_TO_RESULT, id.number(), &result)?;
+            super::ring_result(tx, moment, &result)?;
+            Ok(true)
         })
         .await
     }
@@ -210,6 +209,22 @@ impl Actions {
         })
         .await
     }
+}
+
+/// Results of guests that are not final.
+fn open_guests(view: &impl Rows) -> Result<Vec<TaskResult>, Fault> {
+    let mut found = Vec::new();
+    view.walk_index(t::OPEN_RESULT, 0..=u128::MAX, Order::Up, |id| {
+        found.extend(view.get(t::RESULT_ID_TO_RESULT, id)?.filter(TaskResult::is_guest));
+        Ok(Flow::Continue(()))
+    })?;
+    Ok(found)
+}
+
+/// How many guests judge runs of a stack.
+pub(crate) fn judging(view: &impl Rows, stack: StackId) -> Result<usize, Fault> {
+    let begun = |result: &&TaskResult| result.stack == stack && result.status == ResultStatus::Running;
+    Ok(open_guests(view)?.iter().filter(begun).count())
 }
 
 fn facts(own: RunId, slug: Slug) -> RunFacts {

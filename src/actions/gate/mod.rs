@@ -23,7 +23,8 @@ mod payload;
 use ulid::Ulid;
 
 pub use deliver::{DueRequest, DueWork, Outside, Reply, Request};
-pub use guest::{JUDGING, Judged, ToJudge};
+pub(crate) use guest::judging;
+pub use guest::{JUDGING, Judged};
 pub use open::{Opened, OpenedRun, OpenedSource};
 pub(crate) use open::{left_by, plan_file};
 
@@ -44,7 +45,7 @@ use crate::{
     },
 };
 
-use super::{Moment, audit, life, life::Why, missing, plan, vault};
+use super::{Moment, approval, audit, life, life::Why, missing, plan, vault};
 
 /// What is attached to a stack and enabled, with the run task itself.
 fn attachments(view: &impl Rows, stack: StackId) -> Result<Vec<(Attachment, RunTask)>, Fault> {
@@ -65,7 +66,12 @@ pub(crate) fn attached(view: &impl Rows, stack: StackId) -> Result<Stages, Fault
 }
 
 /// Whether a plan may be applied without a person.
-pub(crate) fn may_go_on(run: &Run, stack: &Stack) -> bool {
+pub(crate) fn may_go_on(view: &impl Rows, run: &Run, stack: &Stack) -> Result<bool, Fault> {
+    Ok(deploys_by_itself(run, stack) && approval::attached(view, stack.id)?.is_empty())
+}
+
+/// Whether nothing but somebody's approval can keep a plan from being applied.
+pub(crate) fn deploys_by_itself(run: &Run, stack: &Stack) -> bool {
     let asks = run.targets.is_empty() && !plan::warned(run);
     run.kind == Kind::Tracked && stack.settings.autodeploy && stack.lock.is_none() && asks
 }
@@ -208,6 +214,11 @@ fn ring_result(tx: &Tx<'_>, moment: &Moment, result: &TaskResult) -> Result<(), 
 /// Ends the stage of a result that became final, if it was the last one.
 fn settle(tx: &Tx<'_>, moment: &Moment, result: &TaskResult) -> Result<(), Error> {
     ring_result(tx, moment, result)?;
+    if result.is_guest() {
+        // Its place in the pool is free.
+        life::settle(tx, moment, result.stack)?;
+        life::schedule(tx, moment)?;
+    }
     let Some(mut row) = tx.get(t::RUN_N_TO_STAGE, (result.seq, result.stage_n))? else { return Ok(()) };
     let Some(run) = tx.get(t::SEQ_TO_RUN, result.seq)? else { return Ok(()) };
     if row.status.is_final() || run.checking != Some(row.stage) || run.stages != row.n {
@@ -257,8 +268,8 @@ fn end_stage(tx: &Tx<'_>, moment: &Moment, run: Run, row: &StageRow, note: Optio
         run.verdict = Some(Verdict::Refused { reason: reason.clone() });
     }
     tx.put_run(Some(&before), &run)?;
-    let end =
-        StageEnd { passed, changes: run.changes, may_go_on: may_go_on(&run, &stack), needs_review: needs_review(&run) };
+    let may_go_on = may_go_on(tx, &run, &stack)?;
+    let end = StageEnd { passed, changes: run.changes, may_go_on, needs_review: needs_review(&run) };
     let moment = match &row.overridden {
         Some(_) => moment.clone(),
         None => Moment { actor: ActorName::system(), ..moment.clone() },

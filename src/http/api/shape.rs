@@ -206,7 +206,10 @@ pub(super) struct RunShape {
     approval: Option<ApprovalShape>,
     comments: Vec<CommentShape>,
     phases: Vec<PhaseShape>,
+    /// Every change of state, in order.
     history: Vec<HistoryShape>,
+    /// What else happened to it, in order.
+    remarks: Vec<RemarkShape>,
     /// The stages at which run tasks were called, in order.
     run_tasks: Vec<StageShape>,
     /// The guest that it runs, as it would be typed.
@@ -382,6 +385,17 @@ struct HistoryShape {
     reason: Option<String>,
 }
 
+/// Something that happened to a run and left it in its state.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Remark)]
+struct RemarkShape {
+    #[schema(schema_with = words::time)]
+    at: Timestamp,
+    actor: ActorShape,
+    text: String,
+    note: Option<String>,
+}
+
 /// Where to go on from a run.
 #[derive(Debug, Serialize, ToSchema)]
 struct Links {
@@ -439,6 +453,7 @@ impl RunShape {
             comments: detail.comments.iter().map(CommentShape::from).collect(),
             phases,
             history: detail.history.into_iter().map(HistoryShape::from).collect(),
+            remarks: detail.remarks.into_iter().map(RemarkShape::from).collect(),
             run_tasks: detail.stages.into_iter().map(StageShape::from).collect(),
             guest: run.guest,
             patched_by: run.patched.map(|patched| patched.run),
@@ -457,6 +472,12 @@ impl From<&queries::Comment> for CommentShape {
 impl From<queries::HistoryEntry> for HistoryShape {
     fn from(entry: queries::HistoryEntry) -> Self {
         Self { state: entry.state, at: entry.at, actor: (&entry.actor).into(), note: entry.note, reason: entry.reason }
+    }
+}
+
+impl From<queries::Remark> for RemarkShape {
+    fn from(remark: queries::Remark) -> Self {
+        Self { at: remark.at, actor: (&remark.actor).into(), text: remark.text, note: remark.note }
     }
 }
 

@@ -171,7 +171,7 @@ async fn comment(
     decide(asker, run, Permission::Comment, Decision::Comment { text }, once).await
 }
 
-/// Say that somebody looked after a run that was lost while it changed something.
+/// Say that somebody looked after a run that was lost. One that was changing something asks for it.
 #[utoipa::path(post, path = "/runs/{run}/acknowledge", request_body = NoteInput, responses((status = 200, body = RunShape)))]
 async fn acknowledge(asker: Asker, At(run): At<RunId>, Body { input, .. }: Body<NoteInput>) -> Answer<Json<RunShape>> {
     let decision = Decision::Acknowledge { note: input.read()? };

@@ -154,11 +154,20 @@ impl Fact {
     }
 }
 
-/// One entry of the timeline: a transition or a comment.
+/// What an entry of the timeline is about.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// A transition to a state, or a review.
+    Decided(Badge),
+    Comment,
+    /// It left the run in its state.
+    Remark,
+}
+
+/// One entry of the timeline.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// A transition's state; `None` is a comment.
-    pub badge: Option<Badge>,
+    pub told: Told,
     pub actor: Mark,
     pub at: Moment,
     /// Why the system did it.

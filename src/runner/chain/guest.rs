@@ -15,7 +15,7 @@ use rustix::fs::{MemfdFlags, OFlags};
 use super::{
     Chain,
     desk::Desk,
-    receipt,
+    receipt, settings,
     shell::{Program, Service},
 };
 use crate::{
@@ -71,9 +71,8 @@ pub(super) struct Module {
 
 impl Chain {
     pub(super) fn guest(&mut self, phase: &GuestPhase, desk: &mut Desk) -> Result<Verdict, Fault> {
-        if phase.skip {
-            desk.log.note("skipped, because the stack's environment says AIRLOCK_SKIP_APPLYING=true");
-            return Ok(Verdict::SUCCESS);
+        if phase.skip || self.skips(phase.phase) {
+            return Ok(settings::skipped(desk));
         }
         if !self.confined() {
             return Err(Fault::Other(

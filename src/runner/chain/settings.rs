@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 use crate::{
     crypt::{Secret, digest},
     domain::{
-        Phase,
+        Phase, Verdict,
         runtime::{HookPoint, Layers},
         stack::Vendor,
     },
-    protocol::{Settings, Shell, Variable},
+    protocol::{Settings, Variable},
 };
 
 use super::{Chain, desk::Desk, runtime::Settled};
@@ -74,12 +74,17 @@ impl Chain {
     }
 
     /// Whether the phase is recorded only, by what was sealed.
-    pub(super) fn skips(&self, shell: &Shell) -> bool {
-        let says = |one: &Variable| {
-            SKIP_APPLYING.contains(&one.name.as_str()) && !one.sensitive && one.value.expose() == "true"
-        };
-        matches!(shell.phase, Phase::Applying | Phase::Destroying) && self.spec.secrets.variables.iter().any(says)
+    pub(super) fn skips(&self, phase: Phase) -> bool {
+        let says = |one: &Variable| SKIP_APPLYING.contains(&one.name.as_str()) && one.value.expose() == "true";
+        matches!(phase, Phase::Applying | Phase::Destroying) && self.spec.secrets.variables.iter().any(says)
     }
+}
+
+/// A phase that is recorded only.
+pub(super) fn skipped(desk: &mut Desk) -> Verdict {
+    desk.log.note("skipped, because the stack's environment says AIRLOCK_SKIP_APPLYING=true");
+    desk.produced.skipped = true;
+    Verdict::SUCCESS
 }
 
 /// Names of the variables that one side has otherwise than the other.

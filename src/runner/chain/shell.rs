@@ -12,7 +12,7 @@ use crate::{
     vendor::{self, Carried, Outcome, Places, StateEndpoint, Surroundings},
 };
 
-use super::{Chain, desk::Desk, prepare::name_in_run};
+use super::{Chain, desk::Desk, prepare::name_in_run, settings};
 use crate::runner::{
     attend::{Attendance, Attended, Pipes, attend},
     fault::Fault,
@@ -95,9 +95,8 @@ struct Told {
 impl Chain {
     /// Runs a phase's hooks and command.
     pub(super) fn shell(&mut self, shell: &Shell, ends_as: Option<State>, desk: &mut Desk) -> Result<Verdict, Fault> {
-        if shell.skip || self.skips(shell) {
-            desk.log.note("skipped, because the stack's environment says AIRLOCK_SKIP_APPLYING=true");
-            return Ok(Verdict::SUCCESS);
+        if shell.skip || self.skips(shell.phase) {
+            return Ok(settings::skipped(desk));
         }
         for path in self.spec.demand.iter().flat_map(|demand| &demand.directories) {
             self.tree()?.directories(path.as_str())?;

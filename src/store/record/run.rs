@@ -46,9 +46,9 @@ pub struct Run {
     /// The declared task that it runs.
     #[serde(default)]
     pub declared_task: Option<TaskName>,
-    /// Why somebody or something wants it to end early; its reason once it has.
+    /// Who asked for its early end, and why.
     #[serde(default)]
-    pub stop_reason: Option<String>,
+    pub early_end: Option<EarlyEnd>,
     pub targets: Vec<String>,
     pub exit_code: Option<i32>,
     pub verdict: Option<Verdict>,
@@ -64,6 +64,8 @@ pub struct Run {
     pub warnings: Vec<String>,
     pub phases: Vec<PhaseRow>,
     pub history: u32,
+    #[serde(default)]
+    pub remarks: u32,
     pub comments: u32,
     #[serde(default)]
     pub reviews: u32,
@@ -71,8 +73,14 @@ pub struct Run {
     /// review counts for the round that it was given in.
     #[serde(default)]
     pub round: u32,
+    /// It waits for nothing but an approval: the stack deploys by itself.
+    #[serde(default)]
+    pub deploys_when_approved: bool,
     /// The run ended with a question that nobody has answered yet.
     pub unacknowledged: bool,
+    /// It was lost before it changed anything: it can be acknowledged, and asks nobody to.
+    #[serde(default)]
+    pub lost_unchanged: bool,
     /// An error line out of the log of the phase that failed.
     pub error_line: Option<String>,
     /// What the life cycle knows beside kind and state.
@@ -109,6 +117,14 @@ pub struct Run {
     /// How it ends once the hooks of its end have run.
     #[serde(default)]
     pub ending: Option<EndingAs>,
+}
+
+/// A run is asked to end before it is done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EarlyEnd {
+    pub actor: ActorName,
+    pub note: Option<String>,
+    pub reason: String,
 }
 
 /// An end that is decided, and waits for its hooks.
@@ -154,7 +170,7 @@ impl Run {
             command: None,
             skip_initialization: false,
             declared_task: None,
-            stop_reason: None,
+            early_end: None,
             targets: Vec::new(),
             exit_code: None,
             verdict: None,
@@ -168,10 +184,13 @@ impl Run {
             warnings: Vec::new(),
             phases: Vec::new(),
             history: 0,
+            remarks: 0,
             comments: 0,
             reviews: 0,
             round: 0,
+            deploys_when_approved: false,
             unacknowledged: false,
+            lost_unchanged: false,
             error_line: None,
             chain: None,
             stopping: false,
@@ -192,6 +211,11 @@ impl Run {
 }
 
 impl Run {
+    /// Its place among runs that wait: prioritized ones first, then blocking kinds, then by age.
+    pub fn place(&self) -> (bool, u8, u64) {
+        (!self.prioritized, self.kind.class(), self.seq)
+    }
+
     /// Who wanted it: the person behind a key, where there is one.
     pub fn requester(&self) -> &ActorName {
         self.key_of.as_ref().unwrap_or(&self.triggered_by)
@@ -218,12 +242,16 @@ pub struct PhaseRow {
     pub started_at: Timestamp,
     pub finished_at: Option<Timestamp>,
     pub verdict: Option<Verdict>,
+    /// It is recorded only: the environment says that nothing is applied.
+    #[serde(default)]
+    pub skipped: bool,
     pub log_bytes: u64,
     pub peak_memory_bytes: Option<u64>,
     pub cpu_ms: Option<u64>,
     pub limited_by: Option<String>,
 }
 
+/// A change of state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HistoryEntry {
     pub state: State,
@@ -231,6 +259,16 @@ pub struct HistoryEntry {
     pub actor: ActorName,
     pub note: Option<String>,
     pub reason: Option<String>,
+}
+
+/// Something that happened to a run and left it in its state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Remark {
+    pub at: Timestamp,
+    pub actor: ActorName,
+    pub text: String,
+    /// What the person wrote.
+    pub note: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

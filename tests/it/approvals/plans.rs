@@ -54,6 +54,58 @@ async fn a_warning_stops_autodeploy_and_asks_a_person() {
     team.site.until(run, State::Finished).await;
 }
 
+/// States of a run's history, with who brought it there and why.
+fn history(run: &serde_json::Value) -> Vec<(String, String, String)> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let entries = run["history"].as_array().unwrap().iter();
+    entries.map(|one| (text(&one["state"]), text(&one["actor"]["name"]), text(&one["reason"]))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn autodeploy_waits_for_an_approval_and_goes_on_with_it() {
+    let mut settings = custom("Shop");
+    settings["autodeploy"] = json!(true);
+    let team = Team::with(settings).await;
+    team.policy("one-other", PolicyKind::Approval, ONE_OTHER).await;
+    let run = team.waiting(&team.bob).await;
+    team.until_open(run.id).await;
+    assert!(team.bob.confirm(run.id).await.refused(409).contains("1 more approval is needed"));
+    let page = team.cleo.get(&format!("/runs/{}", run.id)).await;
+    assert!(
+        page.words(".decide").contains("is applied to Shop as soon as it is approved"),
+        "{}",
+        page.words(".decide")
+    );
+    team.cleo.review(run.id, "approve").await.expect(200);
+    team.site.until(run.id, State::Finished).await;
+    let history = history(&team.bob.run(run.id).await);
+    let entry = |state: &str| history.iter().find(|(of, ..)| of == state).cloned().unwrap();
+    assert_eq!(entry("unconfirmed").2, "is applied as soon as it is approved");
+    assert_eq!(entry("confirmed"), ("confirmed".to_owned(), "system".to_owned(), "approved by cleo".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_does_not_deploy_what_waits_for_a_person_anyway() {
+    let mut settings = custom("Shop");
+    settings["autodeploy"] = json!(true);
+    let team = Team::with(settings).await;
+    team.policy("one-other", PolicyKind::Approval, ONE_OTHER).await;
+    let locked = team.waiting(&team.bob).await;
+    team.bob.call(Method::PUT, "stacks/shop/lock", json!({"note": "not now"})).await.expect(200);
+    team.cleo.review(locked.id, "approve").await.expect(200);
+    assert_eq!(team.site.run(locked.id).state, State::Unconfirmed, "a lock came in between");
+    team.bob.call(Method::DELETE, "stacks/shop/lock", json!(null)).await.expect(200);
+    team.bob.confirm(locked.id).await.expect(200);
+    team.site.until(locked.id, State::Finished).await;
+
+    team.policy("new-things", PolicyKind::Plan, WARN).await;
+    let warned = team.waiting(&team.bob).await;
+    team.cleo.review(warned.id, "approve").await.expect(200);
+    assert_eq!(team.site.run(warned.id).state, State::Unconfirmed, "a policy warned");
+    team.bob.confirm(warned.id).await.expect(200);
+    team.site.until(warned.id, State::Finished).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preview_with_a_warning_waits_for_a_review_and_ends_by_it() {
     let team = Team::new().await;

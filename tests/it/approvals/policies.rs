@@ -158,19 +158,22 @@ async fn what_was_approved_is_void_once_it_would_be_applied_in_other_surrounding
     let run = team.waiting(&team.bob).await;
     let given = team.cleo.review(run.id, "approve").await.expect(200);
     assert_eq!(given["approval"]["decision"], "given");
-    let last = async || team.bob.run(run.id).await["history"].as_array().unwrap().last().unwrap()["reason"].clone();
+    let last = async || team.bob.run(run.id).await["remarks"].as_array().unwrap().last().unwrap()["text"].clone();
     // A run is applied with what it was planned with: this voids nothing, and is said.
     let other = json!({"value": "somewhere else", "sensitive": false});
     team.bob.call(Method::PUT, "stacks/shop/environment/TARGET", other.clone()).await.expect(201);
     team.bob.call(Method::PUT, "stacks/shop/environment/TARGET", other).await.expect(200);
     let shown = team.bob.run(run.id).await;
     assert_eq!((&shown["reviews"][0]["current"], &shown["approval"]["decision"]), (&json!(true), &json!("given")));
-    assert_eq!(last().await, "the variable TARGET was changed: this run goes on with what it began with");
-    let said =
-        shown["history"].as_array().unwrap().iter().filter(|entry| {
-            entry["reason"] == "the variable TARGET was changed: this run goes on with what it began with"
-        });
+    let text = "the variable TARGET was changed: this run goes on with what it began with";
+    assert_eq!(last().await, text);
+    let said = shown["remarks"].as_array().unwrap().iter().filter(|remark| remark["text"] == text);
     assert_eq!(said.count(), 1, "once");
+    let states: Vec<_> = shown["history"].as_array().unwrap().iter().map(|entry| entry["state"].clone()).collect();
+    assert_eq!(states, ["queued", "ready", "preparing", "initializing", "planning", "unconfirmed"]);
+    let timeline = team.bob.get(&format!("/runs/{}?tab=timeline", run.id)).await;
+    let words = timeline.words(".timeline");
+    assert!(words.contains("Remark") && words.contains(text), "{words}");
     team.ada.call(Method::PATCH, "stacks/shop", json!({"vendor": {"apply": "echo something else"}})).await.expect(200);
     let refused = team.bob.confirm(run.id).await.refused(409);
     assert!(refused.contains("1 more approval is needed, not by bob"), "{refused}");
@@ -181,4 +184,24 @@ async fn what_was_approved_is_void_once_it_would_be_applied_in_other_surrounding
     team.ada.call(Method::PATCH, "stacks/shop", json!({"description": "a shop"})).await.expect(200);
     team.bob.confirm(run.id).await.expect(200);
     team.site.until(run.id, State::Finished).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_for_an_approval_in_the_queue_lets_approved_ones_pass() {
+    let team = Team::new().await;
+    let body = "package spacelift\napprove { input.run.state != \"QUEUED\" }\napprove { count(input.reviews.current.approvals) > 0 }\n";
+    team.policy("asked", PolicyKind::Approval, body).await;
+    let (first, second) = (team.bob.trigger("tracked").await, team.bob.trigger("tracked").await);
+    team.until_open(first).await;
+    team.cleo.review(second, "approve").await.expect(200);
+    team.site.until(second, State::Unconfirmed).await;
+    let waits = team.bob.run(first).await;
+    assert_eq!((&waits["state"], &waits["blocked_by"]), (&json!("queued"), &json!({"kind": "approval"})));
+    // Approved, it waits behind the one that went before.
+    team.cleo.review(first, "approve").await.expect(200);
+    let waits = team.bob.run(first).await;
+    assert_eq!((&waits["state"], &waits["blocked_by"]["run"]), (&json!("queued"), &json!(second.to_string())));
+    team.until(second, |run| run["approval"]["decision"] == "given").await;
+    team.bob.confirm(second).await.expect(200);
+    team.site.until(first, State::Unconfirmed).await;
 }

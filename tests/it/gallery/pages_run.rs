@@ -9,7 +9,9 @@ use airlock::{
         log::{LogView, Nothing},
         offers::Situation,
         rows::Why,
-        run::{Decision, Event, Fact, Failure, Panel, PhaseRow, PlanDigest, ReviewLine, RunHead, SourceRef, Timeline},
+        run::{
+            Decision, Event, Fact, Failure, Panel, PhaseRow, PlanDigest, ReviewLine, RunHead, SourceRef, Timeline, Told,
+        },
         status::{Badge, DeltaView},
     },
 };
@@ -272,7 +274,7 @@ fn failed_run(theme: Theme) -> RunPage {
 fn timeline(theme: Theme) -> RunPage {
     let mut page = in_state(theme, situation(Kind::Tracked, State::Finished));
     let event = |state: State, who, at, reason: Option<&str>, note: Option<&str>| Event {
-        badge: Some(Badge::of(state)),
+        told: Told::Decided(Badge::of(state)),
         actor: who,
         at: ago(at),
         reason: reason.map(Into::into),
@@ -290,7 +292,7 @@ fn timeline(theme: Theme) -> RunPage {
         event(State::Finished, system(), 120, Some("exit 0"), None),
     ];
     let comment = Event {
-        badge: None,
+        told: Told::Comment,
         ..event(
             State::Queued,
             person("dana"),
@@ -299,7 +301,10 @@ fn timeline(theme: Theme) -> RunPage {
             Some("Is the replica set large enough?\nAsked the shop team."),
         )
     };
+    let text = "the variable REGION was changed: this run goes on with what it began with";
+    let remark = Event { told: Told::Remark, ..event(State::Unconfirmed, person("dana"), 390, Some(text), None) };
     events.insert(5, comment);
+    events.insert(6, remark);
     page.tabs = tabs("Timeline");
     page.panel = Panel::Timeline(Timeline { rev: 9, events, may_comment: true });
     page.frame.flash = Some(flash("run #42 was confirmed.", None));

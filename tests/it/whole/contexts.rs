@@ -347,12 +347,32 @@ async fn a_variable_of_any_layer_says_that_nothing_is_applied() {
     rig.attach(&stack, "base", 0).await;
     let run = rig.applied(&stack).await;
     assert!(!rig.log(&run, Phase::Applying).contains("ran"));
+    assert_eq!(run.reason.as_deref(), Some(SKIPPED));
     let run = rig.configured(&stack, Kind::Tracked, "environment: {AIRLOCK_SKIP_APPLYING: 'false'}").await.unwrap();
     let run = rig.until_state(&run, State::Unconfirmed).await;
     rig.confirm(&run).await;
     let run = rig.until_state(&run, State::Finished).await;
     assert_eq!(rig.log(&run, Phase::Applying), "ran\n");
+    assert_eq!(run.reason, None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_says_that_nothing_is_applied_may_be_sensitive() {
+    let rig = Rig::new().await;
+    let stack = rig.stack(printing("echo ran"), &[]).await;
+    let before = rig.unconfirmed(&stack).await;
+    rig.set(&stack, "SPACELIFT_SKIP_APPLYING", "true", true).await;
+    rig.confirm(&before).await;
+    let before = rig.until_state(&before, State::Finished).await;
+    for run in [before, rig.applied(&stack).await] {
+        assert!(!rig.log(&run, Phase::Applying).contains("ran"));
+        assert_eq!(run.reason.as_deref(), Some(SKIPPED));
+        assert!(run.phases.iter().any(|phase| phase.phase == Phase::Applying && phase.skipped));
+    }
+}
+
+/// The reason of a run that applied nothing.
+const SKIPPED: &str = "applying was skipped: the environment says AIRLOCK_SKIP_APPLYING=true";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_declared_task_gets_what_its_stacks_contexts_hold() {
@@ -389,8 +409,8 @@ fn assert_says_what_changed(rig: &Rig, run: &Run) {
                 hooks, mounted files, the stack's commands";
     assert_eq!(run.warnings, [said]);
     assert!(rig.log(run, Phase::PreparingApply).contains(said), "{}", rig.all_logs(run));
-    let timeline = rig.app.queries.run_detail(&Who::system(), run.id).unwrap().history;
-    let found = timeline.iter().filter(|entry| entry.reason.as_deref() == Some(said)).count();
+    let timeline = rig.app.queries.run_detail(&Who::system(), run.id).unwrap().remarks;
+    let found = timeline.iter().filter(|remark| remark.text == said).count();
     assert_eq!(found, 1, "{timeline:#?}");
 }
 

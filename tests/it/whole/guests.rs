@@ -1,7 +1,7 @@
 //! Guests through the whole of it: imported, run as tasks, run as a stack's vendor, proposed.
 
 use airlock::{
-    actions::{NewGuest, NewGuestTask},
+    actions::{Decision, NewGuest, NewGuestTask},
     auth::{On, Permission, Permit, Who},
     domain::{
         GuestName, Kind, Phase, State, Verdict,
@@ -346,4 +346,56 @@ async fn a_guest_that_a_stack_names_stays_and_one_that_nobody_names_goes_with_it
     rig.app.actions.delete_stack(&delete, stack.id, "agents").await.unwrap();
     remove().await.unwrap();
     assert_eq!(std::fs::read_dir(rig.data().join("guests")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_was_planned_not_to_apply_does_not() {
+    let rig = Rig::new().await;
+    rig.import("planner", &wat::parse_str(PLANNER).unwrap()).await.unwrap();
+    let vendor = json!({"kind": "wasi", "plan": {"guest": "planner"},
+                        "apply": {"guest": "patcher", "args": ["append", "a.txt", "applied"]}});
+    let changes = r#"[{"address": "file.a", "type": "file", "action": "update", "before": 1, "after": 2}]"#;
+    let stack =
+        rig.stack(json!({"name": "Agents", "vendor": vendor}), &[("a.txt", "one\n"), ("changes.json", changes)]).await;
+    rig.set(&stack, "AIRLOCK_SKIP_APPLYING", "true", false).await;
+    let run = rig.unconfirmed(&stack).await;
+    rig.set(&stack, "AIRLOCK_SKIP_APPLYING", "false", false).await;
+    rig.confirm(&run).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    assert!(run.reason.is_some_and(|reason| reason.starts_with("applying was skipped")));
+    let phases: Vec<_> = rig.app.queries.left(&run).unwrap().into_iter().map(|left| left.phase).collect();
+    assert_eq!(phases, [Phase::Planning]);
+}
+
+/// [`PLANNER`], which prints its environment when it is done.
+fn telling_planner() -> Vec<u8> {
+    let imports = r#"(import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_get" (func $get (param i32 i32) (result i32)))
+  (memory"#;
+    let tells = r#"(i32.const 28)))
+    (drop (call $sizes (i32.const 40) (i32.const 52)))
+    (drop (call $get (i32.const 8192) (i32.const 12288)))
+    (i32.store (i32.const 48) (i32.const 12288))
+    (drop (call $write (i32.const 1) (i32.const 48) (i32.const 1) (i32.const 56)))))"#;
+    let planner = PLANNER.replacen("(memory", imports, 1).replacen("(i32.const 28)))))", tells, 1);
+    wat::parse_str(planner).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_plans_again_is_told_for_what() {
+    let rig = Rig::new().await;
+    rig.import("planner", &telling_planner()).await.unwrap();
+    let vendor = json!({"kind": "wasi", "plan": {"guest": "planner"}});
+    let changes = r#"[{"address": "file.a", "type": "file", "action": "update", "before": 1, "after": 2}]"#;
+    let stack = rig.stack(json!({"name": "Agents", "vendor": vendor}), &[("changes.json", changes)]).await;
+    let run = rig.unconfirmed(&stack).await;
+    let log = rig.log(&run, Phase::Planning);
+    assert!(log.contains("AIRLOCK_PHASE=planning") && !log.contains("AIRLOCK_TARGETS"), "{log:?}");
+    let replan = Decision::Replan { targets: vec!["file.a".to_owned()] };
+    rig.decide(&run, Permission::Replan, replan).await.unwrap();
+    let run = rig.until(&run, |run| run.state == State::Unconfirmed && run.round == 2).await;
+    let log = rig.log(&run, Phase::Planning);
+    assert!(log.contains("AIRLOCK_TARGETS=file.a"), "{log:?}");
+    rig.discard(&run).await;
+    rig.until_tidy().await;
 }

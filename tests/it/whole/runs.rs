@@ -45,3 +45,30 @@ async fn a_task_performs_one_command_and_keeps_its_exit_code() {
     assert_eq!(run.exit_code, Some(7));
     assert_eq!(rig.log(&run, Phase::Performing), "performed\n");
 }
+
+/// Plans for `a` and `b`, or for what it is told.
+const PLANS_TARGETS: &str = r#"for one in ${AIRLOCK_TARGETS:-a b}; do
+  list="$list,{\"address\":\"$one\",\"type\":\"x\",\"action\":\"update\",\"before\":1,\"after\":2}"
+done
+printf '[%s]' "${list#,}" > "$AIRLOCK_PLAN_FILE"
+exit 2"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_custom_stack_plans_again_for_what_was_chosen_whatever_the_run_ends_in() {
+    let rig = Rig::new().await;
+    let vendor = json!({"kind": "custom", "plan": PLANS_TARGETS, "apply": "echo applied", "destroy": "echo destroyed"});
+    let stack = rig.stack(json!({"name": "Shop", "vendor": vendor}), &[("file", "text")]).await;
+    for kind in [Kind::Tracked, Kind::Destroy] {
+        let run = rig.trigger(&stack, kind).await;
+        let run = rig.until_state(&run, State::Unconfirmed).await;
+        assert_eq!(run.delta.unwrap().resources.changed, 2);
+        let replan = |target: &str| Decision::Replan { targets: vec![target.to_owned()] };
+        let refused = rig.decide(&run, Permission::Replan, replan("z")).await.unwrap_err();
+        assert!(refused.contains("`z` is not one of the run's changes"), "{refused}");
+        rig.decide(&run, Permission::Replan, replan("b")).await.unwrap();
+        let run = rig.until(&run, |run| run.state == State::Unconfirmed && run.round == 2).await;
+        assert_eq!(run.delta.unwrap().resources.changed, 1, "{kind:?}");
+        rig.confirm(&run).await;
+        rig.until_state(&run, State::Finished).await;
+    }
+}

@@ -199,7 +199,7 @@ pub fn decision(rows: &Rows, who: &Who, detail: &RunDetail, role: Role) -> Optio
             State::Queued => format!("{} has not begun.", super::super::sent::sentence(&object)),
             _ => sentence(run.delta.unwrap_or_default(), destroys),
         },
-        detail: what_follows(run, stack.settings.name.as_str()),
+        detail: what_follows(run, stack.settings.name.as_str(), open(detail).is_some()),
         digest: run.plan_digest.as_ref().map(|digest| PlanDigest { full: digest.to_string(), short: digest.short() }),
         confirm: confirms.then(|| confirm_word(run, stack.settings.name.as_str())),
         missing,
@@ -247,10 +247,14 @@ pub fn review_badge(decision: ReviewDecision) -> Badge {
 }
 
 /// What a decision does, and to what.
-fn what_follows(run: &Run, stack: &str) -> String {
+fn what_follows(run: &Run, stack: &str, open: bool) -> String {
     match (run.state, run.kind) {
         (State::Queued, _) => format!("It begins on {stack} once it is approved. Rejecting fails it."),
         (State::PendingReview, _) => format!("A preview of {stack}: nothing is applied. Rejecting fails it."),
+        (State::Unconfirmed, _) if open && run.deploys_when_approved => format!(
+            "Exactly this plan is applied to {stack} as soon as it is approved, out of the sealed workspace. \
+             Discarding erases it."
+        ),
         (_, Kind::Destroy) => {
             format!("Confirming destroys exactly this in {stack}, out of the sealed workspace. Discarding erases it.")
         }

@@ -29,7 +29,7 @@ use crate::{
             frame::{Crumb, Place, Tab},
             live::LiveHook,
             offers,
-            run::{Event, LogLines, Panel, Timeline},
+            run::{Event, LogLines, Panel, Timeline, Told},
             status::{Badge, Moment},
         },
     },
@@ -110,7 +110,7 @@ impl Revs {
     /// `beside` changes with the stack, where a lock takes the button away, and with what checks said.
     pub fn of(run: &Run, beside: u64, part: Part, shown: &Shown) -> Self {
         let phases: Vec<_> = run.phases.iter().map(|phase| (phase.number, phase.finished_at)).collect();
-        let told = (run.history, run.comments, run.reviews, policies::rev(run));
+        let told = (run.history, run.remarks, run.comments, run.reviews, policies::rev(run));
         let all = Rev::default().run(run).with((beside, told, run.unacknowledged, phases));
         let all = all.number();
         let panel = match part {
@@ -119,7 +119,7 @@ impl Revs {
                 Rev::default().with((digest, run.state == RunState::Unconfirmed)).number()
             }
             Part::Guest | Part::RunTasks | Part::Runtime => all,
-            Part::Timeline => Rev::default().with((run.history, run.comments, run.reviews)).number(),
+            Part::Timeline => Rev::default().with((run.history, run.remarks, run.comments, run.reviews)).number(),
             Part::Policies => policies::rev(run),
             Part::Log => shown.rev(run),
         };
@@ -246,7 +246,9 @@ fn tabs(detail: &RunDetail, here: Part) -> Vec<Tab> {
     if detail.runtime.is_some() {
         tabs.push(tab(Part::Runtime, "Configuration"));
     }
-    tabs.push(tab(Part::Timeline, "Timeline").counted(u64::from(run.history + run.comments + run.reviews)));
+    tabs.push(
+        tab(Part::Timeline, "Timeline").counted(u64::from(run.history + run.remarks + run.comments + run.reviews)),
+    );
     tabs
 }
 
@@ -301,10 +303,8 @@ fn changes(
     };
     let delta = run.delta.unwrap_or_default();
     let mut view = ChangesView::new(&found, delta, most, &format!("/runs/{}/changes", run.id));
-    let vendor = detail.stack.as_ref().is_some_and(|stack| stack.settings.vendor.has_state());
     let writes = visitor.who.role_on(run.stack) >= Some(Role::Writer);
-    let tracked = run.kind == crate::domain::Kind::Tracked && run.state == RunState::Unconfirmed;
-    view.replan = vendor && writes && tracked && !view.groups.is_empty();
+    view.replan = writes && run.state == RunState::Unconfirmed && !view.groups.is_empty();
     view.rev = Revs::of(run, 0, Part::Changes, &Shown::of(&Sent::default(), run)).panel;
     Ok(Ok(view))
 }
@@ -314,7 +314,7 @@ fn timeline(web: &Web, visitor: &Visitor, detail: &RunDetail) -> Timeline {
     let mut events: Vec<(crate::domain::Timestamp, Event)> = Vec::new();
     for entry in &detail.history {
         let event = Event {
-            badge: Some(Badge::of(entry.state)),
+            told: Told::Decided(Badge::of(entry.state)),
             actor: mark(&entry.actor),
             at: Moment::new(entry.at, now),
             reason: entry.reason.clone(),
@@ -322,9 +322,19 @@ fn timeline(web: &Web, visitor: &Visitor, detail: &RunDetail) -> Timeline {
         };
         events.push((entry.at, event));
     }
+    for remark in &detail.remarks {
+        let event = Event {
+            told: Told::Remark,
+            actor: mark(&remark.actor),
+            at: Moment::new(remark.at, now),
+            reason: Some(remark.text.clone()),
+            note: remark.note.clone(),
+        };
+        events.push((remark.at, event));
+    }
     for comment in &detail.comments {
         let event = Event {
-            badge: None,
+            told: Told::Comment,
             actor: mark(&comment.actor),
             at: Moment::new(comment.at, now),
             reason: None,
@@ -334,7 +344,7 @@ fn timeline(web: &Web, visitor: &Visitor, detail: &RunDetail) -> Timeline {
     }
     for review in &detail.reviews {
         let event = Event {
-            badge: Some(head::review_badge(review.decision)),
+            told: Told::Decided(head::review_badge(review.decision)),
             actor: mark(&review.by.public()),
             at: Moment::new(review.at, now),
             reason: (!review.is_current(&detail.run)).then(|| format!("while {}", review.state.title().to_lowercase())),

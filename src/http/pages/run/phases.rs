@@ -71,6 +71,7 @@ fn length(phase: &Record, now: Timestamp) -> Option<u128> {
 fn row(rows: &Rows, run: &Run, phase: &Record, longest: u128) -> PhaseRow {
     let look = match &phase.verdict {
         None => Look::Working,
+        Some(_) if phase.skipped => Look::Skipped,
         // A plan says by 2 that there are changes.
         Some(verdict) if verdict.is_success() || is_changes(phase, verdict) => Look::Succeeded,
         Some(Verdict::Stopped) => Look::Dropped,
