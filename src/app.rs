@@ -228,7 +228,7 @@ pub async fn serve(app: App, ready: impl FnOnce(&App)) -> Result<(), AppError> {
     tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));
     let client = outbound::client(&app.config.outbound_allow)?;
     tasks.spawn(outbound::webhooks::deliver(app.actions.clone(), client, stop.child_token()));
-    match outbound::client(&app.config.outbound_allow)? {
+    match outbound::client_for_calls(&app.config.outbound_allow)? {
         Ok(client) => {
             tasks.spawn(outbound::answers::answer(
                 app.actions.clone(),

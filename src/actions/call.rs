@@ -373,9 +373,24 @@ impl Payload {
                 return Err(Refused::field(field, "must be an address that begins with http:// or https://"));
             }
         }
+        self.check_origin()?;
         match (1..=limits::TOKEN_CHARS).contains(&self.access_token.expose().len()) {
             true => Ok(()),
             false => Err(Refused::field("access_token", format!("must have 1 to {} characters", limits::TOKEN_CHARS))),
+        }
+    }
+
+    /// Who calls has one place to come from: what is fetched there is said there.
+    fn check_origin(&self) -> Result<(), Refused> {
+        let Some(plan) = &self.plan_json_api_url else { return Ok(()) };
+        let origin = |field, address: &Secret<String>| {
+            let parsed = url::Url::parse(address.expose()).map(|url| url.origin());
+            parsed.map_err(|_| Refused::field(field, "cannot be read"))
+        };
+        let callback = origin("task_result_callback_url", &self.task_result_callback_url)?;
+        match origin("plan_json_api_url", plan)? == callback {
+            true => Ok(()),
+            false => Err(Refused::field("plan_json_api_url", "must be where task_result_callback_url is")),
         }
     }
 

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::domain::{
     limits::{CALL_BODY_BYTES, CALL_WAIT, URL_CHARS},
-    network::{AllowList, Destination, Host, HostError},
+    network::{Destination, Host, HostError},
 };
 
 /// Calls hosts on behalf of the server.
@@ -97,14 +97,13 @@ struct Place {
 }
 
 impl Client {
-    /// `operator` is the list under `outbound_allow`.
     pub fn new(
-        operator: AllowList,
+        policy: Policy,
         resolver: Arc<dyn Resolve>,
         trust: Trust,
         user_agent: &str,
     ) -> Result<Self, InvalidHeaderValue> {
-        let dialer = Dialer::new(Policy::outbound(operator), resolver);
+        let dialer = Dialer::new(policy, resolver);
         Ok(Self { dialer, trust, user_agent: user_agent.parse()?, wait: CALL_WAIT })
     }
 

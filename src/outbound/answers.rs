@@ -1,7 +1,8 @@
 //! Answers to those who called a declared task as their run task.
 //!
 //! Every errand of [`crate::actions::DueCall`] is one call out; what became of it is written before the
-//! next begins. One slow caller keeps no other waiting.
+//! next begins. One slow caller keeps no other waiting. Where a call leads is a stranger's word: into
+//! networks of our own only where the operator says so, and what stands in the way there is not told.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     actions::{Actions, DueCall, DueStep, Errand, Error, Secret, Told},
     domain::{RunId, limits},
-    egress::{Call, Client, Reply},
+    egress::{Call, CallError, Client, DialError, Reply},
     queries::{Queries, RunAnswer, Said},
 };
 
@@ -174,8 +175,18 @@ impl Desk {
             headers.insert(header::AUTHORIZATION, value);
         }
         let call = Call { method, url: url.to_owned(), headers, body };
-        self.client.send(call).await.map_err(|error| (error.to_string(), error.may_pass()))
+        self.client.send(call).await.map_err(|error| (why(&error), error.may_pass()))
     }
+}
+
+/// Why a call failed, as its caller may hear it: not what a name stands for in our own networks.
+fn why(error: &CallError) -> String {
+    if let CallError::Dial(DialError::Refused(refusal)) = error {
+        tracing::warn!(%refusal, "a call of a run task leads where it may not");
+        return "its address is one that may not be called from here; the operator can list it under outbound_allow"
+            .to_owned();
+    }
+    error.to_string()
 }
 
 fn is_redirect(status: StatusCode) -> bool {

@@ -10,12 +10,12 @@ use crate::{
         limits::CALL_BODY_BYTES,
         network::{AllowList, Portless},
     },
-    egress::{Call, CallError, Client, DialError},
+    egress::{Call, CallError, Client, DialError, Policy},
 };
 
 fn client(operator: &[&str], names: Names, authority: &Authority) -> Client {
     let operator = AllowList::parse(operator, Portless::Any).unwrap();
-    Client::new(operator, Arc::new(names), authority.trust(), "Airlock/1").unwrap()
+    Client::new(Policy::outbound(operator), Arc::new(names), authority.trust(), "Airlock/1").unwrap()
 }
 
 fn post(url: &str, body: &'static str) -> Call {
@@ -83,6 +83,22 @@ async fn this_machine_is_called_only_where_the_operator_says_so() {
     let url = format!("http://inside.example:{port}/");
     assert!(client(&["inside.example"], names(), &authority()).send(post(&url, "")).await.is_ok());
     assert!(client(&["127.0.0.0/8"], names(), &authority()).send(post(&url, "")).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_address_that_somebody_else_sent_is_called_inside_only_where_the_operator_says_so() {
+    let foreign = |entries: &[&str]| {
+        let operator = AllowList::parse(entries, Portless::Any).unwrap();
+        let names = Names::default().with("inside.example", "10.1.2.3").with("here.example", "127.0.0.1");
+        Client::new(Policy::foreign(operator), Arc::new(names), authority().trust(), "Airlock/1").unwrap()
+    };
+    for url in ["http://10.1.2.3/", "http://inside.example/", "http://here.example/", "http://[fd12::1]/"] {
+        let error = foreign(&["other.example"]).send(post(url, "")).await.unwrap_err();
+        assert!(matches!(&error, CallError::Dial(DialError::Refused(_))) && !error.may_pass(), "{url}: {error}");
+    }
+    let server = Server::plain(OK).await;
+    let url = format!("http://here.example:{}/", server.port());
+    assert!(foreign(&["here.example"]).send(post(&url, "")).await.is_ok());
 }
 
 #[tokio::test]

@@ -207,3 +207,24 @@ async fn a_verification_request_is_answered_and_nothing_else_follows() {
     assert!(rig.outside.is_quiet());
     assert_eq!(rig.server.get("stacks/checks/runs").await["items"], json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_leads_nowhere_inside() {
+    let mut rig = Rig::new().await;
+    // A plan elsewhere than the one who is answered; 10.255.255.1 is on no list.
+    let mut payload = rig.payload("taskrs-6");
+    payload["plan_json_api_url"] = json!("http://10.255.255.1/plan");
+    let (status, text) = rig.call("/run-tasks/checks/judge", &payload, KEY).await;
+    assert!(status == 422 && text.contains("plan_json_api_url"), "{status} {text}");
+    assert!(rig.outside.is_quiet());
+
+    rig.outside.plan_is_at("http://10.255.255.1/plan");
+    let (status, text) = rig.call("/run-tasks/checks/judge", &rig.payload("taskrs-7"), KEY).await;
+    assert_eq!(status, 200, "{text}");
+    assert_eq!(rig.outside.next().await.path, "plan");
+    let said = rig.outside.next().await.json();
+    assert_eq!(said["data"]["attributes"]["status"], "failed", "{said:#}");
+    let message = said["data"]["attributes"]["message"].as_str().unwrap();
+    assert!(message.contains("the operator can list it under outbound_allow"), "{message}");
+    assert_eq!(rig.server.get("stacks/checks/runs").await["items"], json!([]));
+}
