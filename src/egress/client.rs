@@ -22,7 +22,7 @@ use super::{
     dial::{DialError, Dialer, Resolve},
     exchange::{Answered, exchange},
     policy::Policy,
-    trust::{TlsFault, Trust},
+    trust::{TlsFault, Trust, TrustError},
 };
 use crate::domain::{
     limits::{CALL_BODY_BYTES, CALL_WAIT, URL_CHARS},
@@ -33,7 +33,7 @@ use crate::domain::{
 #[derive(Clone, Debug)]
 pub struct Client {
     dialer: Dialer,
-    trust: Trust,
+    trust: Result<Trust, Arc<TrustError>>,
     user_agent: HeaderValue,
     wait: Duration,
 }
@@ -66,6 +66,8 @@ pub enum CallError {
     Host(#[from] HostError),
     #[error(transparent)]
     Dial(#[from] DialError),
+    #[error("{0}")]
+    Trust(Arc<TrustError>),
     #[error(transparent)]
     Tls(#[from] TlsFault),
     #[error("{destination} did not answer in HTTP: {source}")]
@@ -80,7 +82,11 @@ impl CallError {
     /// Whether the same call may succeed later: nothing about it is forbidden or malformed.
     pub const fn may_pass(&self) -> bool {
         match self {
-            Self::Address(_) | Self::Host(_) | Self::Dial(DialError::Refused(_)) | Self::TooLong { .. } => false,
+            Self::Address(_)
+            | Self::Host(_)
+            | Self::Dial(DialError::Refused(_))
+            | Self::Trust(_)
+            | Self::TooLong { .. } => false,
             Self::Dial(_) | Self::Tls(_) | Self::Http { .. } | Self::Slow { .. } => true,
         }
     }
@@ -97,14 +103,15 @@ struct Place {
 }
 
 impl Client {
+    /// Where nobody is believed, hosts that prove nothing can still be called.
     pub fn new(
         policy: Policy,
         resolver: Arc<dyn Resolve>,
-        trust: Trust,
+        trust: Result<Trust, TrustError>,
         user_agent: &str,
     ) -> Result<Self, InvalidHeaderValue> {
         let dialer = Dialer::new(policy, resolver);
-        Ok(Self { dialer, trust, user_agent: user_agent.parse()?, wait: CALL_WAIT })
+        Ok(Self { dialer, trust: trust.map_err(Arc::new), user_agent: user_agent.parse()?, wait: CALL_WAIT })
     }
 
     /// With another bound than [`CALL_WAIT`] for a whole call.
@@ -126,12 +133,14 @@ impl Client {
     async fn carry_out(&self, place: Place, call: Call) -> Result<Reply, CallError> {
         let request = self.request(&place, call)?;
         let destination = place.destination;
+        let trust = match place.secure {
+            true => Some(self.trust.as_ref().map_err(|error| CallError::Trust(Arc::clone(error)))?),
+            false => None,
+        };
         let stream = self.dialer.dial(&destination).await?;
-        if place.secure {
-            let stream = self.trust.secure(stream, &destination).await?;
-            talk(stream, request, destination).await
-        } else {
-            talk(stream, request, destination).await
+        match trust {
+            Some(trust) => talk(trust.secure(stream, &destination).await?, request, destination).await,
+            None => talk(stream, request, destination).await,
         }
     }
 

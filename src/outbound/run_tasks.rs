@@ -19,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     actions::{Actions, DueRequest, DueWork, Error, Outside, Reply, Request},
     domain::{TaskResultId, limits},
-    egress::{Call, CallError, Client, TrustError},
+    egress::{Call, CallError, Client},
 };
 
 /// Who signed the body.
@@ -31,10 +31,10 @@ const BREATH: Duration = Duration::from_millis(20);
 
 /// The way to run tasks over the network.
 #[derive(Debug)]
-pub struct Network(Result<Client, TrustError>);
+pub struct Network(Client);
 
 impl Network {
-    pub const fn new(client: Result<Client, TrustError>) -> Self {
+    pub const fn new(client: Client) -> Self {
         Self(client)
     }
 }
@@ -42,13 +42,9 @@ impl Network {
 impl Outside for Network {
     fn post<'a>(&'a self, request: &'a Request) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
         Box::pin(async move {
-            let client = match &self.0 {
-                Ok(client) => client,
-                Err(error) => return Reply::impossible(error.to_string()),
-            };
             let begun = Instant::now();
             let sent = match call_of(request) {
-                Some(call) => client.send(call).await,
+                Some(call) => self.0.send(call).await,
                 None => Err(CallError::Address("its signature cannot be sent")),
             };
             let took = begun.elapsed();

@@ -10,12 +10,12 @@ use crate::{
         limits::CALL_BODY_BYTES,
         network::{AllowList, Portless},
     },
-    egress::{Call, CallError, Client, DialError, Policy},
+    egress::{Call, CallError, Client, DialError, Policy, TrustError},
 };
 
 fn client(operator: &[&str], names: Names, authority: &Authority) -> Client {
     let operator = AllowList::parse(operator, Portless::Any).unwrap();
-    Client::new(Policy::outbound(operator), Arc::new(names), authority.trust(), "Airlock/1").unwrap()
+    Client::new(Policy::outbound(operator), Arc::new(names), Ok(authority.trust()), "Airlock/1").unwrap()
 }
 
 fn post(url: &str, body: &'static str) -> Call {
@@ -61,6 +61,19 @@ async fn a_secure_call_trusts_the_given_authority_only() {
 }
 
 #[tokio::test]
+async fn a_host_without_authorities_calls_who_proves_nothing() {
+    let operator = AllowList::parse(&["127.0.0.1"], Portless::Any).unwrap();
+    let policy = Policy::outbound(operator);
+    let client = Client::new(policy, Arc::new(Names::default()), Err(TrustError::None), "Airlock/1").unwrap();
+    let server = Server::plain(OK).await;
+    let reply = client.send(post(&format!("http://{}/", local(server.port())), "")).await.unwrap();
+    assert_eq!(reply.status.as_u16(), 200);
+    let error = client.send(post(&format!("https://{}/", local(server.port())), "")).await.unwrap_err();
+    assert!(error.to_string().contains("no certificate authorities") && !error.may_pass(), "{error}");
+    assert_eq!(server.connected(), 1);
+}
+
+#[tokio::test]
 async fn this_machine_is_called_only_where_the_operator_says_so() {
     let server = Server::plain(OK).await;
     let port = server.port();
@@ -90,7 +103,7 @@ async fn an_address_that_somebody_else_sent_is_called_inside_only_where_the_oper
     let foreign = |entries: &[&str]| {
         let operator = AllowList::parse(entries, Portless::Any).unwrap();
         let names = Names::default().with("inside.example", "10.1.2.3").with("here.example", "127.0.0.1");
-        Client::new(Policy::foreign(operator), Arc::new(names), authority().trust(), "Airlock/1").unwrap()
+        Client::new(Policy::foreign(operator), Arc::new(names), Ok(authority().trust()), "Airlock/1").unwrap()
     };
     for url in ["http://10.1.2.3/", "http://inside.example/", "http://here.example/", "http://[fd12::1]/"] {
         let error = foreign(&["other.example"]).send(post(url, "")).await.unwrap_err();

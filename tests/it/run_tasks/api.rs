@@ -30,6 +30,22 @@ impl Rig {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_certificate_authorities_calls_run_tasks_in_the_clear() {
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = dir.path().join("nowhere").to_str().unwrap().to_owned();
+    let without = [("SSL_CERT_FILE", nowhere.as_str()), ("SSL_CERT_DIR", nowhere.as_str())];
+    let server = Server::start_with(dir.path(), &without).await;
+    let mut outside = Outside::open().await;
+    let clear = json!({"name": "clear", "url": format!("{}/check", outside.url)});
+    let (status, text) = server.raw(None, "POST", "/api/v1/run-tasks", Some(clear)).await;
+    assert_eq!(status, 201, "{text}");
+    assert_eq!(outside.next().await.json()["stage"], "test");
+    let secure = json!({"name": "secure", "url": outside.url.replace("http://", "https://")});
+    let (status, text) = server.raw(None, "POST", "/api/v1/run-tasks", Some(secure)).await;
+    assert!(status == 422 && text.contains("no certificate authorities"), "{status} {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_task_is_kept_only_when_its_address_answers_the_verification() {
     let mut rig = Rig::new().await;
     let new =
