@@ -9,7 +9,6 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     HeaderMap, Method, Request, StatusCode,
-    body::Body,
     header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, InvalidHeaderValue, TRANSFER_ENCODING, USER_AGENT},
 };
 use thiserror::Error;
@@ -54,7 +53,9 @@ pub struct Call {
 pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    /// At most [`CALL_BODY_BYTES`]; the rest is not even read.
     pub body: Bytes,
+    pub is_whole: bool,
 }
 
 /// Why there is no reply.
@@ -74,19 +75,13 @@ pub enum CallError {
     Http { destination: Destination, source: hyper::Error },
     #[error("{destination} did not answer within {seconds} s")]
     Slow { destination: Destination, seconds: u64 },
-    #[error("the answer of {destination} is longer than {CALL_BODY_BYTES} bytes")]
-    TooLong { destination: Destination },
 }
 
 impl CallError {
     /// Whether the same call may succeed later: nothing about it is forbidden or malformed.
     pub const fn may_pass(&self) -> bool {
         match self {
-            Self::Address(_)
-            | Self::Host(_)
-            | Self::Dial(DialError::Refused(_))
-            | Self::Trust(_)
-            | Self::TooLong { .. } => false,
+            Self::Address(_) | Self::Host(_) | Self::Dial(DialError::Refused(_)) | Self::Trust(_) => false,
             Self::Dial(_) | Self::Tls(_) | Self::Http { .. } | Self::Slow { .. } => true,
         }
     }
@@ -120,7 +115,7 @@ impl Client {
         self
     }
 
-    /// Sends one request and reads the whole reply. Follows no redirect, keeps no connection.
+    /// Sends one request and reads the reply as far as its bound. Follows no redirect, keeps no connection.
     pub async fn send(&self, call: Call) -> Result<Reply, CallError> {
         let place = Place::of(&call.url)?;
         let destination = place.destination.clone();
@@ -167,26 +162,22 @@ where
 {
     let broken = |source| CallError::Http { destination: destination.clone(), source };
     let (head, body) = exchange(stream, request).await.map_err(broken)?.into_parts();
-    let Some(body) = whole(body).await.map_err(broken)? else {
-        return Err(CallError::TooLong { destination });
-    };
-    Ok(Reply { status: head.status, headers: head.headers, body })
+    let (body, is_whole) = beginning(body).await.map_err(broken)?;
+    Ok(Reply { status: head.status, headers: head.headers, body, is_whole })
 }
 
-/// The whole body; none when it is too long.
-async fn whole(mut body: Answered) -> Result<Option<Bytes>, hyper::Error> {
-    if body.size_hint().lower() > CALL_BODY_BYTES as u64 {
-        return Ok(None);
-    }
-    let mut all = BytesMut::new();
+/// The body as far as it may be long, and whether that is all of it.
+async fn beginning(mut body: Answered) -> Result<(Bytes, bool), hyper::Error> {
+    let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(piece) = frame?.into_data() else { continue };
-        if all.len() + piece.len() > CALL_BODY_BYTES {
-            return Ok(None);
+        let room = CALL_BODY_BYTES - read.len();
+        read.extend_from_slice(&piece[..piece.len().min(room)]);
+        if piece.len() > room {
+            return Ok((read.freeze(), false));
         }
-        all.extend_from_slice(&piece);
     }
-    Ok(Some(all.freeze()))
+    Ok((read.freeze(), true))
 }
 
 impl Place {

@@ -106,6 +106,10 @@ impl Desk {
             other => other,
         };
         match fetched {
+            Ok(reply) if reply.status == StatusCode::OK && !reply.is_whole => {
+                let why = format!("it is longer than {} bytes", limits::CALL_BODY_BYTES);
+                self.actions.call_failed(seq, why, false).await
+            }
             Ok(reply) if reply.status == StatusCode::OK => {
                 self.actions.call_has_plan(seq, Some(Secret::new(reply.body.to_vec()))).await
             }
