@@ -257,6 +257,8 @@ pub const RUN_TASK_RETRIES: u32 = 5;
 pub const RUN_TASK_RETRIES_MOST: u32 = 20;
 /// Before the second try of a request; three times as long before each one after.
 pub const RUN_TASK_RETRY: Duration = Duration::from_secs(1);
+/// Time for all tries of one request, whatever the settings, the last one's answer included.
+pub const RUN_TASK_TRYING: Duration = Duration::from_mins(2);
 /// Deliveries of one request that are kept, those that people asked for included.
 pub const DELIVERIES_KEPT: u32 = 50;
 /// Characters that are kept of what a service answered when it was no 200.

@@ -67,7 +67,8 @@ fn take(tx: &Tx<'_>, moment: &Moment, mut result: TaskResult, callback: &Callbac
         result.url.clone_from(url);
     }
     // Whoever comes back has the request, whatever became of the answer to it.
-    (result.tries, result.due_at, result.again) = (0, None, None);
+    result.end_delivery();
+    result.again = None;
     result.running_at.get_or_insert(moment.now);
     result.progress_at = moment.now;
     result.updated_at = moment.now;

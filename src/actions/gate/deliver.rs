@@ -79,6 +79,8 @@ pub struct DueRequest {
     pub id: TaskResultId,
     /// Since when: by this it is known again once it was sent.
     pub since: Timestamp,
+    /// Time for this try.
+    pub within: Duration,
     pub what: DueWork,
 }
 
@@ -108,7 +110,10 @@ impl Actions {
             }
             match result.due_at {
                 Some(at) if at > now => next = next.map(|next| next.min(at)),
-                Some(since) => due.push(DueRequest { id: result.id, since, what: self.request_of(&view, &result)? }),
+                Some(since) => {
+                    let within = trying_ends(&result).map_or(limits::RUN_TASK_TRYING, |end| end - now);
+                    due.push(DueRequest { id: result.id, since, within, what: self.request_of(&view, &result)? });
+                }
                 None => {}
             }
         }
@@ -147,21 +152,21 @@ impl Actions {
                 return super::ring_result(tx, moment, &result);
             }
             result.tries += 1;
+            result.tried_since.get_or_insert(moment.now.minus(reply.took));
             result.again = None;
             result.updated_at = moment.now;
             if reply.is_accepted() {
-                (result.tries, result.due_at) = (0, None);
+                result.end_delivery();
                 if result.status == ResultStatus::Pending {
                     result.status = ResultStatus::Running;
                     result.running_at = Some(moment.now);
                     result.progress_at = moment.now;
                 }
-            } else if reply.may_pass && result.tries < moment.setup.run_task_retries {
-                let waited = moment.setup.run_task_retry.saturating_mul(3_u32.saturating_pow(result.tries - 1));
-                result.due_at = Some(moment.now.plus(waited));
+            } else if let Some(at) = next_try(&result, moment).filter(|_| reply.may_pass) {
+                result.due_at = Some(at);
             } else if result.status == ResultStatus::Running {
                 // It was accepted before: sending it again was a person's wish.
-                (result.tries, result.due_at) = (0, None);
+                result.end_delivery();
             } else {
                 result.message = format!("could not be reached: {}", reply.said());
                 super::finish(tx, moment, &mut result, ResultStatus::Unreachable)?;
@@ -192,8 +197,8 @@ impl Actions {
                 let why = format!("it was sent {} times already", result.deliveries);
                 return Err(Refused::conflict(why).in_state(result.status.word()).into());
             }
+            result.end_delivery();
             result.due_at = Some(moment.now);
-            result.tries = 0;
             result.again = Some(moment.actor.clone());
             tx.put(t::RESULT_ID_TO_RESULT, id.number(), &result)?;
             super::ring_result(tx, moment, &result)?;
@@ -266,6 +271,19 @@ impl Actions {
             format!("nothing was heard of it for {}{said}", span(self.setup.run_task_progress))
         }
     }
+}
+
+/// When a delivery that was begun is given up.
+fn trying_ends(result: &TaskResult) -> Option<Timestamp> {
+    result.tried_since.map(|since| since.plus(limits::RUN_TASK_TRYING))
+}
+
+/// When a delivery that failed is tried again, if it is.
+fn next_try(result: &TaskResult, moment: &Moment) -> Option<Timestamp> {
+    let waited = moment.setup.run_task_retry.saturating_mul(3_u32.saturating_pow(result.tries - 1));
+    let at = moment.now.plus(waited);
+    let in_time = trying_ends(result).is_none_or(|end| at < end);
+    (result.tries < moment.setup.run_task_retries && in_time).then_some(at)
 }
 
 fn span(of: Duration) -> String {

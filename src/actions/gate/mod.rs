@@ -146,6 +146,7 @@ fn call(
         deliveries: 0,
         tries: 0,
         due_at: Some(moment.now),
+        tried_since: None,
         again: None,
         token: TaskToken {
             hash: hash.to_vec(),

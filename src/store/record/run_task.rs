@@ -109,6 +109,9 @@ pub struct TaskResult {
     /// Tries of the delivery that is under way, and when the next one is due.
     pub tries: u32,
     pub due_at: Option<Timestamp>,
+    /// When the first of them was begun.
+    #[serde(default)]
+    pub tried_since: Option<Timestamp>,
     /// Who wants it sent again.
     pub again: Option<ActorName>,
     pub token: TaskToken,
@@ -118,6 +121,11 @@ impl TaskResult {
     /// Whether a guest judges, here, and nobody is called.
     pub fn is_guest(&self) -> bool {
         self.address.starts_with(GUEST)
+    }
+
+    /// The delivery that is under way has come to its end.
+    pub const fn end_delivery(&mut self) {
+        (self.tries, self.due_at, self.tried_since) = (0, None, None);
     }
 }
 
