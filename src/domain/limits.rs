@@ -267,8 +267,9 @@ pub const DELIVERY_NOTE_CHARS: usize = 300;
 pub const RUN_TASK_PROGRESS: Duration = Duration::from_mins(10);
 /// Time of a run task in all.
 pub const RUN_TASK_TOTAL: Duration = Duration::from_hours(1);
-/// Bytes of a callback's body.
-pub const CALLBACK_BYTES: usize = 6 * MIB as usize;
+/// Bytes of a callback as it is sent: [`OUTCOMES_BYTES`] of text that is all escapes fit, and what is
+/// too much is told by its field.
+pub const CALLBACK_BYTES: usize = 32 * MIB as usize;
 /// Characters of a result's message.
 pub const RESULT_MESSAGE_CHARS: usize = 1_000;
 /// Characters of a link in a result.

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use crate::{
     auth::token,
+    crypt::Secret,
     domain::{Refused, RefusedKind, ResultStatus, TaskResultId},
     store::{
-        Error, Rows, Tx,
+        Error, Fault, Rows, Tx,
         record::{Outcomes, TaskResult},
         tables as t,
     },
@@ -32,9 +33,9 @@ impl Actions {
     }
 
     /// Takes a callback. After the final one nothing is taken any more.
-    pub async fn answer_run_task(&self, id: TaskResultId, token: &str, body: &[u8]) -> Result<(), Error> {
-        let callback = Callback::read(body)?;
-        let outcomes = callback.outcomes.as_deref().map(Outcomes::new).transpose()?;
+    pub async fn answer_run_task(&self, id: TaskResultId, token: &str, body: Secret<Vec<u8>>) -> Result<(), Error> {
+        let reading = tokio::task::spawn_blocking(move || read(body.expose()));
+        let (callback, outcomes) = reading.await.map_err(|error| Fault::Panicked(error.to_string()))??;
         let hash = token::hash(token);
         self.system(move |tx, moment| {
             let mut result = tx.get(t::RESULT_ID_TO_RESULT, id.number())?.ok_or_else(|| missing("the task result"))?;
@@ -53,6 +54,13 @@ impl Actions {
         })
         .await
     }
+}
+
+/// A callback with its outcomes as they are kept. Takes its time with a long one.
+fn read(body: &[u8]) -> Result<(Callback, Option<Outcomes>), Error> {
+    let callback = Callback::read(body)?;
+    let outcomes = callback.outcomes.as_deref().map(Outcomes::new).transpose()?;
+    Ok((callback, outcomes))
 }
 
 fn shows(result: &TaskResult, token: &str) -> bool {
