@@ -31,8 +31,6 @@ pub enum Said {
 
 /// Where a guest leaves its outcomes, below its output.
 const OUTCOMES: &str = "outcomes.json";
-/// Bytes at a log's end that are looked through for its last line.
-const END_OF_LOG: u64 = 16 * limits::KIB;
 
 impl Queries {
     /// What is to be said of a run now. Blocks on its log's file.
@@ -54,10 +52,7 @@ impl Queries {
     /// The last line that the command printed, if it printed any.
     fn last_line(&self, run: &Run) -> Result<Option<String>> {
         let Ok(text) = self.log_text(&Who::system(), run.id, Some(Phase::Performing)) else { return Ok(None) };
-        let end = text.read(text.len().saturating_sub(END_OF_LOG), END_OF_LOG as usize)?;
-        let end = String::from_utf8_lossy(&end);
-        let lines = end.lines().rev().map(|line| line.chars().filter(|c| !c.is_control()).collect::<String>());
-        Ok(lines.map(|line| line.trim().to_owned()).find(|line| !line.is_empty()))
+        text.last_line()
     }
 
     /// What a guest left as its outcomes: a list, bare or under `data`. What is none is left out.

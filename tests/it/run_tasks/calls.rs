@@ -20,7 +20,7 @@ tasks:
     airlock: {run_task: {hmac_secret: HMAC}}
   bad:
     type: native
-    run: {command: 'echo "not good"; exit 3', timeout: 60}
+    run: {command: 'echo "not good"; echo "beside the point" >&2; exit 3', timeout: 60}
     airlock: {run_task: {hmac_secret: HMAC}}
   closed:
     type: native
