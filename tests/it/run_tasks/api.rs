@@ -153,3 +153,21 @@ async fn json_api_answers_in_its_own_shapes_and_pages() {
     let (status, _) = rig.server.raw(Some("ak_nonsense"), "GET", "/api/v2/organizations/airlock/tasks", None).await;
     assert_eq!(status, 401);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_about_a_preview_is_speculative_everywhere() {
+    let mut rig = Rig::new().await;
+    let vendor = json!({"kind": "custom", "plan": "exit 2"});
+    let stack = rig.server.stack(json!({"name": "Planned", "vendor": vendor}), &[("a", "b")]).await;
+    rig.server.post("run-tasks", json!({"name": "check", "url": rig.url()})).await;
+    rig.outside.next().await;
+    rig.server.post(&format!("stacks/{stack}/run-tasks"), json!({"run_task": "check"})).await;
+    for (kind, speculative) in [("proposed", true), ("tracked", false)] {
+        rig.server.trigger(&stack, kind).await;
+        let asked = rig.outside.next().await.json();
+        assert_eq!(asked["is_speculative"], speculative, "{asked:#}");
+        let result = asked["task_result_id"].as_str().unwrap();
+        let (status, shown) = rig.ask("GET", &format!("/api/v2/task-results/{result}"), None).await;
+        assert_eq!((status, &shown["data"]["attributes"]["is-speculative"]), (200, &json!(speculative)), "{shown:#}");
+    }
+}
