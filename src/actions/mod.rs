@@ -107,6 +107,7 @@ pub use declared::NewDemand;
 pub use environment::NewVariable;
 pub use gate::{
     DueRequest, DueWork, JUDGING, Judged, Opened, OpenedRun, OpenedSource, Outside, Reply, Request, ToJudge,
+    guest_outcomes,
 };
 pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use key::{MintedKey, NewKey};

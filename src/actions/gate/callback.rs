@@ -183,7 +183,7 @@ fn label(item: &Value, at: &str) -> Read<OutcomeLabel> {
 }
 
 /// A guest's `outcomes.json`: a list, or what a service would send.
-pub(super) fn guest_outcomes(json: &[u8]) -> Read<Vec<Outcome>> {
+pub fn guest_outcomes(json: &[u8]) -> Result<Vec<Outcome>, Refused> {
     let json: Value = serde_json::from_slice(json).map_err(|error| wrong("", format!("is not JSON: {error}")))?;
     let list =
         if json.is_array() { json } else { json.get("outcomes").or(json.get("data")).cloned().unwrap_or_default() };

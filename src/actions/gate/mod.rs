@@ -22,6 +22,7 @@ mod payload;
 
 use ulid::Ulid;
 
+pub use callback::guest_outcomes;
 pub use deliver::{DueRequest, DueWork, Outside, Reply, Request};
 pub use guest::{JUDGING, Judged, ToJudge};
 pub use open::{Opened, OpenedRun, OpenedSource};

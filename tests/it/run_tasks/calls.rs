@@ -228,3 +228,22 @@ async fn a_call_leads_nowhere_inside() {
     assert!(message.contains("the operator can list it under outbound_allow"), "{message}");
     assert_eq!(rig.server.get("stacks/checks/runs").await["items"], json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_whose_outcomes_are_not_taken_is_given_without_them() {
+    let mut rig = Rig::new().await;
+    rig.outside.has_plan(&json!({"resource_changes": [{"address": "db.main", "change": {"actions": ["delete"]}}]}));
+    rig.outside.answers(422);
+    let (status, text) = rig.call("/run-tasks/checks/judge", &rig.payload("taskrs-8"), KEY).await;
+    assert_eq!(status, 200, "{text}");
+    let said = loop {
+        let came = rig.outside.next().await;
+        if came.path == "callback" && came.json()["data"]["attributes"]["status"] == "failed" {
+            break came.json();
+        }
+    };
+    assert!(said["data"]["relationships"]["outcomes"]["data"].is_array(), "{said:#}");
+    let again = rig.outside.next().await.json();
+    assert_eq!(again["data"]["attributes"], said["data"]["attributes"]);
+    assert_eq!(again["data"].get("relationships"), None, "{again:#}");
+}
