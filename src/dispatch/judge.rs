@@ -7,13 +7,11 @@ use crate::{
     actions::{Actions, Error, JUDGING, Judged, ToJudge},
     domain::{Phase, TaskResultId, Verdict, limits},
     log::{LogFault, LogReader, Stream},
-    protocol::{Produced, Record, file},
+    protocol::{Produced, Record, file, guest_path},
 };
 
 /// Between two looks at whether the runner is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// What a guest leaves for its findings.
-const OUTCOMES: &str = "outcomes.json";
 
 /// Lets one guest judge, and writes down what came of it.
 pub(super) async fn one(actions: &Actions, binary: &Path, id: TaskResultId) {
@@ -89,7 +87,7 @@ fn judgement(dir: &Path, verdict: &Verdict, produced: &Produced) -> Judged {
         tracing::warn!(%error, "what a guest that judged said cannot be read");
         None
     });
-    let number = produced.artifacts.iter().position(|artifact| artifact.path.as_str() == OUTCOMES).map(|n| n + 1);
+    let number = produced.artifacts.iter().position(|artifact| artifact.path == guest_path::OUTCOMES).map(|n| n + 1);
     let outcomes = number.and_then(|n| fs::read(dir.join(file::artifact(JUDGING, n))).ok());
     Judged {
         passed: Some(*code == 0),

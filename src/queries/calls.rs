@@ -27,7 +27,7 @@ pub enum Said {
     Failed,
 }
 
-/// Where a guest leaves its outcomes, below its output.
+/// Where a task leaves its outcomes, below its output.
 const OUTCOMES: &str = "outcomes.json";
 
 impl Queries {

@@ -87,6 +87,8 @@ struct Told {
     way_out: Option<WayOut>,
     /// Whether there are settings for Terraform itself.
     cli_config: bool,
+    /// Where it may leave outcomes.
+    output: Option<Bind>,
 }
 
 impl Chain {
@@ -104,11 +106,16 @@ impl Chain {
             self.forget_old_plans()?;
         }
         let state = self.open_state(shell, desk.number)?;
-        let program =
-            self.program(shell, Told { final_state: ends_as, state, way_out: self.open_way_out()?, cli_config });
+        let output = self.open_output(shell)?;
+        let keeps_outcomes = output.is_some();
+        let program = self
+            .program(shell, Told { final_state: ends_as, state, way_out: self.open_way_out()?, cli_config, output });
         let attended = self.run_program(program, desk);
         desk.produced.states = self.close_state(shell);
         let attended = attended?;
+        if keeps_outcomes {
+            self.keep_outcomes(desk)?;
+        }
         let Outcome { verdict, command, complaint } = judge(shell, &attended);
         if let Some(complaint) = complaint {
             // A refusal is noted with the verdict.
@@ -224,7 +231,7 @@ impl Chain {
     }
 
     fn program(&self, shell: &Shell, told: Told) -> Program {
-        let Told { final_state, state, way_out, cli_config } = told;
+        let Told { final_state, state, way_out, cli_config, output } = told;
         let facts = self.facts();
         let places = self.places(shell);
         let script = vendor::script(shell, &facts, &places);
@@ -265,7 +272,7 @@ impl Chain {
             environment,
             network: facts.network.clone(),
             host_root: false,
-            binds: if self.confined() { shell.binds.clone() } else { Vec::new() },
+            binds: shell.binds.iter().cloned().filter(|_| self.confined()).chain(output).collect(),
             serves: state_inside.into_iter().chain(way_out.map(Service::WayOut)).chain(inside).collect(),
             signal: stop_signal(&facts.vendor),
             wall: Duration::from_secs(shell.wall_seconds),

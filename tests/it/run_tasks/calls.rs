@@ -22,10 +22,21 @@ tasks:
     type: native
     run: {command: 'echo "not good"; echo "beside the point" >&2; exit 3', timeout: 60}
     airlock: {run_task: {hmac_secret: HMAC}}
+  finds:
+    type: native
+    run: {command: 'cat > /output/outcomes.json < "found.json"; echo found; exit 1', timeout: 60}
+    airlock: {run_task: {hmac_secret: HMAC}}
+  muddles:
+    type: native
+    run: {command: 'echo "[nonsense" > /output/outcomes.json; echo fine', timeout: 60}
+    airlock: {run_task: {hmac_secret: HMAC}}
   closed:
     type: native
     run: {command: 'true'}
 "#;
+
+/// As services write it that do not read the protocol closely.
+const FOUND: &str = r#"{"outcomes": [{"outcome_id": "N-1", "description": "native", "tags": {"Status": [{"label": "Bad", "level": "error"}]}}]}"#;
 
 struct Rig {
     server: Server,
@@ -37,7 +48,8 @@ impl Rig {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::start_with(dir.path(), &[("AIRLOCK_OUTBOUND_ALLOW", "127.0.0.1")]).await;
-        server.stack(json!({"name": "Checks", "vendor": {"kind": "custom"}}), &[(".airlock/config.yaml", TASKS)]).await;
+        let files = [(".airlock/config.yaml", TASKS), ("found.json", FOUND)];
+        server.stack(json!({"name": "Checks", "vendor": {"kind": "custom"}}), &files).await;
         let set = json!({"value": KEY, "sensitive": true});
         let (status, text) = server.raw(None, "PUT", "/api/v1/stacks/checks/environment/HMAC", Some(set)).await;
         assert!(status < 300, "{text}");
@@ -246,4 +258,36 @@ async fn an_answer_whose_outcomes_are_not_taken_is_given_without_them() {
     let again = rig.outside.next().await.json();
     assert_eq!(again["data"]["attributes"], said["data"]["attributes"]);
     assert_eq!(again["data"].get("relationships"), None, "{again:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_native_task_leaves_outcomes_and_bad_ones_cost_nothing_but_themselves() {
+    let mut rig = Rig::new().await;
+    let mut answers = Vec::new();
+    for task in ["finds", "muddles"] {
+        let payload = rig.payload(&format!("taskrs-{task}"));
+        let (status, text) = rig.call(&format!("/run-tasks/checks/{task}"), &payload, KEY).await;
+        assert_eq!(status, 200, "{text}");
+        let mut said = rig.outside.next().await.json();
+        if said["data"]["attributes"]["status"] == "running" {
+            said = rig.outside.next().await.json();
+        }
+        answers.push(said["data"].clone());
+    }
+    let (found, muddled) = (&answers[0], &answers[1]);
+    assert_eq!((&found["attributes"]["status"], &found["attributes"]["message"]), (&json!("failed"), &json!("found")));
+    let outcome = json!({"type": "task-result-outcomes", "attributes": {"outcome-id": "N-1", "description": "native",
+        "tags": {"Status": [{"label": "Bad", "level": "error"}]}}});
+    assert_eq!(found["relationships"]["outcomes"]["data"], json!([outcome]), "{found:#}");
+    let said = (&muddled["attributes"]["status"], &muddled["attributes"]["message"]);
+    assert_eq!(said, (&json!("passed"), &json!("fine")));
+    assert_eq!(muddled.get("relationships"), None, "{muddled:#}");
+    let run = muddled["attributes"]["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    // The run says so once its caller's answer to the answer was written down.
+    let warned = async {
+        while !rig.server.run(&run).await["warnings"].to_string().contains("its outcomes.json does not fit") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), warned).await.expect("a warning");
 }

@@ -29,7 +29,13 @@ use crate::{
     queries::{Left, Run, RunDetail, RunGuests},
 };
 
-/// Whether a run has anything to do with guests.
+/// What the tab is called: only a guest's own has a receipt.
+pub fn title(detail: &RunDetail) -> &'static str {
+    let is_guest = detail.run.guest.is_some() || detail.left.iter().any(|left| left.receipt.is_some());
+    if is_guest { "Guest" } else { "Output" }
+}
+
+/// Whether a run has anything to do with guests, or left something.
 pub fn has_guest(detail: &RunDetail) -> bool {
     detail.run.guest.is_some() || !detail.left.is_empty()
 }
@@ -38,7 +44,8 @@ pub fn has_guest(detail: &RunDetail) -> bool {
 pub fn view(web: &Web, visitor: &Visitor, detail: &RunDetail, rev: u64) -> Result<GuestView, Problem> {
     let run = &detail.run;
     let guests = web.queries.guests_of(run)?;
-    let mut parts: Vec<GuestPart> = detail.left.iter().map(|left| part(left, &guests)).collect();
+    let of_guests = detail.left.iter().filter(|left| left.receipt.is_some());
+    let mut parts: Vec<GuestPart> = of_guests.map(|left| part(left, &guests)).collect();
     if let (true, Some(task)) = (parts.is_empty(), &guests.task) {
         parts.push(waiting(&task.call, &guests));
     }

@@ -234,8 +234,8 @@ fn tabs(detail: &RunDetail, here: Part) -> Vec<Tab> {
     if guest::has_guest(detail) {
         let artifacts: usize = detail.left.iter().map(|left| left.artifacts.len()).sum();
         tabs.push(match artifacts {
-            0 => tab(Part::Guest, "Guest"),
-            n => tab(Part::Guest, "Guest").counted(n as u64),
+            0 => tab(Part::Guest, guest::title(detail)),
+            n => tab(Part::Guest, guest::title(detail)).counted(n as u64),
         });
     }
     if !run.policies.is_empty() || here == Part::Policies {
