@@ -7,12 +7,15 @@
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 use crate::{
-    auth::Permit,
+    auth::{
+        Permit,
+        token::{self, Minted},
+    },
     crypt::{self, Secret},
     domain::{Refused, ResultStatus, StageStatus, TaskResultId, Timestamp, limits},
     store::{
         Error, Find as _, Flow, Order, Rows, Snapshot, Tx,
-        record::{Delivery, DeliveryReason, RunTaskKind, TaskResult},
+        record::{Delivery, DeliveryReason, RunTaskKind, TaskResult, TaskToken},
         tables as t,
     },
 };
@@ -103,13 +106,14 @@ impl Actions {
         let (mut due, mut next) = (Vec::new(), None::<Timestamp>);
         for id in open {
             let Some(result) = view.get(t::RESULT_ID_TO_RESULT, id)? else { continue };
-            let over = self.gives_up_at(&result);
-            next = Some(next.map_or(over, |next| next.min(over)));
+            // Of what is final nothing is waited for but that it is sent again.
+            let over = Some(self.gives_up_at(&result)).filter(|_| !result.status.is_final());
+            next = next.into_iter().chain(over).min();
             if result.is_guest() || under_way.contains(&result.id) {
                 continue;
             }
             match result.due_at {
-                Some(at) if at > now => next = next.map(|next| next.min(at)),
+                Some(at) if at > now => next = next.into_iter().chain([at]).min(),
                 Some(since) => {
                     let within = trying_ends(&result).map_or(limits::RUN_TASK_TRYING, |end| end - now);
                     due.push(DueRequest { id: result.id, since, within, what: self.request_of(&view, &result)? });
@@ -147,6 +151,9 @@ impl Actions {
             let Some(mut result) = tx.get(t::RESULT_ID_TO_RESULT, id.number())? else { return Ok(()) };
             let overtaken = result.due_at != Some(since);
             note(tx, moment, &mut result, &reply, overtaken)?;
+            if result.status.is_final() && !overtaken {
+                end_sending_again(tx, &mut result)?;
+            }
             if result.status.is_final() || overtaken {
                 tx.put(t::RESULT_ID_TO_RESULT, id.number(), &result)?;
                 return super::ring_result(tx, moment, &result);
@@ -179,7 +186,9 @@ impl Actions {
         .await
     }
 
-    /// Sends the request of a call that is not done once more, because somebody asked for it.
+    /// Sends the request of a call once more, because somebody asked for it. Where the result is final,
+    /// that stays as it is: the request has a token of its own, which opens nothing, and what its
+    /// service comes back with is refused as anything that comes late.
     pub async fn redeliver(&self, permit: &Permit, id: TaskResultId) -> Result<(), Error> {
         let covers = permit.clone();
         self.change(permit, Deed::new("run_task.redeliver", id), move |tx, moment| {
@@ -189,13 +198,12 @@ impl Actions {
                 let why = "it is a guest's, which is sent nothing";
                 return Err(Refused::conflict(why).in_state(result.status.word()).into());
             }
-            if result.status.is_final() {
-                let why = "its result is final, and its token opens nothing any more; retry the run instead";
-                return Err(Refused::conflict(why).in_state(result.status.word()).into());
-            }
             if result.deliveries >= limits::DELIVERIES_KEPT {
                 let why = format!("it was sent {} times already", result.deliveries);
                 return Err(Refused::conflict(why).in_state(result.status.word()).into());
+            }
+            if result.status.is_final() {
+                begin_sending_again(tx, moment, &mut result)?;
             }
             result.end_delivery();
             result.due_at = Some(moment.now);
@@ -230,7 +238,8 @@ impl Actions {
             let mut over = Vec::new();
             view.walk_index(t::OPEN_RESULT, 0..=u128::MAX, Order::Up, |id| {
                 let result = view.get(t::RESULT_ID_TO_RESULT, id)?;
-                over.extend(result.filter(|result| self.gives_up_at(result) <= now).map(|result| result.id));
+                let waits = result.filter(|result| !result.status.is_final() && self.gives_up_at(result) <= now);
+                over.extend(waits.map(|result| result.id));
                 Ok(Flow::Continue(()))
             })?;
             over
@@ -271,6 +280,21 @@ impl Actions {
             format!("nothing was heard of it for {}{said}", span(self.setup.run_task_progress))
         }
     }
+}
+
+/// The token of a final result is forgotten: a request about it gets another.
+fn begin_sending_again(tx: &Tx<'_>, moment: &Moment, result: &mut TaskResult) -> Result<(), Error> {
+    let Minted { token, hash } = token::task_result();
+    let sealed = vault::task_token(result.id).seal(&moment.keys.get(), token.expose().as_bytes());
+    result.token = TaskToken { hash: hash.to_vec(), sealed: Some(sealed) };
+    Ok(tx.mark(t::OPEN_RESULT, result.id.number(), true)?)
+}
+
+/// A final result was sent again, once, whatever was answered.
+fn end_sending_again(tx: &Tx<'_>, result: &mut TaskResult) -> Result<(), Error> {
+    result.end_delivery();
+    (result.again, result.token.sealed) = (None, None);
+    Ok(tx.mark(t::OPEN_RESULT, result.id.number(), false)?)
 }
 
 /// When a delivery that was begun is given up.

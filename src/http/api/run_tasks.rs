@@ -335,8 +335,9 @@ async fn deliveries(
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-/// Send the request for a result once more, the same as before.
-#[utoipa::path(post, path = "/run-tasks/{name}/deliveries/{id}/redeliver", request_body = Nothing, responses((status = 202, description = "It is on its way"), (status = 409, description = "The result is final")))]
+/// Send the request for a result once more, the same as before. Where the result is final it stays as it is:
+/// the request has a new access token, which opens nothing, and a callback gets the 422 of one that comes late.
+#[utoipa::path(post, path = "/run-tasks/{name}/deliveries/{id}/redeliver", request_body = Nothing, responses((status = 202, description = "It is on its way"), (status = 409, description = "It is a guest's, or was sent too often")))]
 async fn redeliver(
     asker: Asker,
     At((name, id)): At<(RunTaskName, TaskResultId)>,

@@ -134,7 +134,7 @@ pub struct DeliveryRow {
     /// What it was about.
     pub run: String,
     pub note: Option<String>,
-    /// The newest one of a result that is not final.
+    /// The newest one of a result.
     pub may_send: bool,
 }
 

@@ -138,7 +138,8 @@ pub struct TaskToken {
     #[serde(with = "serde_bytes_compat")]
     pub hash: Vec<u8>,
     /// The token itself, because a request that is sent again must be the same one;
-    /// `vault::task_token`. Gone once the result is final.
+    /// `vault::task_token`. Gone once the result is final, but for one that opens nothing while a request
+    /// about it is sent again.
     pub sealed: Option<Sealed>,
 }
 

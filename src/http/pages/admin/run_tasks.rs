@@ -221,8 +221,8 @@ fn deliveries(web: &Web, sendings: Vec<Sending>) -> Vec<DeliveryRow> {
         stage: it.result.stage.title(),
         run: it.result.run.to_string(),
         note: it.delivery.note,
-        // The rows come newest first: one button for each result that still waits.
-        may_send: seen.insert(it.result.id) && !it.result.status.is_final(),
+        // The rows come newest first: one button for each result.
+        may_send: seen.insert(it.result.id),
         result: it.result.id.to_string(),
     };
     sendings.into_iter().map(row).collect()
