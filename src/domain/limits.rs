@@ -259,6 +259,8 @@ pub const RUN_TASK_RETRIES_MOST: u32 = 20;
 pub const RUN_TASK_RETRY: Duration = Duration::from_secs(1);
 /// Time for all tries of one request, whatever the settings, the last one's answer included.
 pub const RUN_TASK_TRYING: Duration = Duration::from_mins(2);
+/// Verification requests that are kept of one run task.
+pub const VERIFICATIONS_KEPT: usize = 10;
 /// Deliveries of one request that are kept, those that people asked for included.
 pub const DELIVERIES_KEPT: u32 = 50;
 /// Characters that are kept of what a service answered when it was no 200.

@@ -15,7 +15,7 @@ use crate::{
     domain::{Refused, ResultStatus, StageStatus, TaskResultId, Timestamp, limits},
     store::{
         Error, Find as _, Flow, Order, Rows, Snapshot, Tx,
-        record::{Delivery, DeliveryReason, RunTaskKind, TaskResult, TaskToken},
+        record::{Delivery, DeliveryReason, RunTaskKind, TaskResult, TaskToken, Verification},
         tables as t,
     },
 };
@@ -63,6 +63,14 @@ impl Reply {
 
     const fn is_accepted(&self) -> bool {
         matches!(self.status, Some(200))
+    }
+
+    fn took_ms(&self) -> u64 {
+        u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn short_note(&self) -> Option<String> {
+        self.note.as_ref().map(|note| note.chars().take(limits::DELIVERY_NOTE_CHARS).collect())
     }
 
     /// In a sentence.
@@ -215,8 +223,13 @@ impl Actions {
         .await
     }
 
-    /// Asks an address whether a run task is there that knows the key. Anything but a 200 is a no.
-    pub async fn verify_run_task(&self, url: &str, key: Option<&Secret<String>>) -> Result<(), Error> {
+    /// Asks an address whether a run task is there that knows the key. Anything but a 200 is a no, which
+    /// stands beside what came back.
+    pub async fn verify_run_task(
+        &self,
+        url: &str,
+        key: Option<&Secret<String>>,
+    ) -> Result<(Verification, Result<(), Refused>), Error> {
         let Some(outside) = &self.outside else {
             return Err(Refused::conflict("run tasks are called by a running server only").into());
         };
@@ -224,11 +237,18 @@ impl Actions {
         let signature = key.map_or_else(String::new, |key| crypt::signature(key, body.expose()));
         let request = Request { url: url.to_owned(), signature, body };
         let reply = outside.post(&request).await;
-        if reply.is_accepted() {
-            return Ok(());
-        }
-        let why = format!("the verification request was not answered with 200, so nothing is saved: {}", reply.said());
-        Err(Refused::field("url", why).into())
+        let verification = Verification {
+            at: self.now(),
+            status: reply.status,
+            duration_ms: reply.took_ms(),
+            note: reply.short_note(),
+        };
+        let refused = || {
+            let said = reply.said();
+            let why = format!("the verification request was not answered with 200, so nothing is saved: {said}");
+            Refused::field("url", why)
+        };
+        Ok((verification, if reply.is_accepted() { Ok(()) } else { Err(refused()) }))
     }
 
     /// Gives up what has been silent, or has lasted, for too long.
@@ -329,8 +349,8 @@ fn note(tx: &Tx<'_>, moment: &Moment, result: &mut TaskResult, reply: &Reply, ov
         at: moment.now,
         reason,
         status: reply.status,
-        duration_ms: u64::try_from(reply.took.as_millis()).unwrap_or(u64::MAX),
-        note: reply.note.as_ref().map(|note| note.chars().take(limits::DELIVERY_NOTE_CHARS).collect()),
+        duration_ms: reply.took_ms(),
+        note: reply.short_note(),
     };
     result.deliveries += 1;
     Ok(tx.put(t::RESULT_N_TO_DELIVERY, (result.id.number(), result.deliveries), &delivery)?)

@@ -28,7 +28,10 @@ use crate::{
         Web,
         extract::{Asker, At, Body, Params},
     },
-    queries::{AttachmentRow, Cursor, DeliveryReason, DeliveryRow, RunTaskKind, RunTaskRow, StageDetail, TaskResult},
+    queries::{
+        AttachmentRow, Cursor, DeliveryReason, DeliveryRow, RunTaskKind, RunTaskRow, StageDetail, TaskResult,
+        Verification,
+    },
 };
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
@@ -67,10 +70,31 @@ struct RunTaskShape {
     /// The stacks that it is on.
     #[schema(value_type = Vec<String>)]
     stacks: Vec<Slug>,
+    /// What came back when its address was asked whether a run task is there, the newest first.
+    verifications: Vec<VerificationShape>,
     #[schema(schema_with = words::time)]
     created_at: Timestamp,
     #[schema(schema_with = words::time)]
     updated_at: Timestamp,
+}
+
+/// A request that asks whether a run task is there.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Verification)]
+struct VerificationShape {
+    #[schema(schema_with = words::time)]
+    at: Timestamp,
+    /// The answer's HTTP status; null where there was none.
+    status: Option<u16>,
+    duration_ms: u64,
+    /// What went wrong.
+    note: Option<String>,
+}
+
+impl From<Verification> for VerificationShape {
+    fn from(asked: Verification) -> Self {
+        Self { at: asked.at, status: asked.status, duration_ms: asked.duration_ms, note: asked.note }
+    }
 }
 
 impl From<RunTaskRow> for RunTaskShape {
@@ -90,6 +114,7 @@ impl From<RunTaskRow> for RunTaskShape {
             enabled: row.task.enabled,
             trusted: row.task.trusted,
             stacks: row.stacks.into_iter().map(|stack| stack.slug).collect(),
+            verifications: row.task.verifications.into_iter().rev().map(VerificationShape::from).collect(),
             created_at: row.task.created_at,
             updated_at: row.task.updated_at,
         }

@@ -7,7 +7,7 @@ use crate::{
     crypt::Sealed,
     domain::{
         AttachmentId, Enforcement, GuestName, ResultStatus, RunId, RunTaskId, RunTaskName, StackId, Stage, StageStatus,
-        TaskResultId, TaskStageId, Timestamp, actor::ActorName, run_task,
+        TaskResultId, TaskStageId, Timestamp, actor::ActorName, limits, run_task,
     },
 };
 
@@ -25,6 +25,28 @@ pub struct RunTask {
     pub created_by: ActorName,
     pub updated_at: Timestamp,
     pub updated_by: ActorName,
+    /// The last ones, the newest at the end. Whose wish each was is in the audit log.
+    #[serde(default)]
+    pub verifications: Vec<Verification>,
+}
+
+impl RunTask {
+    /// Writes down a verification request; the oldest makes room.
+    pub fn note(&mut self, verification: Verification) {
+        let room = limits::VERIFICATIONS_KEPT - 1;
+        self.verifications.drain(..self.verifications.len().saturating_sub(room));
+        self.verifications.push(verification);
+    }
+}
+
+/// A request that asked whether a run task is at an address, and knows the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    pub at: Timestamp,
+    pub status: Option<u16>,
+    pub duration_ms: u64,
+    /// What went wrong, or the beginning of an answer that was no 200.
+    pub note: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -82,6 +82,13 @@ async fn a_run_task_is_kept_only_when_its_address_answers_the_verification() {
     assert_eq!((status, &text["has_hmac_key"]), (200, &json!(false)));
     assert_eq!(rig.outside.next().await.header("x-tfc-task-signature"), "");
 
+    // What came back is kept where there is a run task, refusals included: 200, 403, 200.
+    let asked: Vec<&Value> = text["verifications"].as_array().unwrap().iter().map(|asked| &asked["status"]).collect();
+    assert_eq!(asked, [200, 403, 200], "{text:#}");
+    assert!(text["verifications"][0]["duration_ms"].is_u64() && text["verifications"][0]["at"].is_string());
+    let page = rig.server.page("/admin/run-tasks/cost-check").await;
+    assert!(page.contains("Verifications") && page.contains("403"), "{page}");
+
     let audit = rig.server.get("audit?verb=run_task.create").await.to_string();
     assert!(audit.contains("\"refused\"") && audit.contains("\"done\"") && !audit.contains("/check"), "{audit}");
 }
