@@ -234,17 +234,8 @@ pub async fn serve(app: App, ready: impl FnOnce(&App)) -> Result<(), AppError> {
     tasks.spawn(scheduler::run(app.actions.clone(), stop.child_token()));
     let client = outbound::client(&app.config.outbound_allow)?;
     tasks.spawn(outbound::webhooks::deliver(app.actions.clone(), client, stop.child_token()));
-    match outbound::client(&app.config.outbound_allow)? {
-        Ok(client) => {
-            tasks.spawn(outbound::answers::answer(
-                app.actions.clone(),
-                app.queries.clone(),
-                client,
-                stop.child_token(),
-            ));
-        }
-        Err(why) => tracing::error!(%why, "nobody outside can be called: callers of run tasks get no answer"),
-    }
+    let client = outbound::client_for_calls(&app.config.outbound_allow)?;
+    tasks.spawn(outbound::answers::answer(app.actions.clone(), app.queries.clone(), client, stop.child_token()));
     let web = http::Web::new(app.actions.clone(), app.queries.clone(), Arc::clone(&app.config), stop.child_token());
     let door = http::compat::open_door(&app.data).map_err(|source| AppError::Io {
         what: "cannot open the socket for running tasks in",

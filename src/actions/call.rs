@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-use super::{Actions, Deed, Moment, NewDemand, declaration, once::Once, ring, sealed_fault, trigger, vault};
+use super::{Actions, Deed, Moment, NewDemand, declaration, gate, once::Once, ring, sealed_fault, trigger, vault};
 
 /// What a call was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,11 +227,14 @@ impl Actions {
         .await
     }
 
-    /// The caller was told.
-    pub async fn call_told(&self, seq: u64, told: Told) -> Result<(), Error> {
+    /// The caller was told; or not all of it, which the run says.
+    pub async fn call_told(&self, seq: u64, told: Told, short: Option<String>) -> Result<(), Error> {
         self.on_call(seq, move |tx, moment, call| {
             call.told = told;
             (call.attempts, call.next_at) = (0, moment.now);
+            if let Some(short) = &short {
+                warn(tx, moment, call, short)?;
+            }
             if told == Told::All { close(tx, call) } else { Ok(()) }
         })
         .await
@@ -287,17 +290,21 @@ fn give_up(tx: &Tx<'_>, moment: &Moment, call: &mut Call, why: &str) -> Result<(
             call.told = Told::Running;
             Ok(())
         }
-        (run, _) => {
+        _ => {
             call.told = Told::All;
-            if let Some(before) = run.map(|run| tx.run(run)).transpose()?.flatten() {
-                let mut run = before.clone();
-                run.warnings.push(format!("{} could not be told how it ended: {why}", call.caller));
-                run.updated_at = moment.now;
-                tx.put_run(Some(&before), &run)?;
-            }
+            warn(tx, moment, call, &format!("{} could not be told how it ended: {why}", call.caller))?;
             close(tx, call)
         }
     }
+}
+
+/// Says something on the run of a call, if there is one.
+fn warn(tx: &Tx<'_>, moment: &Moment, call: &Call, warning: &str) -> Result<(), Error> {
+    let Some(before) = call.run.map(|run| tx.run(run)).transpose()?.flatten() else { return Ok(()) };
+    let mut run = before.clone();
+    gate::warn(&mut run, warning.to_owned());
+    run.updated_at = moment.now;
+    Ok(tx.put_run(Some(&before), &run)?)
 }
 
 /// Nobody waits any more. The plan stays for as long as the call does: its run may be retried.
@@ -373,9 +380,24 @@ impl Payload {
                 return Err(Refused::field(field, "must be an address that begins with http:// or https://"));
             }
         }
+        self.check_origin()?;
         match (1..=limits::TOKEN_CHARS).contains(&self.access_token.expose().len()) {
             true => Ok(()),
             false => Err(Refused::field("access_token", format!("must have 1 to {} characters", limits::TOKEN_CHARS))),
+        }
+    }
+
+    /// Who calls has one place to come from: what is fetched there is said there.
+    fn check_origin(&self) -> Result<(), Refused> {
+        let Some(plan) = &self.plan_json_api_url else { return Ok(()) };
+        let origin = |field, address: &Secret<String>| {
+            let parsed = url::Url::parse(address.expose()).map(|url| url.origin());
+            parsed.map_err(|_| Refused::field(field, "cannot be read"))
+        };
+        let callback = origin("task_result_callback_url", &self.task_result_callback_url)?;
+        match origin("plan_json_api_url", plan)? == callback {
+            true => Ok(()),
+            false => Err(Refused::field("plan_json_api_url", "must be where task_result_callback_url is")),
         }
     }
 

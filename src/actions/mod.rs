@@ -107,7 +107,10 @@ pub use credential::NewCredential;
 pub use decide::Decision;
 pub use declared::NewDemand;
 pub use environment::NewVariable;
-pub use gate::{DueRequest, DueWork, JUDGING, Judged, Opened, OpenedRun, OpenedSource, Outside, Reply, Request};
+pub use gate::{
+    DueRequest, DueWork, JUDGING, Judged, Opened, OpenedRun, OpenedSource, Outside, Reply, Request,
+    guest_outcomes,
+};
 pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use invitation::InvitationFor;
 pub use key::{MintedKey, NewKey};

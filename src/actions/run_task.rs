@@ -12,7 +12,7 @@ use crate::{
     domain::{GuestName, Refused, RunTaskId, RunTaskName, Slug, limits, run_task::check_url},
     store::{
         Error, Find as _, Rows, Tx,
-        record::{Attachment, RunTask, RunTaskKind},
+        record::{Attachment, RunTask, RunTaskKind, Verification},
         tables as t,
     },
 };
@@ -41,6 +41,15 @@ pub enum NewRunTaskKind {
     },
 }
 
+/// What is verified, and for what.
+struct Asked<'a> {
+    verb: &'static str,
+    name: &'a RunTaskName,
+    /// Of a run task that is there already.
+    id: Option<RunTaskId>,
+    url: &'a str,
+}
+
 impl Actions {
     /// Makes a run task, once its address has answered.
     pub async fn create_run_task(
@@ -54,9 +63,13 @@ impl Actions {
         if let Some(known) = self.attempted(permit.who(), &deed, self.made_before(once.as_ref())).await? {
             return Ok(known);
         }
-        if let NewRunTaskKind::Http { url, hmac_key } = &new.kind {
-            self.verified(permit, "run_task.create", &new.name, url, given(hmac_key.as_ref())).await?;
-        }
+        let verification = match &new.kind {
+            NewRunTaskKind::Http { url, hmac_key } => {
+                let asked = Asked { verb: "run_task.create", name: &new.name, id: None, url };
+                Some(self.verified(permit, asked, given(hmac_key.as_ref())).await?)
+            }
+            NewRunTaskKind::Wasi { .. } => None,
+        };
         let id = RunTaskId::new(Ulid::generate());
         self.change(permit, deed, move |tx, moment| {
             if tx.count(t::RUN_TASK_NAME_TO_ID)? >= limits::RUN_TASKS as u64 {
@@ -74,6 +87,7 @@ impl Actions {
                 created_by: moment.actor.clone(),
                 updated_at: moment.now,
                 updated_by: moment.actor.clone(),
+                verifications: verification.iter().cloned().collect(),
             };
             put(tx, &row)?;
             if let Some(once) = &once {
@@ -99,11 +113,11 @@ impl Actions {
         let old = self.run_task(id)?;
         let deed = Deed::new("run_task.edit", format_args!("run_task:{}", old.name));
         self.attempted(permit.who(), &deed, self.check_run_task(&new)).await?;
-        self.verify_change(permit, &old, &new).await?;
+        let verification = self.verify_change(permit, &old, &new).await?;
         self.change(permit, deed, move |tx, moment| {
             let old = tx.get(t::RUN_TASK_ID_TO_RUN_TASK, id.number())?.ok_or_else(|| missing("the run task"))?;
             refuse_taken(tx, Some(id), &new.name)?;
-            let row = RunTask {
+            let mut row = RunTask {
                 name: new.name.clone(),
                 description: new.description.clone(),
                 kind: kind_of(moment, id, &new.kind, Some(&old.kind)),
@@ -113,6 +127,7 @@ impl Actions {
                 updated_by: moment.actor.clone(),
                 ..old.clone()
             };
+            verification.iter().cloned().for_each(|verification| row.note(verification));
             if old.name != row.name {
                 tx.remove_number(t::RUN_TASK_NAME_TO_ID, old.name.as_str())?;
             }
@@ -125,38 +140,55 @@ impl Actions {
     }
 
     /// Calls an address that is new, or is to be called with another key.
-    async fn verify_change(&self, permit: &Permit, old: &RunTask, new: &NewRunTask) -> Result<(), Error> {
-        let NewRunTaskKind::Http { url, hmac_key } = &new.kind else { return Ok(()) };
+    async fn verify_change(
+        &self,
+        permit: &Permit,
+        old: &RunTask,
+        new: &NewRunTask,
+    ) -> Result<Option<Verification>, Error> {
+        let NewRunTaskKind::Http { url, hmac_key } = &new.kind else { return Ok(None) };
         let (old_url, stored) = match &old.kind {
             RunTaskKind::Http { url, hmac_key } => (url.as_str(), hmac_key.as_ref()),
             RunTaskKind::Wasi { .. } => ("", None),
         };
         if old_url == url && hmac_key.is_none() {
-            return Ok(());
+            return Ok(None);
         }
         let stored = match (hmac_key, stored) {
             (None, Some(sealed)) => Some(vault::run_task(old.id).open_text(&self.keys.get(), sealed)?),
             (Some(_), _) | (None, None) => None,
         };
         let key = hmac_key.as_ref().or(stored.as_ref());
-        self.verified(permit, "run_task.edit", &old.name, url, given(key)).await
+        let asked = Asked { verb: "run_task.edit", name: &old.name, id: Some(old.id), url };
+        self.verified(permit, asked, given(key)).await.map(Some)
     }
 
-    /// Calls an address; a refusal is an attempt that the audit log keeps, with the host alone.
+    /// Calls an address; a refusal is an attempt that the audit log keeps, with the host alone, and a run
+    /// task that is there with what came back.
     async fn verified(
         &self,
         permit: &Permit,
-        verb: &str,
-        name: &RunTaskName,
-        url: &str,
+        asked: Asked<'_>,
         key: Option<&Secret<String>>,
-    ) -> Result<(), Error> {
-        let done = self.verify_run_task(url, key).await.map_err(unverified);
-        if let Err(Error::Refused(_)) = &done {
-            let why = Refused::field("url", format!("{} did not answer the verification with 200", host_of(url)));
-            self.refused(permit.who(), verb, &format!("run_task:{name}"), &why).await;
+    ) -> Result<Verification, Error> {
+        let Asked { verb, name, id, url } = asked;
+        let (verification, done) = self.verify_run_task(url, key).await.map_err(unverified)?;
+        let Err(refused) = done else { return Ok(verification) };
+        let why = Refused::field("url", format!("{} did not answer the verification with 200", host_of(url)));
+        self.refused(permit.who(), verb, &format!("run_task:{name}"), &why).await;
+        if let Some(id) = id {
+            self.note_verification(id, verification).await?;
         }
-        done
+        Err(refused.into())
+    }
+
+    async fn note_verification(&self, id: RunTaskId, verification: Verification) -> Result<(), Error> {
+        self.system(move |tx, _| {
+            let Some(mut row) = tx.get(t::RUN_TASK_ID_TO_RUN_TASK, id.number())? else { return Ok(()) };
+            row.note(verification.clone());
+            Ok(tx.put(t::RUN_TASK_ID_TO_RUN_TASK, id.number(), &row)?)
+        })
+        .await
     }
 
     fn run_task(&self, id: RunTaskId) -> Result<RunTask, Error> {

@@ -6,13 +6,12 @@ use super::{dir::ChainDir, spawn};
 use crate::{
     actions::{Actions, Error, JUDGING, Judged, ToStart},
     domain::{Phase, TaskResultId, Verdict, limits},
-    protocol::{Produced, Record, file},
+    log::{LogFault, LogReader, Stream},
+    protocol::{Produced, Record, file, guest_path},
 };
 
 /// Between two looks at whether the runner is done.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// What a guest leaves for its findings.
-const OUTCOMES: &str = "outcomes.json";
 
 /// Lets one guest judge, and writes down what came of it.
 pub(super) async fn one(actions: &Actions, binary: &Path, id: TaskResultId) {
@@ -74,17 +73,24 @@ async fn carried_out(binary: &Path, judge: ToStart) -> io::Result<Judged> {
     })
 }
 
+/// The last line of its standard output.
+fn last_line(dir: &Path) -> Result<Option<String>, LogFault> {
+    let (text, index) = (file::log(JUDGING, Phase::Performing), file::index(JUDGING, Phase::Performing));
+    LogReader::live(&dir.join(text), &dir.join(index))?.last_line(Stream::Stdout)
+}
+
 /// Exit code, last line, outcomes.
 fn judgement(dir: &Path, verdict: &Verdict, produced: &Produced) -> Judged {
     let Verdict::Exited { code } = verdict else { return failed(format!("the guest was ended: {verdict}")) };
-    let log = fs::read(dir.join(file::log(JUDGING, Phase::Performing))).unwrap_or_default();
-    let log = String::from_utf8_lossy(&log);
-    let last = log.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    let number = produced.artifacts.iter().position(|artifact| artifact.path.as_str() == OUTCOMES).map(|n| n + 1);
+    let last = last_line(dir).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what a guest that judged said cannot be read");
+        None
+    });
+    let number = produced.artifacts.iter().position(|artifact| artifact.path == guest_path::OUTCOMES).map(|n| n + 1);
     let outcomes = number.and_then(|n| fs::read(dir.join(file::artifact(JUDGING, n))).ok());
     Judged {
         passed: Some(*code == 0),
-        message: last.map_or_else(|| format!("exit {code}"), str::to_owned),
+        message: last.unwrap_or_else(|| format!("exit {code}")),
         outcomes: outcomes.filter(|outcomes| outcomes.len() <= limits::CALLBACK_BYTES),
     }
 }

@@ -257,6 +257,10 @@ pub const RUN_TASK_RETRIES: u32 = 5;
 pub const RUN_TASK_RETRIES_MOST: u32 = 20;
 /// Before the second try of a request; three times as long before each one after.
 pub const RUN_TASK_RETRY: Duration = Duration::from_secs(1);
+/// Time for all tries of one request, whatever the settings, the last one's answer included.
+pub const RUN_TASK_TRYING: Duration = Duration::from_mins(2);
+/// Verification requests that are kept of one run task.
+pub const VERIFICATIONS_KEPT: usize = 10;
 /// Deliveries of one request that are kept, those that people asked for included.
 pub const DELIVERIES_KEPT: u32 = 50;
 /// Characters that are kept of what a service answered when it was no 200.
@@ -265,8 +269,9 @@ pub const DELIVERY_NOTE_CHARS: usize = 300;
 pub const RUN_TASK_PROGRESS: Duration = Duration::from_mins(10);
 /// Time of a run task in all.
 pub const RUN_TASK_TOTAL: Duration = Duration::from_hours(1);
-/// Bytes of a callback's body.
-pub const CALLBACK_BYTES: usize = 6 * MIB as usize;
+/// Bytes of a callback as it is sent: [`OUTCOMES_BYTES`] of text that is all escapes fit, and what is
+/// too much is told by its field.
+pub const CALLBACK_BYTES: usize = 32 * MIB as usize;
 /// Characters of a result's message.
 pub const RESULT_MESSAGE_CHARS: usize = 1_000;
 /// Characters of a link in a result.

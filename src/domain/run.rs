@@ -52,6 +52,11 @@ impl Kind {
         matches!(self, Self::Tracked | Self::Task | Self::Destroy)
     }
 
+    /// Whether nothing is ever applied.
+    pub const fn is_speculative(self) -> bool {
+        matches!(self, Self::Proposed | Self::Drift)
+    }
+
     /// Whether the run takes one of the server's slots; the others have a pool of their own.
     pub const fn takes_slot(self) -> bool {
         !matches!(self, Self::OnDemand)

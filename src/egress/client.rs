@@ -9,7 +9,6 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     HeaderMap, Method, Request, StatusCode,
-    body::Body,
     header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderValue, InvalidHeaderValue, TRANSFER_ENCODING, USER_AGENT},
 };
 use thiserror::Error;
@@ -22,18 +21,18 @@ use super::{
     dial::{DialError, Dialer, Resolve},
     exchange::{Answered, exchange},
     policy::Policy,
-    trust::{TlsFault, Trust},
+    trust::{TlsFault, Trust, TrustError},
 };
 use crate::domain::{
     limits::{CALL_BODY_BYTES, CALL_WAIT, URL_CHARS},
-    network::{AllowList, Destination, Host, HostError},
+    network::{Destination, Host, HostError},
 };
 
 /// Calls hosts on behalf of the server.
 #[derive(Clone, Debug)]
 pub struct Client {
     dialer: Dialer,
-    trust: Trust,
+    trust: Result<Trust, Arc<TrustError>>,
     user_agent: HeaderValue,
     wait: Duration,
 }
@@ -54,7 +53,9 @@ pub struct Call {
 pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    /// At most [`CALL_BODY_BYTES`]; the rest is not even read.
     pub body: Bytes,
+    pub is_whole: bool,
 }
 
 /// Why there is no reply.
@@ -66,21 +67,21 @@ pub enum CallError {
     Host(#[from] HostError),
     #[error(transparent)]
     Dial(#[from] DialError),
+    #[error("{0}")]
+    Trust(Arc<TrustError>),
     #[error(transparent)]
     Tls(#[from] TlsFault),
     #[error("{destination} did not answer in HTTP: {source}")]
     Http { destination: Destination, source: hyper::Error },
     #[error("{destination} did not answer within {seconds} s")]
     Slow { destination: Destination, seconds: u64 },
-    #[error("the answer of {destination} is longer than {CALL_BODY_BYTES} bytes")]
-    TooLong { destination: Destination },
 }
 
 impl CallError {
     /// Whether the same call may succeed later: nothing about it is forbidden or malformed.
     pub const fn may_pass(&self) -> bool {
         match self {
-            Self::Address(_) | Self::Host(_) | Self::Dial(DialError::Refused(_)) | Self::TooLong { .. } => false,
+            Self::Address(_) | Self::Host(_) | Self::Dial(DialError::Refused(_)) | Self::Trust(_) => false,
             Self::Dial(_) | Self::Tls(_) | Self::Http { .. } | Self::Slow { .. } => true,
         }
     }
@@ -97,15 +98,15 @@ struct Place {
 }
 
 impl Client {
-    /// `operator` is the list under `outbound_allow`.
+    /// Where nobody is believed, hosts that prove nothing can still be called.
     pub fn new(
-        operator: AllowList,
+        policy: Policy,
         resolver: Arc<dyn Resolve>,
-        trust: Trust,
+        trust: Result<Trust, TrustError>,
         user_agent: &str,
     ) -> Result<Self, InvalidHeaderValue> {
-        let dialer = Dialer::new(Policy::outbound(operator), resolver);
-        Ok(Self { dialer, trust, user_agent: user_agent.parse()?, wait: CALL_WAIT })
+        let dialer = Dialer::new(policy, resolver);
+        Ok(Self { dialer, trust: trust.map_err(Arc::new), user_agent: user_agent.parse()?, wait: CALL_WAIT })
     }
 
     /// With another bound than [`CALL_WAIT`] for a whole call.
@@ -114,7 +115,7 @@ impl Client {
         self
     }
 
-    /// Sends one request and reads the whole reply. Follows no redirect, keeps no connection.
+    /// Sends one request and reads the reply as far as its bound. Follows no redirect, keeps no connection.
     pub async fn send(&self, call: Call) -> Result<Reply, CallError> {
         let place = Place::of(&call.url)?;
         let destination = place.destination.clone();
@@ -127,12 +128,14 @@ impl Client {
     async fn carry_out(&self, place: Place, call: Call) -> Result<Reply, CallError> {
         let request = self.request(&place, call)?;
         let destination = place.destination;
+        let trust = match place.secure {
+            true => Some(self.trust.as_ref().map_err(|error| CallError::Trust(Arc::clone(error)))?),
+            false => None,
+        };
         let stream = self.dialer.dial(&destination).await?;
-        if place.secure {
-            let stream = self.trust.secure(stream, &destination).await?;
-            talk(stream, request, destination).await
-        } else {
-            talk(stream, request, destination).await
+        match trust {
+            Some(trust) => talk(trust.secure(stream, &destination).await?, request, destination).await,
+            None => talk(stream, request, destination).await,
         }
     }
 
@@ -159,26 +162,22 @@ where
 {
     let broken = |source| CallError::Http { destination: destination.clone(), source };
     let (head, body) = exchange(stream, request).await.map_err(broken)?.into_parts();
-    let Some(body) = whole(body).await.map_err(broken)? else {
-        return Err(CallError::TooLong { destination });
-    };
-    Ok(Reply { status: head.status, headers: head.headers, body })
+    let (body, is_whole) = beginning(body).await.map_err(broken)?;
+    Ok(Reply { status: head.status, headers: head.headers, body, is_whole })
 }
 
-/// The whole body; none when it is too long.
-async fn whole(mut body: Answered) -> Result<Option<Bytes>, hyper::Error> {
-    if body.size_hint().lower() > CALL_BODY_BYTES as u64 {
-        return Ok(None);
-    }
-    let mut all = BytesMut::new();
+/// The body as far as it may be long, and whether that is all of it.
+async fn beginning(mut body: Answered) -> Result<(Bytes, bool), hyper::Error> {
+    let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(piece) = frame?.into_data() else { continue };
-        if all.len() + piece.len() > CALL_BODY_BYTES {
-            return Ok(None);
+        let room = CALL_BODY_BYTES - read.len();
+        read.extend_from_slice(&piece[..piece.len().min(room)]);
+        if piece.len() > room {
+            return Ok((read.freeze(), false));
         }
-        all.extend_from_slice(&piece);
     }
-    Ok(Some(all.freeze()))
+    Ok((read.freeze(), true))
 }
 
 impl Place {

@@ -22,6 +22,8 @@ enum Kind {
     Run,
     /// Of the server's own calls: the list is what the operator adds.
     Outbound,
+    /// Of calls to addresses that somebody else sent: the list is what the operator adds.
+    Foreign,
 }
 
 /// Why a destination is refused.
@@ -83,10 +85,16 @@ impl Policy {
         Self { kind: Kind::Outbound, list: operator, vouched: AllowList::default() }
     }
 
+    /// For addresses that somebody else sent: public ones; the rest, private ones too, only where the
+    /// operator lists the host or the address. Metadata only by its address.
+    pub fn foreign(operator: AllowList) -> Self {
+        Self { kind: Kind::Foreign, list: operator, vouched: AllowList::default() }
+    }
+
     /// Before anything is resolved.
     pub fn check_host(&self, destination: &Destination) -> Result<(), Refusal> {
         match self.kind {
-            Kind::Outbound => Ok(()),
+            Kind::Outbound | Kind::Foreign => Ok(()),
             Kind::Run if self.list.lists(destination) || self.vouched.lists(destination) => Ok(()),
             Kind::Run => Err(Refusal::NotListed(destination.clone())),
         }
@@ -109,14 +117,17 @@ impl Policy {
                 | AddressClass::Reserved,
                 Kind::Run,
             ) => Err(Refusal::AddressNotListed { destination, address, class }),
-            (AddressClass::LinkLocal | AddressClass::Loopback | AddressClass::Reserved, Kind::Outbound)
-                if self.list.lists(&destination) =>
-            {
-                Ok(())
-            }
             (
-                AddressClass::LinkLocal | AddressClass::Loopback | AddressClass::Reserved | AddressClass::Metadata,
-                Kind::Outbound,
+                AddressClass::Private | AddressClass::LinkLocal | AddressClass::Loopback | AddressClass::Reserved,
+                Kind::Outbound | Kind::Foreign,
+            ) if self.list.lists(&destination) => Ok(()),
+            (
+                AddressClass::Private
+                | AddressClass::LinkLocal
+                | AddressClass::Loopback
+                | AddressClass::Reserved
+                | AddressClass::Metadata,
+                Kind::Outbound | Kind::Foreign,
             ) => Err(Refusal::NotByOperator { destination, address, class }),
         }
     }
@@ -218,6 +229,24 @@ mod tests {
         }
         let refusal = says(&policy, "127.0.0.1:80", "127.0.0.1").unwrap_err().to_string();
         assert_eq!(refusal, "127.0.0.1:80 is a loopback address; the operator can list it under outbound_allow");
+    }
+
+    #[test]
+    fn what_somebody_else_sent_leads_inside_only_where_the_operator_says_so() {
+        let foreign = |entries: &[&str]| Policy::foreign(AllowList::parse(entries, Portless::Any).unwrap());
+        let policy = foreign(&[]);
+        assert_eq!(says(&policy, "app.example:443", "1.2.3.4"), Ok(()));
+        for address in ["10.0.0.1", "192.168.1.1", "fd12::1", "127.0.0.1", "169.254.1.1", "169.254.169.254", "0.0.0.0"]
+        {
+            assert!(says(&policy, "app.example:443", address).is_err(), "{address}");
+        }
+        let refusal = says(&policy, "10.0.0.1:80", "10.0.0.1").unwrap_err().to_string();
+        assert_eq!(refusal, "10.0.0.1:80 is a private address; the operator can list it under outbound_allow");
+        let policy = foreign(&["checks.internal", "10.1.0.0/16"]);
+        assert_eq!(says(&policy, "checks.internal:443", "10.0.0.1"), Ok(()));
+        assert_eq!(says(&policy, "other.internal:443", "10.1.2.3"), Ok(()));
+        assert!(says(&policy, "other.internal:443", "10.2.2.3").is_err());
+        assert!(says(&policy, "checks.internal:443", "169.254.169.254").is_err());
     }
 
     #[test]

@@ -121,7 +121,7 @@ async fn answer(
         let detail = format!("the body was cut off, or has more than {} bytes", limits::CALLBACK_BYTES);
         Trouble::plain(StatusCode::PAYLOAD_TOO_LARGE, detail)
     })?;
-    web.actions.answer_run_task(id, token.unwrap_or_default(), body.expose(), from.0).await?;
+    web.actions.answer_run_task(id, token.unwrap_or_default(), body, from.0).await?;
     Ok(StatusCode::OK.into_response())
 }
 

@@ -24,6 +24,7 @@ mod error_line;
 mod frames;
 mod fuzz;
 mod index;
+mod last;
 mod pages;
 mod reader;
 mod recover;

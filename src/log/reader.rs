@@ -206,8 +206,7 @@ impl LogReader {
 
     /// The last entry for which `holds`, where it holds for a first part of them.
     fn last_entry(&self, holds: impl Fn(&Entry) -> bool) -> Result<(Option<u64>, Entry), LogFault> {
-        let entries = self.index.len().map_err(|source| self.fault(source))? / WIDTH as u64;
-        let (mut low, mut high) = (0, entries.saturating_sub(1));
+        let (mut low, mut high) = (0, self.entries()?);
         let mut last = (None, Entry::START);
         while low < high {
             let middle = u64::midpoint(low, high);
@@ -221,6 +220,19 @@ impl LogReader {
             }
         }
         Ok(last)
+    }
+
+    /// How many entries there are, a torn one included.
+    pub(super) fn entries(&self) -> Result<u64, LogFault> {
+        let wide = self.index.len().map_err(|source| self.fault(source))? / WIDTH as u64;
+        Ok(wide.saturating_sub(1))
+    }
+
+    /// At most so many entries from a number on, up to where one is torn.
+    pub(super) fn entries_from(&self, number: u64, most: u64) -> Result<Vec<Entry>, LogFault> {
+        let (at, bytes) = ((number + 1) * WIDTH as u64, most as usize * WIDTH);
+        let bytes = self.index.read_at(at, bytes).map_err(|source| self.fault(source))?;
+        Ok(bytes.chunks(WIDTH).map_while(Entry::decode).collect())
     }
 
     /// The entry of this number, counted from 0; none beyond the last or where it is torn.

@@ -98,7 +98,7 @@
 //! | `artifacts` | whether `/output` is kept; default `true` | |
 //! | `processes` | 8 to 65 536; noted for guests, which have one | |
 //! | `cpu` | cores from 0.01 to 512, such as `0.5` | |
-//! | `run_task` | `{hmac_secret: NAME}` | |
+//! | `run_task` | `{hmac_secret: NAME}`; native ones get a fresh `/output` for `outcomes.json` | |
 
 mod airlock;
 pub mod declared;

@@ -1,20 +1,24 @@
 //! Answers to those who called a declared task as their run task.
 //!
 //! Every errand of [`crate::actions::DueCall`] is one call out; what became of it is written before the
-//! next begins. One slow caller keeps no other waiting.
+//! next begins. One slow caller keeps no other waiting. Where a call leads is a stranger's word: into
+//! networks of our own only where the operator says so, and what stands in the way there is not told.
 
 use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
 use hyper::{HeaderMap, Method, StatusCode, header};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    actions::{Actions, DueCall, DueStep, Errand, Error, Secret, Told},
-    domain::{RunId, limits},
-    egress::{Call, Client, Reply},
+    actions::{Actions, DueCall, DueStep, Errand, Error, Secret, Told, guest_outcomes},
+    domain::{
+        RunId, limits,
+        run_task::{Outcome, OutcomeTag},
+    },
+    egress::{Call, CallError, Client, DialError, Reply},
     queries::{Queries, RunAnswer, Said},
 };
 
@@ -105,6 +109,10 @@ impl Desk {
             other => other,
         };
         match fetched {
+            Ok(reply) if reply.status == StatusCode::OK && !reply.is_whole => {
+                let why = format!("it is longer than {} bytes", limits::CALL_BODY_BYTES);
+                self.actions.call_failed(seq, why, false).await
+            }
             Ok(reply) if reply.status == StatusCode::OK => {
                 self.actions.call_has_plan(seq, Some(Secret::new(reply.body.to_vec()))).await
             }
@@ -116,43 +124,42 @@ impl Desk {
 
     /// Tells the caller how the run stands, or why there is none.
     async fn say(&self, seq: u64, errand: Errand, run: Result<RunId, String>, told: Told) -> Result<(), Error> {
-        let (body, now) = self.words(run).await?;
-        let body = Bytes::from(body.to_string());
-        match self.call(Method::PATCH, errand.url.expose(), Some(&errand.token), body).await {
+        let mut words = self.words(run).await?;
+        let mut answered = self.patch(&errand, &words).await;
+        if let Ok(reply) = &answered
+            && reply.status.is_client_error()
+            && !may_pass(reply.status)
+            && words.drop_outcomes(reply.status)
+        {
+            answered = self.patch(&errand, &words).await;
+        }
+        match answered {
             // A run that ended meanwhile was said to have ended.
-            Ok(reply) if reply.status.is_success() => self.actions.call_told(seq, told.max(now)).await,
+            Ok(reply) if reply.status.is_success() => {
+                self.actions.call_told(seq, told.max(words.told), words.short).await
+            }
             Ok(reply) => self.actions.call_failed(seq, refused(reply.status), may_pass(reply.status)).await,
             Err((why, again)) => self.actions.call_failed(seq, why, again).await,
         }
     }
 
-    async fn words(&self, run: Result<RunId, String>) -> Result<(serde_json::Value, Told), Error> {
-        let (answer, url) = match run {
+    async fn patch(&self, errand: &Errand, words: &Words) -> Result<Reply, (String, bool)> {
+        let body = Bytes::from(words.document.to_string());
+        self.call(Method::PATCH, errand.url.expose(), Some(&errand.token), body).await
+    }
+
+    async fn words(&self, run: Result<RunId, String>) -> Result<Words, Error> {
+        let id = match run {
             Err(why) => {
                 let message = why.chars().take(limits::RESULT_MESSAGE_CHARS).collect();
-                (RunAnswer { said: Said::Failed, message, outcomes: Vec::new() }, None)
+                return Ok(Words::new(RunAnswer { said: Said::Failed, message, outcomes: None }, None));
             }
-            Ok(id) => {
-                let queries = self.queries.clone();
-                let answer = tokio::task::spawn_blocking(move || queries.answer_of(id)).await;
-                let answer = answer.map_err(|error| crate::actions::Fault::Panicked(error.to_string()))??;
-                (answer, Some(format!("{}/runs/{id}", self.actions.setup().public_url)))
-            }
+            Ok(id) => id,
         };
-        let (status, told) = match answer.said {
-            Said::Running => ("running", Told::Running),
-            Said::Passed => ("passed", Told::All),
-            Said::Failed => ("failed", Told::All),
-        };
-        let mut attributes = json!({"status": status, "message": answer.message});
-        if let Some(url) = url {
-            attributes["url"] = json!(url);
-        }
-        let mut data = json!({"type": "task-results", "attributes": attributes});
-        if !answer.outcomes.is_empty() {
-            data["relationships"] = json!({"outcomes": {"data": answer.outcomes}});
-        }
-        Ok((json!({"data": data}), told))
+        let url = format!("{}/runs/{id}", self.actions.setup().public_url);
+        let queries = self.queries.clone();
+        let asked = tokio::task::spawn_blocking(move || Ok(Words::new(queries.answer_of(id)?, Some(url)))).await;
+        asked.map_err(|error| crate::actions::Fault::Panicked(error.to_string()))?
     }
 
     /// One call; why it failed, and whether it may succeed later.
@@ -174,8 +181,83 @@ impl Desk {
             headers.insert(header::AUTHORIZATION, value);
         }
         let call = Call { method, url: url.to_owned(), headers, body };
-        self.client.send(call).await.map_err(|error| (error.to_string(), error.may_pass()))
+        self.client.send(call).await.map_err(|error| (why(&error), error.may_pass()))
     }
+}
+
+/// Why a call failed, as its caller may hear it: not what a name stands for in our own networks.
+fn why(error: &CallError) -> String {
+    if let CallError::Dial(DialError::Refused(refusal)) = error {
+        tracing::warn!(%refusal, "a call of a run task leads where it may not");
+        return "its address is one that may not be called from here; the operator can list it under outbound_allow"
+            .to_owned();
+    }
+    error.to_string()
+}
+
+/// What a caller is told.
+struct Words {
+    document: Value,
+    told: Told,
+    /// Why it is less than what the run left.
+    short: Option<String>,
+}
+
+impl Words {
+    fn new(answer: RunAnswer, url: Option<String>) -> Self {
+        let (status, told) = match answer.said {
+            Said::Running => ("running", Told::Running),
+            Said::Passed => ("passed", Told::All),
+            Said::Failed => ("failed", Told::All),
+        };
+        let mut attributes = json!({"status": status, "message": answer.message});
+        if let Some(url) = url {
+            attributes["url"] = json!(url);
+        }
+        let mut data = json!({"type": "task-results", "attributes": attributes});
+        let short = match answer.outcomes.as_deref().map(guest_outcomes).transpose() {
+            Ok(outcomes) => {
+                let outcomes: Vec<Value> = outcomes.iter().flatten().map(resource).collect();
+                if !outcomes.is_empty() {
+                    data["relationships"] = json!({"outcomes": {"data": outcomes}});
+                }
+                None
+            }
+            Err(why) => Some(format!("its outcomes.json does not fit, so none were sent: {why}")),
+        };
+        Self { document: json!({"data": data}), told, short }
+    }
+
+    /// Says the same without outcomes; whether there were any.
+    fn drop_outcomes(&mut self, status: StatusCode) -> bool {
+        let dropped = self.document["data"].as_object_mut().and_then(|data| data.remove("relationships")).is_some();
+        if dropped {
+            self.short = Some(format!("its outcomes were not taken: {}", refused(status)));
+        }
+        dropped
+    }
+}
+
+/// An outcome in the protocol's shape, without what it does not have.
+fn resource(outcome: &Outcome) -> Value {
+    let mut attributes = Map::new();
+    for (name, text) in [
+        ("outcome-id", &outcome.outcome_id),
+        ("description", &outcome.description),
+        ("body", &outcome.body),
+        ("url", &outcome.url),
+    ] {
+        if !text.is_empty() {
+            attributes.insert(name.to_owned(), json!(text));
+        }
+    }
+    if !outcome.tags.is_empty() {
+        let labels =
+            |tag: &OutcomeTag| tag.labels.iter().map(|it| json!({"label": it.label, "level": it.level})).collect();
+        let tags: Map<String, Value> = outcome.tags.iter().map(|tag| (tag.name.clone(), labels(tag))).collect();
+        attributes.insert("tags".to_owned(), Value::Object(tags));
+    }
+    json!({"type": "task-result-outcomes", "attributes": attributes})
 }
 
 fn is_redirect(status: StatusCode) -> bool {
@@ -195,4 +277,38 @@ fn refused(status: StatusCode) -> String {
 /// Whether the same may be answered otherwise later.
 fn may_pass(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(outcomes: &str) -> Words {
+        let answer =
+            RunAnswer { said: Said::Failed, message: "no".to_owned(), outcomes: Some(outcomes.as_bytes().to_vec()) };
+        Words::new(answer, None)
+    }
+
+    #[test]
+    fn outcomes_are_told_in_the_protocols_own_shape() {
+        let attributes =
+            json!({"outcome-id": "A", "description": "d", "tags": {"Status": [{"label": "Bad", "level": "error"}]}});
+        let told = json!([{"type": "task-result-outcomes", "attributes": attributes}]);
+        let plain = json!([{"outcome_id": "A", "description": "d", "tags": attributes["tags"]}]);
+        for left in [told.clone(), json!({"data": told}), plain] {
+            let words = words(&left.to_string());
+            assert_eq!(words.document["data"]["relationships"]["outcomes"]["data"], told);
+            assert_eq!(words.short, None);
+        }
+    }
+
+    #[test]
+    fn outcomes_that_do_not_fit_cost_nobody_the_answer() {
+        for left in ["no JSON", r#"[{"outcome-id": 7}]"#, r#"[{"tags": {"a": "b"}}]"#] {
+            let words = words(left);
+            assert_eq!(words.document["data"]["attributes"]["status"], "failed");
+            assert_eq!(words.document["data"].get("relationships"), None);
+            assert!(words.short.unwrap().starts_with("its outcomes.json does not fit, so none were sent: "));
+        }
+    }
 }

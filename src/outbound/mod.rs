@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use crate::{
     domain::network::{AllowList, Portless},
-    egress::{Client, SystemResolver, Trust, TrustError},
+    egress::{Client, Policy, SystemResolver, Trust},
 };
 
 /// What others see of who calls them.
@@ -32,12 +32,17 @@ pub enum NoWayOut {
     Name(#[from] hyper::header::InvalidHeaderValue),
 }
 
-/// The client for the server's own calls, with what the operator allows them; or why there is none,
-/// which is no reason not to serve.
-pub fn client(outbound_allow: &[String]) -> Result<Result<Client, TrustError>, NoWayOut> {
+/// The client for addresses that people with a say here entered, with what the operator allows them.
+pub fn client(outbound_allow: &[String]) -> Result<Client, NoWayOut> {
+    client_under(Policy::outbound, outbound_allow)
+}
+
+/// The client for addresses that came with a call: whoever sends one is not to look around in here.
+pub fn client_for_calls(outbound_allow: &[String]) -> Result<Client, NoWayOut> {
+    client_under(Policy::foreign, outbound_allow)
+}
+
+fn client_under(policy: fn(AllowList) -> Policy, outbound_allow: &[String]) -> Result<Client, NoWayOut> {
     let operator = AllowList::parse(outbound_allow, Portless::Any)?;
-    match Trust::of_host() {
-        Ok(trust) => Ok(Ok(Client::new(operator, Arc::new(SystemResolver), trust, USER_AGENT)?)),
-        Err(error) => Ok(Err(error)),
-    }
+    Ok(Client::new(policy(operator), Arc::new(SystemResolver), Trust::of_host(), USER_AGENT)?)
 }

@@ -19,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     actions::{Actions, DueRequest, DueWork, Error, Outside, Reply, Request},
     domain::{TaskResultId, limits},
-    egress::{Call, CallError, Client, TrustError},
+    egress::{Call, CallError, Client},
 };
 
 /// Who signed the body.
@@ -31,10 +31,10 @@ const BREATH: Duration = Duration::from_millis(20);
 
 /// The way to run tasks over the network.
 #[derive(Debug)]
-pub struct Network(Result<Client, TrustError>);
+pub struct Network(Client);
 
 impl Network {
-    pub const fn new(client: Result<Client, TrustError>) -> Self {
+    pub const fn new(client: Client) -> Self {
         Self(client)
     }
 }
@@ -42,13 +42,9 @@ impl Network {
 impl Outside for Network {
     fn post<'a>(&'a self, request: &'a Request) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
         Box::pin(async move {
-            let client = match &self.0 {
-                Ok(client) => client,
-                Err(error) => return Reply::impossible(error.to_string()),
-            };
             let begun = Instant::now();
             let sent = match call_of(request) {
-                Some(call) => client.send(call).await,
+                Some(call) => self.0.send(call).await,
                 None => Err(CallError::Address("its signature cannot be sent")),
             };
             let took = begun.elapsed();
@@ -72,6 +68,18 @@ fn call_of(request: &Request) -> Option<Call> {
     headers.insert(SIGNATURE, HeaderValue::from_str(&request.signature).ok()?);
     let body = Bytes::copy_from_slice(request.body.expose());
     Some(Call { method: Method::POST, url: request.url.clone(), headers, body })
+}
+
+/// What came back, or that nothing did while there was time to try.
+async fn in_time(answer: impl Future<Output = Reply>, within: Duration) -> Reply {
+    let begun = Instant::now();
+    match tokio::time::timeout(within, answer).await {
+        Ok(reply) => reply,
+        Err(_) => {
+            let why = format!("it was not accepted within {} s", limits::RUN_TASK_TRYING.as_secs());
+            Reply { status: None, note: Some(why), may_pass: false, took: begun.elapsed() }
+        }
+    }
 }
 
 /// The beginning of an answer, fit for one line.
@@ -150,7 +158,7 @@ impl Sending {
     async fn carry_out(&self, due: DueRequest) {
         let Ok(_place) = self.free.acquire().await else { return };
         let reply = match &due.what {
-            DueWork::Send(request) => self.outside.post(request).await,
+            DueWork::Send(request) => in_time(self.outside.post(request), due.within).await,
             DueWork::Impossible(why) => Reply::impossible(why.clone()),
         };
         if let Err(error) = self.actions.request_sent(due.id, due.since, reply).await {
@@ -161,5 +169,19 @@ impl Sending {
 
     fn under_way(&self) -> MutexGuard<'_, HashSet<TaskResultId>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_try_is_cut_when_the_time_for_all_of_them_is_up() {
+        let cut = in_time(std::future::pending(), Duration::from_millis(5)).await;
+        assert_eq!((cut.status, cut.note.as_deref()), (None, Some("it was not accepted within 120 s")));
+        assert!(!cut.may_pass && cut.took >= Duration::from_millis(5));
+        let answered = Reply { status: Some(500), note: None, may_pass: true, took: Duration::ZERO };
+        assert_eq!(in_time(std::future::ready(answered.clone()), Duration::from_secs(60)).await, answered);
     }
 }

@@ -17,15 +17,15 @@ use super::run_tasks::excerpt;
 use crate::{
     actions::{Actions, DueDelivery, DuePost, Post, Reply},
     domain::{Slug, limits},
-    egress::{Call, Client, TrustError},
+    egress::{Call, Client},
 };
 
 /// Looked at without anybody ringing, in case the clock was set.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// Delivers until the server stops. Without a client every delivery is told why it cannot be sent.
-pub async fn deliver(actions: Actions, client: Result<Client, TrustError>, stop: CancellationToken) {
-    let courier = Courier { actions, client: client.map_err(|error| error.to_string()), stop };
+/// Delivers until the server stops.
+pub async fn deliver(actions: Actions, client: Client, stop: CancellationToken) {
+    let courier = Courier { actions, client, stop };
     let mut bell = courier.actions.bells().hear();
     let mut away: JoinSet<Slug> = JoinSet::new();
     let mut busy = HashSet::new();
@@ -58,7 +58,7 @@ fn back_again(back: Result<Slug, JoinError>, busy: &mut HashSet<Slug>) {
 #[derive(Clone)]
 struct Courier {
     actions: Actions,
-    client: Result<Client, String>,
+    client: Client,
     stop: CancellationToken,
 }
 
@@ -96,14 +96,13 @@ impl Courier {
     }
 
     async fn send(&self, what: DuePost) -> Reply {
-        let (client, post) = match (&self.client, what) {
-            (Err(why), _) => return Reply::impossible(why.clone()),
-            (_, DuePost::Impossible(why)) => return Reply::impossible(why),
-            (Ok(client), DuePost::Send(post)) => (client, post),
+        let post = match what {
+            DuePost::Impossible(why) => return Reply::impossible(why),
+            DuePost::Send(post) => post,
         };
         let Some(call) = call_of(post) else { return Reply::impossible("its headers cannot be sent".to_owned()) };
         let begun = Instant::now();
-        let sent = client.send(call).await;
+        let sent = self.client.send(call).await;
         let took = begun.elapsed();
         match sent {
             Ok(reply) => Reply {

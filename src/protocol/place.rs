@@ -12,6 +12,8 @@ pub mod file {
     pub const RUN: &str = "run";
     /// Below `tree`: holds the plan that a guest is to judge.
     pub const JUDGED: &str = "judged";
+    /// Below `tree`: what a native task that is a run task sees as `/output`.
+    pub const OUTPUT: &str = "output";
     /// Below `tree`, while it is sealed: what the run's phases are set to.
     pub const SETTINGS: &str = "settings";
     pub const ERRORS: &str = "runner.err";

@@ -105,6 +105,9 @@ pub struct Demand {
     pub vouched: Vec<String>,
     /// Where tokens of this run come from; none for one that is authorized to nothing.
     pub workload: Option<Workload>,
+    /// A native one may leave outcomes in `/output`.
+    #[serde(default)]
+    pub output: bool,
 }
 
 /// A way to one service.

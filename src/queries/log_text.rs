@@ -94,6 +94,12 @@ impl LogText {
         part.log.range(within, max.min(there)).map_err(unreadable)
     }
 
+    /// The last line that commands printed, if they printed any. Blocks on the files.
+    pub fn last_line(&self) -> Result<Option<String>> {
+        let mut lines = self.parts.iter().rev().map(|part| part.log.last_line(Stream::Stdout).map_err(unreadable));
+        lines.find_map(Result::transpose).transpose()
+    }
+
     /// Where the printed line begins that holds `offset`. Blocks on the files.
     pub fn start_of_line(&self, offset: u64) -> Result<u64> {
         let Some(part) = self.parts.iter().find(|part| offset < part.from + part.len) else { return Ok(self.len) };

@@ -1,4 +1,5 @@
-//! The open workspace: `tree/workspace` and `tree/run`, which phases may fill with anything.
+//! The open workspace: `tree/workspace` and `tree/run`, which phases may fill with anything, and where
+//! it is made, `tree/output`.
 //!
 //! Phases own these directories, so nothing in them is trusted: no link is followed out of them, no
 //! name is opened that is not a regular file, nothing is read without a bound.
@@ -147,6 +148,24 @@ impl Tree {
         let dir = directory(&self.root, file::JUDGED).map_err(Fault::io(doing))?;
         give(&dir, self.owner).map_err(Fault::io(doing))?;
         self.replace(dir.as_fd(), guest_path::PLAN_JSON, plan, guest_path::PLAN_JSON)
+    }
+
+    /// Makes the directory for what a native task leaves. There must be none yet.
+    pub fn make_output(&self) -> Result<(), Fault> {
+        let doing = "make the task's output";
+        rustix::fs::mkdirat(&self.root, file::OUTPUT, Mode::from_raw_mode(0o700)).map_err(Fault::io(doing))?;
+        let made = directory(&self.root, file::OUTPUT).map_err(Fault::io(doing))?;
+        give(&made, self.owner).map_err(Fault::io(doing))
+    }
+
+    /// The beginning of the outcomes that were left there; none when there are none.
+    pub fn outcomes(&self, most: u64) -> Result<Option<Vec<u8>>, Fault> {
+        let output = directory(&self.root, file::OUTPUT).map_err(Fault::io("open the task's output"))?;
+        let name = guest_path::OUTCOMES;
+        let Some(file) = regular(&output, Path::new(name), ResolveFlags::NO_SYMLINKS)? else { return Ok(None) };
+        let mut content = Vec::new();
+        file.take(most).read_to_end(&mut content).map_err(Fault::io(format!("read `{name}`")))?;
+        Ok(Some(content))
     }
 
     /// Removes a file from `tree/run`; it is fine when there is none.

@@ -150,7 +150,7 @@ pub const STAGE_ID_TO_RUN: Numbers<Id, Seq> = TableDefinition::new("STAGE_ID_TO_
 pub const RESULT_ID_TO_RESULT: Table<Id, r::TaskResult> = table("RESULT_ID_TO_RESULT");
 pub const RESULT_TO_OUTCOMES: Table<Id, r::Outcomes> = table("RESULT_TO_OUTCOMES");
 pub const RESULT_N_TO_DELIVERY: Table<(Id, u32), r::Delivery> = table("RESULT_N_TO_DELIVERY");
-/// Results that are not final.
+/// Results that are not final, and those that are to be sent again nevertheless.
 pub const OPEN_RESULT: Index<Id> = TableDefinition::new("OPEN_RESULT");
 /// The one-off tokens of results.
 pub const HASH_TO_RESULT: Numbers<TokenHash, Id> = TableDefinition::new("HASH_TO_RESULT");

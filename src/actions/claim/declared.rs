@@ -203,6 +203,7 @@ impl Reading<'_> {
         let mut demand = Demand {
             directories: told.task.mounts.keys().map(|path| joined(&told.task.source.root, path)).collect(),
             workload: Some(Workload { socket: self.actions.setup.data.join(crate::actions::WORKLOAD_SOCKET) }),
+            output: told.task.airlock.run_task.is_some() && told.task.airlock.artifacts,
             ..Demand::default()
         };
         for connected in told.connected.values() {

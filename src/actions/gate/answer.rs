@@ -4,9 +4,10 @@ use std::net::IpAddr;
 
 use crate::{
     auth::{Who, token},
+    crypt::Secret,
     domain::{Refused, RefusedKind, ResultStatus, TaskResultId},
     store::{
-        Error, Rows, Tx,
+        Error, Fault, Rows, Tx,
         record::{Outcomes, TaskResult},
         tables as t,
     },
@@ -41,16 +42,16 @@ impl Actions {
         &self,
         id: TaskResultId,
         token: &str,
-        body: &[u8],
+        body: Secret<Vec<u8>>,
         from: Option<IpAddr>,
     ) -> Result<(), Error> {
         let taken = self.take_answer(id, token, body).await;
         self.attempted(&Who::system().at(from), &Deed::new(ANSWER, id), taken).await
     }
 
-    async fn take_answer(&self, id: TaskResultId, token: &str, body: &[u8]) -> Result<(), Error> {
-        let callback = Callback::read(body)?;
-        let outcomes = callback.outcomes.as_deref().map(Outcomes::new).transpose()?;
+    async fn take_answer(&self, id: TaskResultId, token: &str, body: Secret<Vec<u8>>) -> Result<(), Error> {
+        let reading = tokio::task::spawn_blocking(move || read(body.expose()));
+        let (callback, outcomes) = reading.await.map_err(|error| Fault::Panicked(error.to_string()))??;
         let hash = token::hash(token);
         self.system(move |tx, moment| {
             let mut result = tx.get(t::RESULT_ID_TO_RESULT, id.number())?.ok_or_else(|| missing("the task result"))?;
@@ -71,6 +72,13 @@ impl Actions {
     }
 }
 
+/// A callback with its outcomes as they are kept. Takes its time with a long one.
+fn read(body: &[u8]) -> Result<(Callback, Option<Outcomes>), Error> {
+    let callback = Callback::read(body)?;
+    let outcomes = callback.outcomes.as_deref().map(Outcomes::new).transpose()?;
+    Ok((callback, outcomes))
+}
+
 fn shows(result: &TaskResult, token: &str) -> bool {
     result.token.hash == token::hash(token)
 }
@@ -83,7 +91,8 @@ fn take(tx: &Tx<'_>, moment: &Moment, mut result: TaskResult, callback: &Callbac
         result.url.clone_from(url);
     }
     // Whoever comes back has the request, whatever became of the answer to it.
-    (result.tries, result.due_at, result.again) = (0, None, None);
+    result.end_delivery();
+    result.again = None;
     result.running_at.get_or_insert(moment.now);
     result.progress_at = moment.now;
     result.updated_at = moment.now;

@@ -85,20 +85,20 @@ fn link(of: &Map<String, Value>, at: &str) -> Read<Option<String>> {
 /// Where services put outcomes: where the protocol's sample has them, beside `data`, or among the
 /// attributes.
 fn outcomes_of(body: &Value, data: &Map<String, Value>, attributes: &Map<String, Value>) -> Read<Option<Vec<Outcome>>> {
-    let related = |value: Option<&'_ Value>| value.and_then(|of| of.get("outcomes")).cloned();
     let places = [
-        ("/data/relationships/outcomes", related(data.get("relationships"))),
-        ("/relationships/outcomes", related(body.get("relationships"))),
-        ("/data/attributes/outcomes", attributes.get("outcomes").cloned()),
+        ("/data/relationships/outcomes", data.get("relationships").and_then(|of| of.get("outcomes"))),
+        ("/relationships/outcomes", body.get("relationships").and_then(|of| of.get("outcomes"))),
+        ("/data/attributes/outcomes", attributes.get("outcomes")),
     ];
     let Some((at, found)) = places.into_iter().find_map(|(at, found)| found.map(|found| (at, found))) else {
         return Ok(None);
     };
     let (at, list) = match found {
         Value::Null => return Ok(None),
-        Value::Object(mut held) if held.contains_key("data") => {
-            (format!("{at}/data"), held.remove("data").unwrap_or_default())
-        }
+        Value::Object(held) => match held.get("data") {
+            Some(list) => (format!("{at}/data"), list),
+            None => (at.to_owned(), found),
+        },
         other => (at.to_owned(), other),
     };
     let Value::Array(list) = list else {
@@ -183,7 +183,7 @@ fn label(item: &Value, at: &str) -> Read<OutcomeLabel> {
 }
 
 /// A guest's `outcomes.json`: a list, or what a service would send.
-pub(super) fn guest_outcomes(json: &[u8]) -> Read<Vec<Outcome>> {
+pub fn guest_outcomes(json: &[u8]) -> Result<Vec<Outcome>, Refused> {
     let json: Value = serde_json::from_slice(json).map_err(|error| wrong("", format!("is not JSON: {error}")))?;
     let list =
         if json.is_array() { json } else { json.get("outcomes").or(json.get("data")).cloned().unwrap_or_default() };

@@ -7,12 +7,15 @@
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 
 use crate::{
-    auth::Permit,
+    auth::{
+        Permit,
+        token::{self, Minted},
+    },
     crypt::{self, Secret},
     domain::{Refused, ResultStatus, StageStatus, TaskResultId, Timestamp, limits},
     store::{
         Error, Find as _, Flow, Order, Rows, Snapshot, Tx,
-        record::{Delivery, DeliveryReason, RunTaskKind, TaskResult},
+        record::{Delivery, DeliveryReason, RunTaskKind, TaskResult, TaskToken, Verification},
         tables as t,
     },
 };
@@ -62,6 +65,14 @@ impl Reply {
         matches!(self.status, Some(200))
     }
 
+    fn took_ms(&self) -> u64 {
+        u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn short_note(&self) -> Option<String> {
+        self.note.as_ref().map(|note| note.chars().take(limits::DELIVERY_NOTE_CHARS).collect())
+    }
+
     /// In a sentence.
     fn said(&self) -> String {
         match (self.status, &self.note) {
@@ -79,6 +90,8 @@ pub struct DueRequest {
     pub id: TaskResultId,
     /// Since when: by this it is known again once it was sent.
     pub since: Timestamp,
+    /// Time for this try.
+    pub within: Duration,
     pub what: DueWork,
 }
 
@@ -101,14 +114,18 @@ impl Actions {
         let (mut due, mut next) = (Vec::new(), None::<Timestamp>);
         for id in open {
             let Some(result) = view.get(t::RESULT_ID_TO_RESULT, id)? else { continue };
-            let over = self.gives_up_at(&result);
-            next = Some(next.map_or(over, |next| next.min(over)));
+            // Of what is final nothing is waited for but that it is sent again.
+            let over = Some(self.gives_up_at(&result)).filter(|_| !result.status.is_final());
+            next = next.into_iter().chain(over).min();
             if result.is_guest() || under_way.contains(&result.id) {
                 continue;
             }
             match result.due_at {
-                Some(at) if at > now => next = next.map(|next| next.min(at)),
-                Some(since) => due.push(DueRequest { id: result.id, since, what: self.request_of(&view, &result)? }),
+                Some(at) if at > now => next = next.into_iter().chain([at]).min(),
+                Some(since) => {
+                    let within = trying_ends(&result).map_or(limits::RUN_TASK_TRYING, |end| end - now);
+                    due.push(DueRequest { id: result.id, since, within, what: self.request_of(&view, &result)? });
+                }
                 None => {}
             }
         }
@@ -142,26 +159,29 @@ impl Actions {
             let Some(mut result) = tx.get(t::RESULT_ID_TO_RESULT, id.number())? else { return Ok(()) };
             let overtaken = result.due_at != Some(since);
             note(tx, moment, &mut result, &reply, overtaken)?;
+            if result.status.is_final() && !overtaken {
+                end_sending_again(tx, &mut result)?;
+            }
             if result.status.is_final() || overtaken {
                 tx.put(t::RESULT_ID_TO_RESULT, id.number(), &result)?;
                 return super::ring_result(tx, moment, &result);
             }
             result.tries += 1;
+            result.tried_since.get_or_insert(moment.now.minus(reply.took));
             result.again = None;
             result.updated_at = moment.now;
             if reply.is_accepted() {
-                (result.tries, result.due_at) = (0, None);
+                result.end_delivery();
                 if result.status == ResultStatus::Pending {
                     result.status = ResultStatus::Running;
                     result.running_at = Some(moment.now);
                     result.progress_at = moment.now;
                 }
-            } else if reply.may_pass && result.tries < moment.setup.run_task_retries {
-                let waited = moment.setup.run_task_retry.saturating_mul(3_u32.saturating_pow(result.tries - 1));
-                result.due_at = Some(moment.now.plus(waited));
+            } else if let Some(at) = next_try(&result, moment).filter(|_| reply.may_pass) {
+                result.due_at = Some(at);
             } else if result.status == ResultStatus::Running {
                 // It was accepted before: sending it again was a person's wish.
-                (result.tries, result.due_at) = (0, None);
+                result.end_delivery();
             } else {
                 result.message = format!("could not be reached: {}", reply.said());
                 super::finish(tx, moment, &mut result, ResultStatus::Unreachable)?;
@@ -174,7 +194,9 @@ impl Actions {
         .await
     }
 
-    /// Sends the request of a call that is not done once more, because somebody asked for it.
+    /// Sends the request of a call once more, because somebody asked for it. Where the result is final,
+    /// that stays as it is: the request has a token of its own, which opens nothing, and what its
+    /// service comes back with is refused as anything that comes late.
     pub async fn redeliver(&self, permit: &Permit, id: TaskResultId) -> Result<(), Error> {
         let covers = permit.clone();
         self.change(permit, Deed::new("run_task.redeliver", id), move |tx, moment| {
@@ -184,16 +206,15 @@ impl Actions {
                 let why = "it is a guest's, which is sent nothing";
                 return Err(Refused::conflict(why).in_state(result.status.word()).into());
             }
-            if result.status.is_final() {
-                let why = "its result is final, and its token opens nothing any more; retry the run instead";
-                return Err(Refused::conflict(why).in_state(result.status.word()).into());
-            }
             if result.deliveries >= limits::DELIVERIES_KEPT {
                 let why = format!("it was sent {} times already", result.deliveries);
                 return Err(Refused::conflict(why).in_state(result.status.word()).into());
             }
+            if result.status.is_final() {
+                begin_sending_again(tx, moment, &mut result)?;
+            }
+            result.end_delivery();
             result.due_at = Some(moment.now);
-            result.tries = 0;
             result.again = Some(moment.actor.clone());
             tx.put(t::RESULT_ID_TO_RESULT, id.number(), &result)?;
             super::ring_result(tx, moment, &result)?;
@@ -202,8 +223,13 @@ impl Actions {
         .await
     }
 
-    /// Asks an address whether a run task is there that knows the key. Anything but a 200 is a no.
-    pub async fn verify_run_task(&self, url: &str, key: Option<&Secret<String>>) -> Result<(), Error> {
+    /// Asks an address whether a run task is there that knows the key. Anything but a 200 is a no, which
+    /// stands beside what came back.
+    pub async fn verify_run_task(
+        &self,
+        url: &str,
+        key: Option<&Secret<String>>,
+    ) -> Result<(Verification, Result<(), Refused>), Error> {
         let Some(outside) = &self.outside else {
             return Err(Refused::conflict("run tasks are called by a running server only").into());
         };
@@ -211,11 +237,18 @@ impl Actions {
         let signature = key.map_or_else(String::new, |key| crypt::signature(key, body.expose()));
         let request = Request { url: url.to_owned(), signature, body };
         let reply = outside.post(&request).await;
-        if reply.is_accepted() {
-            return Ok(());
-        }
-        let why = format!("the verification request was not answered with 200, so nothing is saved: {}", reply.said());
-        Err(Refused::field("url", why).into())
+        let verification = Verification {
+            at: self.now(),
+            status: reply.status,
+            duration_ms: reply.took_ms(),
+            note: reply.short_note(),
+        };
+        let refused = || {
+            let said = reply.said();
+            let why = format!("the verification request was not answered with 200, so nothing is saved: {said}");
+            Refused::field("url", why)
+        };
+        Ok((verification, if reply.is_accepted() { Ok(()) } else { Err(refused()) }))
     }
 
     /// Gives up what has been silent, or has lasted, for too long.
@@ -225,7 +258,8 @@ impl Actions {
             let mut over = Vec::new();
             view.walk_index(t::OPEN_RESULT, 0..=u128::MAX, Order::Up, |id| {
                 let result = view.get(t::RESULT_ID_TO_RESULT, id)?;
-                over.extend(result.filter(|result| self.gives_up_at(result) <= now).map(|result| result.id));
+                let waits = result.filter(|result| !result.status.is_final() && self.gives_up_at(result) <= now);
+                over.extend(waits.map(|result| result.id));
                 Ok(Flow::Continue(()))
             })?;
             over
@@ -268,6 +302,34 @@ impl Actions {
     }
 }
 
+/// The token of a final result is forgotten: a request about it gets another.
+fn begin_sending_again(tx: &Tx<'_>, moment: &Moment, result: &mut TaskResult) -> Result<(), Error> {
+    let Minted { token, hash } = token::task_result();
+    let sealed = vault::task_token(result.id).seal(&moment.keys.get(), token.expose().as_bytes());
+    result.token = TaskToken { hash: hash.to_vec(), sealed: Some(sealed) };
+    Ok(tx.mark(t::OPEN_RESULT, result.id.number(), true)?)
+}
+
+/// A final result was sent again, once, whatever was answered.
+fn end_sending_again(tx: &Tx<'_>, result: &mut TaskResult) -> Result<(), Error> {
+    result.end_delivery();
+    (result.again, result.token.sealed) = (None, None);
+    Ok(tx.mark(t::OPEN_RESULT, result.id.number(), false)?)
+}
+
+/// When a delivery that was begun is given up.
+fn trying_ends(result: &TaskResult) -> Option<Timestamp> {
+    result.tried_since.map(|since| since.plus(limits::RUN_TASK_TRYING))
+}
+
+/// When a delivery that failed is tried again, if it is.
+fn next_try(result: &TaskResult, moment: &Moment) -> Option<Timestamp> {
+    let waited = moment.setup.run_task_retry.saturating_mul(3_u32.saturating_pow(result.tries - 1));
+    let at = moment.now.plus(waited);
+    let in_time = trying_ends(result).is_none_or(|end| at < end);
+    (result.tries < moment.setup.run_task_retries && in_time).then_some(at)
+}
+
 fn span(of: Duration) -> String {
     match of.as_secs() {
         seconds if seconds >= 60 && seconds % 60 == 0 => format!("{} min", seconds / 60),
@@ -287,8 +349,8 @@ fn note(tx: &Tx<'_>, moment: &Moment, result: &mut TaskResult, reply: &Reply, ov
         at: moment.now,
         reason,
         status: reply.status,
-        duration_ms: u64::try_from(reply.took.as_millis()).unwrap_or(u64::MAX),
-        note: reply.note.as_ref().map(|note| note.chars().take(limits::DELIVERY_NOTE_CHARS).collect()),
+        duration_ms: reply.took_ms(),
+        note: reply.short_note(),
     };
     result.deliveries += 1;
     Ok(tx.put(t::RESULT_N_TO_DELIVERY, (result.id.number(), result.deliveries), &delivery)?)

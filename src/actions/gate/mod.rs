@@ -22,6 +22,7 @@ mod payload;
 
 use ulid::Ulid;
 
+pub use callback::guest_outcomes;
 pub use deliver::{DueRequest, DueWork, Outside, Reply, Request};
 pub(crate) use guest::judging;
 pub use guest::{JUDGING, Judged};
@@ -152,6 +153,7 @@ fn call(
         deliveries: 0,
         tries: 0,
         due_at: Some(moment.now),
+        tried_since: None,
         again: None,
         token: TaskToken {
             hash: hash.to_vec(),

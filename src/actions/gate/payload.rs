@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     crypt::Secret,
     domain::{
-        Enforcement, Kind, RunId, Stage,
+        Enforcement, RunId, Stage,
         run::SourceVersion,
         run_task::{ORGANIZATION, outward, workspace_id},
         stack::Source,
@@ -86,7 +86,7 @@ pub(super) fn request(
             .as_ref()
             .map(|id| format!("{public_url}/api/v2/configuration-versions/{id}/download")),
         configuration_version_id: version,
-        is_speculative: matches!(run.kind, Kind::Proposed | Kind::Drift),
+        is_speculative: run.kind.is_speculative(),
         organization_name: ORGANIZATION,
         plan_json_api_url: (result.stage != Stage::PrePlan)
             .then(|| format!("{public_url}/api/v2/plans/{}/json-output", named_after(run.id, "plan"))),

@@ -1,4 +1,5 @@
-//! What guests leave: receipts, artifacts, patches. Rows in the store, files beside it.
+//! What guests leave: receipts, artifacts, patches; and the outcomes of native tasks. Rows in the store,
+//! files beside it.
 
 use std::{
     fs, io,
@@ -36,7 +37,7 @@ impl Actions {
         produced: &Produced,
         result: Option<&PhaseResult>,
     ) -> Result<Option<Left>, Error> {
-        if produced.receipt.is_none() {
+        if produced.receipt.is_none() && produced.artifacts.is_empty() {
             return Ok(None);
         }
         let left = Left {

@@ -28,7 +28,10 @@ use crate::{
         Web,
         extract::{Asker, At, Body, Params},
     },
-    queries::{AttachmentRow, Cursor, DeliveryReason, DeliveryRow, RunTaskKind, RunTaskRow, StageDetail, TaskResult},
+    queries::{
+        AttachmentRow, Cursor, DeliveryReason, DeliveryRow, RunTaskKind, RunTaskRow, StageDetail, TaskResult,
+        Verification,
+    },
 };
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
@@ -67,10 +70,31 @@ struct RunTaskShape {
     /// The stacks that it is on.
     #[schema(value_type = Vec<String>)]
     stacks: Vec<Slug>,
+    /// What came back when its address was asked whether a run task is there, the newest first.
+    verifications: Vec<VerificationShape>,
     #[schema(schema_with = words::time)]
     created_at: Timestamp,
     #[schema(schema_with = words::time)]
     updated_at: Timestamp,
+}
+
+/// A request that asks whether a run task is there.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Verification)]
+struct VerificationShape {
+    #[schema(schema_with = words::time)]
+    at: Timestamp,
+    /// The answer's HTTP status; null where there was none.
+    status: Option<u16>,
+    duration_ms: u64,
+    /// What went wrong.
+    note: Option<String>,
+}
+
+impl From<Verification> for VerificationShape {
+    fn from(asked: Verification) -> Self {
+        Self { at: asked.at, status: asked.status, duration_ms: asked.duration_ms, note: asked.note }
+    }
 }
 
 impl From<RunTaskRow> for RunTaskShape {
@@ -90,6 +114,7 @@ impl From<RunTaskRow> for RunTaskShape {
             enabled: row.task.enabled,
             trusted: row.task.trusted,
             stacks: row.stacks.into_iter().map(|stack| stack.slug).collect(),
+            verifications: row.task.verifications.into_iter().rev().map(VerificationShape::from).collect(),
             created_at: row.task.created_at,
             updated_at: row.task.updated_at,
         }
@@ -335,8 +360,9 @@ async fn deliveries(
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-/// Send the request for a result once more, the same as before.
-#[utoipa::path(post, path = "/run-tasks/{name}/deliveries/{id}/redeliver", request_body = Nothing, responses((status = 202, description = "It is on its way"), (status = 409, description = "The result is final")))]
+/// Send the request for a result once more, the same as before. Where the result is final it stays as it is:
+/// the request has a new access token, which opens nothing, and a callback gets the 422 of one that comes late.
+#[utoipa::path(post, path = "/run-tasks/{name}/deliveries/{id}/redeliver", request_body = Nothing, responses((status = 202, description = "It is on its way"), (status = 409, description = "It is a guest's, or was sent too often")))]
 async fn redeliver(
     asker: Asker,
     At((name, id)): At<(RunTaskName, TaskResultId)>,

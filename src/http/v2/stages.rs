@@ -48,7 +48,7 @@ async fn one(asker: Asker, At(id): At<TaskStageId>, wanted: Wanted) -> Answer<Do
         included.push(workspaces::workspace(run.stack, &run.slug));
     }
     if wanted.includes("task-results") {
-        included.extend(stage.results.iter().map(result_resource));
+        included.extend(stage.results.iter().map(|result| result_resource(&run, result)));
     }
     Ok(Document::of(resource(&asker, &run, &stage)).including(included))
 }
@@ -64,7 +64,9 @@ async fn over(asker: Asker, At(id): At<TaskStageId>, given: Given) -> Answer<Doc
 }
 
 async fn result(asker: Asker, At(id): At<TaskResultId>) -> Answer<Document> {
-    Ok(Document::of(result_resource(&asker.web.queries.task_result(&asker.who, id)?)))
+    let result = asker.web.queries.task_result(&asker.who, id)?;
+    let run = asker.web.queries.run(&asker.who, result.run)?;
+    Ok(Document::of(result_resource(&run, &result)))
 }
 
 /// Whether an admin may let the run go on: while its checks are asked, and where they can stop it.
@@ -118,7 +120,7 @@ fn resource(asker: &Asker, run: &Run, stage: &StageDetail) -> Value {
     })
 }
 
-pub(super) fn result_resource(result: &TaskResult) -> Value {
+fn result_resource(run: &Run, result: &TaskResult) -> Value {
     let id = outward(result.id);
     let ended = |wanted: ResultStatus| result.ended_at.filter(|_| result.status == wanted);
     json!({
@@ -142,7 +144,7 @@ pub(super) fn result_resource(result: &TaskResult) -> Value {
             // The address may be a secret of the admins.
             "task-url": null,
             "stage": result.stage,
-            "is-speculative": false,
+            "is-speculative": run.kind.is_speculative(),
             "workspace-task-id": outward(result.attachment),
             "workspace-task-enforcement-level": result.enforcement,
             "agent-pool-id": null,
@@ -163,7 +165,7 @@ fn run_resource(run: &Run) -> Value {
             "created-at": run.created_at,
             "has-changes": run.changes,
             "is-destroy": run.kind == Kind::Destroy,
-            "plan-only": matches!(run.kind, Kind::Proposed | Kind::Drift),
+            "plan-only": run.kind.is_speculative(),
         },
         "relationships": {
             "workspace": {"data": {"id": workspace_id(run.stack), "type": "workspaces"}},

@@ -134,8 +134,17 @@ pub struct DeliveryRow {
     /// What it was about.
     pub run: String,
     pub note: Option<String>,
-    /// The newest one of a result that is not final.
+    /// The newest one of a result.
     pub may_send: bool,
+}
+
+/// One request that asked whether a run task is there.
+#[derive(Clone, Debug)]
+pub struct VerificationRow {
+    pub badge: Badge,
+    pub at: Moment,
+    pub took: String,
+    pub note: Option<String>,
 }
 
 /// `/admin/run-tasks/{name}`. Posts `do=save|delete|redeliver`, `result`.
@@ -152,6 +161,7 @@ pub struct RunTaskPage {
     /// The stacks that it is on: it cannot be deleted while there are any.
     pub stacks: Vec<StackRef>,
     pub deliveries: Vec<DeliveryRow>,
+    pub verifications: Vec<VerificationRow>,
     pub pager: Pager,
     /// Guests are not called.
     pub is_called: bool,

@@ -139,3 +139,32 @@ fn an_event_stays_small_when_its_text_must_be_escaped() {
         assert_eq!(chunks.into_iter().map(|chunk| chunk.text).collect::<String>(), text);
     }
 }
+
+#[test]
+fn the_last_line_of_a_stream_is_its_own() {
+    let files = Files::new();
+    let mut log = files.writer();
+    let long = format!("début {}", "x".repeat(limits::LOG_ENTRY_BYTES));
+    let said = [
+        (Stream::Stdout, "first\n  the verdict \u{1b}\t\n\n"),
+        (Stream::Stderr, "a warning\n"),
+        (Stream::Stdout, " \n"),
+        (Stream::Stderr, long.as_str()),
+    ];
+    for (n, (stream, text)) in (0..).zip(said) {
+        log.write(ms(n * 60), stream, text.as_bytes()).unwrap();
+    }
+    for n in 0..5_000 {
+        log.write(ms(300 + n * 60), Stream::Stderr, b"\n").unwrap();
+    }
+    log.note(ms(400_000), "a note").unwrap();
+    log.finish(ms(400_060)).unwrap();
+    for reader in [files.live(), files.finished()] {
+        assert_eq!(reader.last_line(Stream::Stdout).unwrap().as_deref(), Some("the verdict"));
+        let stderr = reader.last_line(Stream::Stderr).unwrap().unwrap();
+        assert!(stderr.len() > 15 << 10 && stderr.chars().all(|c| c == 'x'), "{}", stderr.len());
+    }
+    let silent = Files::new();
+    silent.writer().finish(ms(0)).unwrap();
+    assert_eq!(silent.live().last_line(Stream::Stdout).unwrap(), None);
+}

@@ -90,6 +90,8 @@ struct Told {
     /// Whether there are settings for Terraform itself.
     cli_config: bool,
     stdin: Option<OwnedFd>,
+    /// Where it may leave outcomes.
+    output: Option<Bind>,
 }
 
 impl Chain {
@@ -108,10 +110,15 @@ impl Chain {
         let (stdin, _) = self.stdin(&shell.stdin)?;
         let way_out = self.open_way_out()?;
         let state = self.open_state(shell, desk.number)?;
-        let program = self.program(shell, Told { final_state: ends_as, state, way_out, cli_config, stdin });
+        let output = self.open_output(shell)?;
+        let keeps_outcomes = output.is_some();
+        let program = self.program(shell, Told { final_state: ends_as, state, way_out, cli_config, stdin, output });
         let attended = self.run_program(program, desk);
         desk.produced.states = self.close_state(shell);
         let attended = attended?;
+        if keeps_outcomes {
+            self.keep_outcomes(desk)?;
+        }
         let Outcome { verdict, command, complaint } = judge(shell, &attended);
         if let Some(complaint) = complaint {
             // A refusal is noted with the verdict.
@@ -228,7 +235,7 @@ impl Chain {
     }
 
     fn program(&self, shell: &Shell, told: Told) -> Program {
-        let Told { final_state, state, way_out, cli_config, stdin } = told;
+        let Told { final_state, state, way_out, cli_config, stdin, output } = told;
         let facts = self.facts();
         let places = self.places(shell);
         let script = vendor::script(shell, &facts, &places);
@@ -270,7 +277,7 @@ impl Chain {
             environment,
             network: facts.network.clone(),
             host_root: false,
-            binds: if self.confined() { shell.binds.clone() } else { Vec::new() },
+            binds: shell.binds.iter().cloned().filter(|_| self.confined()).chain(output).collect(),
             serves: state_inside.into_iter().chain(way_out.map(Service::WayOut)).chain(inside).collect(),
             signal: stop_signal(&facts.vendor),
             wall: Duration::from_secs(shell.wall_seconds),

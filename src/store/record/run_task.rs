@@ -7,7 +7,7 @@ use crate::{
     crypt::Sealed,
     domain::{
         AttachmentId, Enforcement, GuestName, ResultStatus, RunId, RunTaskId, RunTaskName, StackId, Stage, StageStatus,
-        TaskResultId, TaskStageId, Timestamp, actor::ActorName, run_task,
+        TaskResultId, TaskStageId, Timestamp, actor::ActorName, limits, run_task,
     },
 };
 
@@ -25,6 +25,28 @@ pub struct RunTask {
     pub created_by: ActorName,
     pub updated_at: Timestamp,
     pub updated_by: ActorName,
+    /// The last ones, the newest at the end. Whose wish each was is in the audit log.
+    #[serde(default)]
+    pub verifications: Vec<Verification>,
+}
+
+impl RunTask {
+    /// Writes down a verification request; the oldest makes room.
+    pub fn note(&mut self, verification: Verification) {
+        let room = limits::VERIFICATIONS_KEPT - 1;
+        self.verifications.drain(..self.verifications.len().saturating_sub(room));
+        self.verifications.push(verification);
+    }
+}
+
+/// A request that asked whether a run task is at an address, and knows the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    pub at: Timestamp,
+    pub status: Option<u16>,
+    pub duration_ms: u64,
+    /// What went wrong, or the beginning of an answer that was no 200.
+    pub note: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,6 +131,9 @@ pub struct TaskResult {
     /// Tries of the delivery that is under way, and when the next one is due.
     pub tries: u32,
     pub due_at: Option<Timestamp>,
+    /// When the first of them was begun.
+    #[serde(default)]
+    pub tried_since: Option<Timestamp>,
     /// Who wants it sent again.
     pub again: Option<ActorName>,
     pub token: TaskToken,
@@ -118,6 +143,11 @@ impl TaskResult {
     /// Whether a guest judges, here, and nobody is called.
     pub fn is_guest(&self) -> bool {
         self.address.starts_with(GUEST)
+    }
+
+    /// The delivery that is under way has come to its end.
+    pub const fn end_delivery(&mut self) {
+        (self.tries, self.due_at, self.tried_since) = (0, None, None);
     }
 }
 
@@ -130,7 +160,8 @@ pub struct TaskToken {
     #[serde(with = "serde_bytes_compat")]
     pub hash: Vec<u8>,
     /// The token itself, because a request that is sent again must be the same one;
-    /// `vault::task_token`. Gone once the result is final.
+    /// `vault::task_token`. Gone once the result is final, but for one that opens nothing while a request
+    /// about it is sent again.
     pub sealed: Option<Sealed>,
 }
 

@@ -11,7 +11,7 @@ use airlock::{
         run::Panel,
         run_task::{
             AttachedRow, DeliveryRow, LabelView, OutcomeView, ResultView, RunTaskForm, RunTaskRow, RunTasksView,
-            StageView, Terms, UnattachedRow, result_badge, stage_badge,
+            StageView, Terms, UnattachedRow, VerificationRow, result_badge, stage_badge,
         },
         status::Badge,
     },
@@ -104,6 +104,15 @@ fn one(theme: Theme) -> RunTaskPage {
                 Some("costs.example:443 did not answer within 30 s"),
                 false,
             ),
+        ],
+        verifications: vec![
+            VerificationRow { badge: good("200"), at: ago(9_000), took: "0.2s".into(), note: None },
+            VerificationRow {
+                badge: Badge::new(Look::Failed, "401"),
+                at: ago(9_900),
+                took: "0.1s".into(),
+                note: Some("<b>who</b> are you".into()),
+            },
         ],
         pager: Pager { newest: None, older: Some("/admin/run-tasks/cost-check?cursor=50".into()) },
         is_called: true,

@@ -1,4 +1,4 @@
-//! *Send again*: the same request once more, as long as its result is not final.
+//! *Send again*: the same request once more, which changes nothing of a result that is final.
 
 use std::sync::Arc;
 
@@ -71,11 +71,6 @@ async fn a_request_is_sent_again_as_it_was_and_the_log_says_who_wanted_that() {
         "{audit:#}"
     );
 
-    let (status, refused) = rig.again(&result).await;
-    assert_eq!(status, 409, "{refused:#}");
-    assert!(refused["detail"].as_str().unwrap().contains("its result is final"), "{refused:#}");
-    let audit = rig.server.get("audit?verb=run_task.redeliver").await;
-    assert_eq!(audit["items"][0]["outcome"], "refused", "{audit:#}");
     let (status, _) = rig.again("taskrs_01K00000000000000000000000").await;
     assert_eq!(status, 404);
     let other = Rig::result(&rig.other.called().await);
@@ -144,4 +139,41 @@ async fn of_many_final_answers_at_once_exactly_one_counts() {
     rig.server.until(&rig.run, if status == "passed" { "unconfirmed" } else { "failed" }).await;
     let answers = rig.server.get("audit?verb=run_task.answer").await;
     assert_eq!(answers["items"].as_array().unwrap().len(), 2, "{answers:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_final_is_sent_again_and_stays_as_it_is() {
+    let rig = rig().await;
+    let (call, silent) = (rig.service.called().await, rig.other.called().await);
+    assert_eq!(call.says("passed", "cheap enough").await, 200);
+    assert_eq!(silent.says("passed", "").await, 200);
+    rig.server.until(&rig.run, "unconfirmed").await;
+    let before = rig.server.run(&rig.run).await["run_tasks"][0]["results"][0].clone();
+    let result = Rig::result(&call);
+    for sent in 1..=2 {
+        rig.service.answers_with(&[500]).await;
+        let (status, refused) = rig.again(&result).await;
+        assert_eq!(status, 202, "{refused:#}");
+        let again = rig.service.called().await;
+        assert_ne!(again.token(), call.token());
+        let mut payload = again.payload.clone();
+        payload["access_token"] = call.payload["access_token"].clone();
+        assert_eq!(payload, call.payload);
+        // What it would open is closed, and what it says comes too late.
+        assert_eq!(again.gets(&again.text("plan_json_api_url")).await.status, 401);
+        let late = again.sends(&body("failed", "too dear")).await;
+        assert_eq!(late.status, 422);
+        assert!(late.json()["errors"][0]["detail"].as_str().unwrap().contains("final already: passed"));
+        let logged = async {
+            while rig.deliveries().await.len() <= sent {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), logged).await.expect("the delivery is logged");
+    }
+    let log = rig.deliveries().await;
+    assert_eq!((&log[0]["reason"], &log[0]["by"], &log[0]["status"]), (&json!("again"), &json!("admin"), &json!(500)));
+    let run = rig.server.run(&rig.run).await;
+    assert_eq!((&run["state"], &run["run_tasks"][0]["results"][0]), (&json!("unconfirmed"), &before));
+    assert_eq!(rig.service.all_calls().await.len(), 0, "a wish is tried once");
 }

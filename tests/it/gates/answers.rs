@@ -61,12 +61,19 @@ async fn progress_replaces_outcomes_and_nothing_follows_the_final_result() {
     let malformed = call.sends(&body("excellent", "")).await;
     assert_eq!(malformed.status, 422);
     assert_eq!(malformed.json()["errors"][0]["source"]["pointer"], "/data/attributes/status");
-    let six = format!("{{\"data\": \"{}\"}}", "x".repeat(6 << 20));
-    assert_eq!(call.patches(&call.token(), six).await.status, 413);
-    let outcome = json!({"body": "x".repeat(1 << 20)});
-    let five =
-        json!({"data": {"type": "task-results", "attributes": {"status": "running", "outcomes": vec![outcome; 5]}}});
-    assert_eq!(call.sends(&five).await.status, 200, "five times one MiB fit");
+    let bodies = |of: &str, n| {
+        let outcomes = vec![json!({"body": of.repeat((1 << 20) / of.len())}); n];
+        json!({"data": {"type": "task-results", "attributes": {"status": "running", "outcomes": outcomes}}}).to_string()
+    };
+    let escaped = bodies("ü", 5).replace('ü', "\\u00fc");
+    for (five, what) in [(bodies("x", 5), "plain"), (bodies("x\n", 5), "lines"), (escaped, "escaped")] {
+        assert_eq!(call.patches(&call.token(), five).await.status, 200, "five times one MiB fit: {what}");
+    }
+    let six = call.patches(&call.token(), bodies("x", 6)).await;
+    assert_eq!(six.status, 422);
+    assert_eq!(six.json()["errors"][0]["source"]["pointer"], "/data/attributes/outcomes");
+    let endless = format!("{{\"data\": \"{}\"}}", "x".repeat(32 << 20));
+    assert_eq!(call.patches(&call.token(), endless).await.status, 413);
     let url = call.text("task_result_callback_url").replace("taskrs-0", "taskrs-1");
     let unknown = call.asks(reqwest::Method::PATCH, &url, Some(&call.token()), Some("{}".into())).await;
     assert_eq!(unknown.status, 404);

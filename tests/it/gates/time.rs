@@ -40,6 +40,18 @@ async fn a_service_that_never_accepts_is_unreachable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_would_be_tried_again_after_two_minutes_is_unreachable_now() {
+    let rig = rig_with(|config| config.run_task_retry = Duration::from_secs(200)).await;
+    let stack = custom(&rig, "Shop", json!({})).await;
+    let service = attached(&rig, &stack, "check", &[Stage::PostPlan], Enforcement::Mandatory).await;
+    service.answers_with(&[500]).await;
+    let run = rig.trigger(&stack, Kind::Tracked).await;
+    let failed = rig.until_state(&run, State::Failed).await;
+    assert!(failed.reason.unwrap().contains("check is unreachable"));
+    assert_eq!(service.all_calls().await.iter().filter(|call| call.payload["stage"] != "test").count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn silence_and_slowness_have_an_end() {
     let rig = rig_with(|config| config.run_task_progress = Duration::from_millis(300)).await;
     let stack = custom(&rig, "Shop", json!({})).await;

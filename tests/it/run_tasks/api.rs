@@ -30,6 +30,22 @@ impl Rig {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_certificate_authorities_calls_run_tasks_in_the_clear() {
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = dir.path().join("nowhere").to_str().unwrap().to_owned();
+    let without = [("SSL_CERT_FILE", nowhere.as_str()), ("SSL_CERT_DIR", nowhere.as_str())];
+    let server = Server::start_with(dir.path(), &without).await;
+    let mut outside = Outside::open().await;
+    let clear = json!({"name": "clear", "url": format!("{}/check", outside.url)});
+    let (status, text) = server.raw(None, "POST", "/api/v1/run-tasks", Some(clear)).await;
+    assert_eq!(status, 201, "{text}");
+    assert_eq!(outside.next().await.json()["stage"], "test");
+    let secure = json!({"name": "secure", "url": outside.url.replace("http://", "https://")});
+    let (status, text) = server.raw(None, "POST", "/api/v1/run-tasks", Some(secure)).await;
+    assert!(status == 422 && text.contains("no certificate authorities"), "{status} {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_task_is_kept_only_when_its_address_answers_the_verification() {
     let mut rig = Rig::new().await;
     let new =
@@ -65,6 +81,13 @@ async fn a_run_task_is_kept_only_when_its_address_answers_the_verification() {
     let (status, text) = rig.ask("PATCH", path, Some(json!({"hmac_key": null}))).await;
     assert_eq!((status, &text["has_hmac_key"]), (200, &json!(false)));
     assert_eq!(rig.outside.next().await.header("x-tfc-task-signature"), "");
+
+    // What came back is kept where there is a run task, refusals included: 200, 403, 200.
+    let asked: Vec<&Value> = text["verifications"].as_array().unwrap().iter().map(|asked| &asked["status"]).collect();
+    assert_eq!(asked, [200, 403, 200], "{text:#}");
+    assert!(text["verifications"][0]["duration_ms"].is_u64() && text["verifications"][0]["at"].is_string());
+    let page = rig.server.page("/admin/run-tasks/cost-check").await;
+    assert!(page.contains("Verifications") && page.contains("403"), "{page}");
 
     let audit = rig.server.get("audit?verb=run_task.create").await.to_string();
     assert!(audit.contains("\"refused\"") && audit.contains("\"done\"") && !audit.contains("/check"), "{audit}");
@@ -136,4 +159,22 @@ async fn json_api_answers_in_its_own_shapes_and_pages() {
     assert_eq!((status, &errors["errors"][0]["source"]["pointer"]), (422, &json!("/data/attributes/name")));
     let (status, _) = rig.server.raw(Some("ak_nonsense"), "GET", "/api/v2/organizations/airlock/tasks", None).await;
     assert_eq!(status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_about_a_preview_is_speculative_everywhere() {
+    let mut rig = Rig::new().await;
+    let vendor = json!({"kind": "custom", "plan": "exit 2"});
+    let stack = rig.server.stack(json!({"name": "Planned", "vendor": vendor}), &[("a", "b")]).await;
+    rig.server.post("run-tasks", json!({"name": "check", "url": rig.url()})).await;
+    rig.outside.next().await;
+    rig.server.post(&format!("stacks/{stack}/run-tasks"), json!({"run_task": "check"})).await;
+    for (kind, speculative) in [("proposed", true), ("tracked", false)] {
+        rig.server.trigger(&stack, kind).await;
+        let asked = rig.outside.next().await.json();
+        assert_eq!(asked["is_speculative"], speculative, "{asked:#}");
+        let result = asked["task_result_id"].as_str().unwrap();
+        let (status, shown) = rig.ask("GET", &format!("/api/v2/task-results/{result}"), None).await;
+        assert_eq!((status, &shown["data"]["attributes"]["is-speculative"]), (200, &json!(speculative)), "{shown:#}");
+    }
 }

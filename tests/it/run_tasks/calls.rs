@@ -20,12 +20,23 @@ tasks:
     airlock: {run_task: {hmac_secret: HMAC}}
   bad:
     type: native
-    run: {command: 'echo "not good"; exit 3', timeout: 60}
+    run: {command: 'echo "not good"; echo "beside the point" >&2; exit 3', timeout: 60}
+    airlock: {run_task: {hmac_secret: HMAC}}
+  finds:
+    type: native
+    run: {command: 'cat > /output/outcomes.json < "found.json"; echo found; exit 1', timeout: 60}
+    airlock: {run_task: {hmac_secret: HMAC}}
+  muddles:
+    type: native
+    run: {command: 'echo "[nonsense" > /output/outcomes.json; echo fine', timeout: 60}
     airlock: {run_task: {hmac_secret: HMAC}}
   closed:
     type: native
     run: {command: 'true'}
 "#;
+
+/// As services write it that do not read the protocol closely.
+const FOUND: &str = r#"{"outcomes": [{"outcome_id": "N-1", "description": "native", "tags": {"Status": [{"label": "Bad", "level": "error"}]}}]}"#;
 
 struct Rig {
     server: Server,
@@ -37,7 +48,8 @@ impl Rig {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::start_with(dir.path(), &[("AIRLOCK_OUTBOUND_ALLOW", "127.0.0.1")]).await;
-        server.stack(json!({"name": "Checks", "vendor": {"kind": "custom"}}), &[(".airlock/config.yaml", TASKS)]).await;
+        let files = [(".airlock/config.yaml", TASKS), ("found.json", FOUND)];
+        server.stack(json!({"name": "Checks", "vendor": {"kind": "custom"}}), &files).await;
         let set = json!({"value": KEY, "sensitive": true});
         let (status, text) = server.raw(None, "PUT", "/api/v1/stacks/checks/environment/HMAC", Some(set)).await;
         assert!(status < 300, "{text}");
@@ -206,4 +218,76 @@ async fn a_verification_request_is_answered_and_nothing_else_follows() {
     }
     assert!(rig.outside.is_quiet());
     assert_eq!(rig.server.get("stacks/checks/runs").await["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_leads_nowhere_inside() {
+    let mut rig = Rig::new().await;
+    // A plan elsewhere than the one who is answered; 10.255.255.1 is on no list.
+    let mut payload = rig.payload("taskrs-6");
+    payload["plan_json_api_url"] = json!("http://10.255.255.1/plan");
+    let (status, text) = rig.call("/run-tasks/checks/judge", &payload, KEY).await;
+    assert!(status == 422 && text.contains("plan_json_api_url"), "{status} {text}");
+    assert!(rig.outside.is_quiet());
+
+    rig.outside.plan_is_at("http://10.255.255.1/plan");
+    let (status, text) = rig.call("/run-tasks/checks/judge", &rig.payload("taskrs-7"), KEY).await;
+    assert_eq!(status, 200, "{text}");
+    assert_eq!(rig.outside.next().await.path, "plan");
+    let said = rig.outside.next().await.json();
+    assert_eq!(said["data"]["attributes"]["status"], "failed", "{said:#}");
+    let message = said["data"]["attributes"]["message"].as_str().unwrap();
+    assert!(message.contains("the operator can list it under outbound_allow"), "{message}");
+    assert_eq!(rig.server.get("stacks/checks/runs").await["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_whose_outcomes_are_not_taken_is_given_without_them() {
+    let mut rig = Rig::new().await;
+    rig.outside.has_plan(&json!({"resource_changes": [{"address": "db.main", "change": {"actions": ["delete"]}}]}));
+    rig.outside.answers(422);
+    let (status, text) = rig.call("/run-tasks/checks/judge", &rig.payload("taskrs-8"), KEY).await;
+    assert_eq!(status, 200, "{text}");
+    let said = loop {
+        let came = rig.outside.next().await;
+        if came.path == "callback" && came.json()["data"]["attributes"]["status"] == "failed" {
+            break came.json();
+        }
+    };
+    assert!(said["data"]["relationships"]["outcomes"]["data"].is_array(), "{said:#}");
+    let again = rig.outside.next().await.json();
+    assert_eq!(again["data"]["attributes"], said["data"]["attributes"]);
+    assert_eq!(again["data"].get("relationships"), None, "{again:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_native_task_leaves_outcomes_and_bad_ones_cost_nothing_but_themselves() {
+    let mut rig = Rig::new().await;
+    let mut answers = Vec::new();
+    for task in ["finds", "muddles"] {
+        let payload = rig.payload(&format!("taskrs-{task}"));
+        let (status, text) = rig.call(&format!("/run-tasks/checks/{task}"), &payload, KEY).await;
+        assert_eq!(status, 200, "{text}");
+        let mut said = rig.outside.next().await.json();
+        if said["data"]["attributes"]["status"] == "running" {
+            said = rig.outside.next().await.json();
+        }
+        answers.push(said["data"].clone());
+    }
+    let (found, muddled) = (&answers[0], &answers[1]);
+    assert_eq!((&found["attributes"]["status"], &found["attributes"]["message"]), (&json!("failed"), &json!("found")));
+    let outcome = json!({"type": "task-result-outcomes", "attributes": {"outcome-id": "N-1", "description": "native",
+        "tags": {"Status": [{"label": "Bad", "level": "error"}]}}});
+    assert_eq!(found["relationships"]["outcomes"]["data"], json!([outcome]), "{found:#}");
+    let said = (&muddled["attributes"]["status"], &muddled["attributes"]["message"]);
+    assert_eq!(said, (&json!("passed"), &json!("fine")));
+    assert_eq!(muddled.get("relationships"), None, "{muddled:#}");
+    let run = muddled["attributes"]["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    // The run says so once its caller's answer to the answer was written down.
+    let warned = async {
+        while !rig.server.run(&run).await["warnings"].to_string().contains("its outcomes.json does not fit") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), warned).await.expect("a warning");
 }

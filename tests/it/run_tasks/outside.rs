@@ -48,6 +48,7 @@ struct Desk {
     status: Arc<Mutex<StatusCode>>,
     silent: Arc<AtomicBool>,
     plan: Arc<Mutex<String>>,
+    plan_is_at: Arc<Mutex<String>>,
 }
 
 impl Outside {
@@ -58,6 +59,7 @@ impl Outside {
             status: Arc::new(Mutex::new(StatusCode::OK)),
             silent: Arc::default(),
             plan: Arc::default(),
+            plan_is_at: Arc::new(Mutex::new("/plan-file".to_owned())),
         };
         let router = Router::new().route("/{*path}", any(answer)).with_state(desk.clone());
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -79,6 +81,11 @@ impl Outside {
     /// The plan behind `/plan`.
     pub fn has_plan(&self, plan: &Value) {
         *self.desk.plan.lock().unwrap() = plan.to_string();
+    }
+
+    /// Where `/plan` leads from now on.
+    pub fn plan_is_at(&self, address: &str) {
+        address.clone_into(&mut self.desk.plan_is_at.lock().unwrap());
     }
 
     /// The next request.
@@ -107,7 +114,7 @@ async fn answer(
         std::future::pending::<()>().await;
     }
     match path.as_str() {
-        "plan" => Redirect::temporary("/plan-file").into_response(),
+        "plan" => Redirect::temporary(&desk.plan_is_at.lock().unwrap()).into_response(),
         "plan-file" => desk.plan.lock().unwrap().clone().into_response(),
         _ => status.into_response(),
     }

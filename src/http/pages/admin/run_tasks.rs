@@ -22,12 +22,12 @@ use crate::{
             form::Fields as _,
             frame::{Crumb, Empty, Place},
             rows::StackRef,
-            run_task::{DeliveryRow, RunTaskForm, RunTaskRow},
+            run_task::{DeliveryRow, RunTaskForm, RunTaskRow, VerificationRow},
             status::{Badge, Moment},
             words,
         },
     },
-    queries::{DeliveryReason, DeliveryRow as Sending, RunTaskKind, RunTaskRow as Record},
+    queries::{DeliveryReason, DeliveryRow as Sending, RunTaskKind, RunTaskRow as Record, Verification},
 };
 
 const PATH: &str = "/admin/run-tasks";
@@ -196,20 +196,34 @@ fn one(web: &Web, visitor: &Visitor, name: &RunTaskName, asked: &Sent) -> Result
         problems: Vec::new(),
         stacks: row.stacks.into_iter().map(stack).collect(),
         deliveries: deliveries(web, sent.items),
+        verifications: task.verifications.iter().rev().map(|asked| verified(web, asked)).collect(),
         pager: pages,
         is_called: matches!(task.kind, RunTaskKind::Http { .. }),
     })
+}
+
+fn answered(status: Option<u16>) -> Badge {
+    match status {
+        Some(200) => Badge::new(Look::Succeeded, "200"),
+        Some(status) => Badge::new(Look::Failed, status.to_string()),
+        None => Badge::new(Look::Failed, "No answer"),
+    }
+}
+
+fn verified(web: &Web, asked: &Verification) -> VerificationRow {
+    VerificationRow {
+        badge: answered(asked.status),
+        at: Moment::new(asked.at, web.queries.now()),
+        took: words::span(Duration::from_millis(asked.duration_ms)),
+        note: asked.note.clone(),
+    }
 }
 
 fn deliveries(web: &Web, sendings: Vec<Sending>) -> Vec<DeliveryRow> {
     let now = web.queries.now();
     let mut seen = std::collections::HashSet::new();
     let row = |it: Sending| DeliveryRow {
-        badge: match it.delivery.status {
-            Some(200) => Badge::new(Look::Succeeded, "200"),
-            Some(status) => Badge::new(Look::Failed, status.to_string()),
-            None => Badge::new(Look::Failed, "No answer"),
-        },
+        badge: answered(it.delivery.status),
         attempt: it.n,
         at: Moment::new(it.delivery.at, now),
         took: words::span(Duration::from_millis(it.delivery.duration_ms)),
@@ -221,8 +235,8 @@ fn deliveries(web: &Web, sendings: Vec<Sending>) -> Vec<DeliveryRow> {
         stage: it.result.stage.title(),
         run: it.result.run.to_string(),
         note: it.delivery.note,
-        // The rows come newest first: one button for each result that still waits.
-        may_send: seen.insert(it.result.id) && !it.result.status.is_final(),
+        // The rows come newest first: one button for each result.
+        may_send: seen.insert(it.result.id),
         result: it.result.id.to_string(),
     };
     sendings.into_iter().map(row).collect()

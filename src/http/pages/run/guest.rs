@@ -43,7 +43,8 @@ pub fn tab(detail: &RunDetail) -> Option<&'static str> {
 pub fn view(web: &Web, visitor: &Visitor, detail: &RunDetail, rev: u64) -> Result<GuestView, Problem> {
     let run = &detail.run;
     let guests = web.queries.guests_of(run)?;
-    let mut parts: Vec<GuestPart> = detail.left.iter().map(|left| part(left, &guests)).collect();
+    let of_guests = detail.left.iter().filter(|left| left.receipt.is_some());
+    let mut parts: Vec<GuestPart> = of_guests.map(|left| part(left, &guests)).collect();
     if parts.is_empty() {
         parts.extend(guests.task.as_ref().map(|task| waiting(&task.call, &guests)));
         parts.extend(detail.declared.as_ref().map(|task| to_come(declared::may(task), None)));
