@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
-    sync::{Arc, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -15,7 +15,10 @@ use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +27,8 @@ use crate::config::{Config, Tls};
 
 /// Handshakes that take longer are dropped.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Handshakes under way at once; whoever knocks then waits in the system's queue.
+const HANDSHAKES: usize = 512;
 
 /// Why the server cannot listen or serve.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,8 @@ pub enum ServeError {
 pub struct Listening {
     tcp: TcpListener,
     tls: Option<Arc<RwLock<Arc<ServerConfig>>>>,
+    /// Each ends by itself within its time, and with this value.
+    handshakes: JoinSet<Option<(Stream, SocketAddr)>>,
 }
 
 impl std::fmt::Debug for Listening {
@@ -63,7 +70,7 @@ pub async fn listen(config: &Config) -> Result<Listening, ServeError> {
     if let (Some(current), Tls::Given { .. }) = (&tls, &config.tls) {
         reload_on_hangup(Arc::clone(current), config.clone());
     }
-    Ok(Listening { tcp, tls })
+    Ok(Listening { tcp, tls, handshakes: JoinSet::new() })
 }
 
 /// Serves until `stop`, then lets requests end.
@@ -152,7 +159,7 @@ fn reload_on_hangup(current: Arc<RwLock<Arc<ServerConfig>>>, config: Config) {
         while hangups.recv().await.is_some() {
             match tls_config(&config) {
                 Ok(Some(renewed)) => {
-                    *current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = renewed;
+                    *current.write().unwrap_or_else(PoisonError::into_inner) = renewed;
                     tracing::info!("the TLS certificate was read again");
                 }
                 Ok(None) => {}
@@ -183,28 +190,41 @@ impl Listener for Listening {
     type Io = Stream;
     type Addr = SocketAddr;
 
-    /// One bad handshake must not keep others waiting, but they are few on a small team's server: a
-    /// handshake is awaited here, within its time.
+    /// Whoever is slow with a handshake, or never begins it, keeps nobody else waiting.
     async fn accept(&mut self) -> (Stream, SocketAddr) {
         loop {
-            let (tcp, address) = Listener::accept(&mut self.tcp).await;
+            let (tcp, address) = tokio::select! {
+                Some(done) = self.handshakes.join_next() => match done {
+                    Ok(Some(connection)) => return connection,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        tracing::error!(%error, "a TLS handshake broke off");
+                        continue;
+                    }
+                },
+                accepted = Listener::accept(&mut self.tcp), if self.handshakes.len() < HANDSHAKES => accepted,
+            };
             if let Err(error) = tcp.set_nodelay(true) {
                 tracing::debug!(%error, "a connection was gone at once");
             }
             let Some(tls) = &self.tls else { return (Stream::Plain(tcp), address) };
-            let config = Arc::clone(&tls.read().unwrap_or_else(std::sync::PoisonError::into_inner));
-            let handshake = TlsAcceptor::from(config).accept(tcp);
-            match tokio::time::timeout(HANDSHAKE, handshake).await {
-                Ok(Ok(stream)) => return (Stream::Tls(Box::new(stream)), address),
-                Ok(Err(error)) => tracing::debug!(%error, %address, "a TLS handshake failed"),
-                Err(_) => tracing::debug!(%address, "a TLS handshake took too long"),
-            }
+            let config = Arc::clone(&tls.read().unwrap_or_else(PoisonError::into_inner));
+            self.handshakes.spawn(shake_hands(config, tcp, address));
         }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
     }
+}
+
+async fn shake_hands(config: Arc<ServerConfig>, tcp: TcpStream, address: SocketAddr) -> Option<(Stream, SocketAddr)> {
+    match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(tcp)).await {
+        Ok(Ok(stream)) => return Some((Stream::Tls(Box::new(stream)), address)),
+        Ok(Err(error)) => tracing::debug!(%error, %address, "a TLS handshake failed"),
+        Err(_) => tracing::debug!(%address, "a TLS handshake took too long"),
+    }
+    None
 }
 
 mod stream {

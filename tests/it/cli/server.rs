@@ -1,5 +1,7 @@
 //! serve, check: starting, refusing to, ending.
 
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 
 use super::rig::{Desk, Server, Talking, WAITS};
@@ -96,4 +98,19 @@ fn a_self_signed_certificate_stays_and_can_be_trusted() {
     login(&again, &["--ca-cert", &certificate]).expect(0);
     login(&again, &["--insecure"]).expect(0);
     again.stop();
+}
+
+#[test]
+fn somebody_who_never_shakes_hands_keeps_nobody_waiting() {
+    let desk = Desk::new();
+    let server = desk.serve(&["--tls", "self-signed"]);
+    let idle: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(server.address()).unwrap()).collect();
+    let began = Instant::now();
+    let certificate = desk.at("data/self-signed.crt");
+    // Whatever it says of the password, it was answered.
+    desk.run_with(&["login", &server.url, "--user", "admin", "--ca-cert", &certificate], "wrong\n", &[]);
+    // A handshake is given up after 10 seconds: the three before would have taken 30.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    drop(idle);
+    server.stop();
 }
