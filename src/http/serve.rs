@@ -67,9 +67,7 @@ pub async fn listen(config: &Config) -> Result<Listening, ServeError> {
     let address = config.listen;
     let tls = tls_config(config)?.map(|tls| Arc::new(RwLock::new(tls)));
     let tcp = TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
-    if let (Some(current), Tls::Given { .. }) = (&tls, &config.tls) {
-        reload_on_hangup(Arc::clone(current), config.clone());
-    }
+    reload_on_hangup(tls.clone(), config.clone())?;
     Ok(Listening { tcp, tls, handshakes: JoinSet::new() })
 }
 
@@ -151,22 +149,33 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, ServeError> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| ServeError::Certificate(format!("{}: {error}", path.display())))
 }
 
-/// SIGHUP reads a renewed certificate; one that cannot be used leaves the old one in place.
-fn reload_on_hangup(current: Arc<RwLock<Arc<ServerConfig>>>, config: Config) {
+/// SIGHUP reads a renewed certificate; one that cannot be used leaves the old one in place. It is
+/// listened to in any case: unheard, it would end the server.
+fn reload_on_hangup(current: Option<Arc<RwLock<Arc<ServerConfig>>>>, config: Config) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    let mut hangups = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangups.recv().await.is_some() {
-            match tls_config(&config) {
-                Ok(Some(renewed)) => {
-                    *current.write().unwrap_or_else(PoisonError::into_inner) = renewed;
-                    tracing::info!("the TLS certificate was read again");
+            match (&config.tls, &current) {
+                (Tls::Given { .. }, Some(current)) => reload(current, &config),
+                (Tls::Given { .. } | Tls::Off | Tls::SelfSigned, _) => {
+                    tracing::info!("nothing to read again: the server was given no certificate");
                 }
-                Ok(None) => {}
-                Err(error) => tracing::error!(%error, "the TLS certificate stays the old one"),
             }
         }
     });
+    Ok(())
+}
+
+fn reload(current: &RwLock<Arc<ServerConfig>>, config: &Config) {
+    match tls_config(config) {
+        Ok(Some(renewed)) => {
+            *current.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+            tracing::info!("the TLS certificate was read again");
+        }
+        Ok(None) => {}
+        Err(error) => tracing::error!(%error, "the TLS certificate stays the old one"),
+    }
 }
 
 /// Where a connection comes from.

@@ -114,3 +114,12 @@ fn somebody_who_never_shakes_hands_keeps_nobody_waiting() {
     drop(idle);
     server.stop();
 }
+
+#[test]
+fn a_hangup_ends_no_server_that_was_given_no_certificate() {
+    let desk = Desk::new();
+    let server = desk.signed_in();
+    server.process.signal(Signal::HUP);
+    desk.run(&["stack", "list"]).expect(0);
+    server.stop();
+}
