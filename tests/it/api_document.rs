@@ -54,6 +54,10 @@ async fn the_document_is_openapi_3_1_and_nothing_in_it_is_missing() {
                 "#/components/schemas/Problem",
                 "{at}"
             );
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let words = response["description"].as_str().unwrap_or_default();
+                assert!(!words.is_empty(), "{at} does not say what {status} is");
+            }
             let in_path: BTreeSet<&str> = path.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
             let named: BTreeSet<&str> =

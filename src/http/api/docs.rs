@@ -108,9 +108,32 @@ fn dress(operation: &mut Operation, tag: &str, path: &str, method: &str) {
                 .into(),
         );
     }
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            response.description = status_words(status).to_owned();
+        }
+    }
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     let problem = ResponseBuilder::new().description("A problem").content("application/problem+json", problem).build();
     operation.responses.responses.entry("default".to_owned()).or_insert_with(|| problem.into());
+}
+
+/// What an answer of a status is, where nobody says more.
+fn status_words(status: &str) -> &'static str {
+    match status {
+        "200" => "As asked for",
+        "201" => "It was made",
+        "202" => "It is on its way",
+        "204" => "It is done",
+        "206" => "The part that was asked for",
+        "404" => "It does not exist, or you may not see it",
+        "409" => "Not possible at the moment",
+        "416" => "There is nothing in this range",
+        "422" => "The input is not valid",
+        _ => "An answer",
+    }
 }
 
 fn meaning(name: &str) -> &'static str {
