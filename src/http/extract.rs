@@ -15,7 +15,7 @@ use super::{
 use crate::{
     actions::{Once, Secret},
     auth::{On, Permission, Permit, Who, permit},
-    domain::{Actor, FieldError, Refused, RefusedKind, RunId, Slug, StackId},
+    domain::{Actor, Refused, RefusedKind, RunId, Slug, StackId},
     queries::{Run, Stack},
 };
 
@@ -192,22 +192,39 @@ impl<T: DeserializeOwned> FromRequest<Web> for Body<T> {
 /// Reads JSON; what does not fit is named by its path.
 fn read_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let input = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        unfit(&path, error.inner())
-    })?;
-    reader.end().map_err(|error| unfit(".", &error))?;
+    let input =
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| match error.inner().classify() {
+            serde_json::error::Category::Data => Problem::from(misfit(&error)),
+            _ => not_json(error.inner()),
+        })?;
+    reader.end().map_err(|error| not_json(&error))?;
     Ok(input)
 }
 
-fn unfit(path: &str, error: &serde_json::Error) -> Problem {
-    let place = if matches!(path, "." | "?") { String::new() } else { format!("{path}: ") };
-    let detail = format!("the body does not fit: {place}{error}");
-    if error.classify() != serde_json::error::Category::Data {
-        return Problem::of_status(StatusCode::BAD_REQUEST, detail);
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::of_status(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))
+}
+
+/// The refusal of input that has not the shape it must have: the field, and what is wrong with it.
+pub fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> Refused {
+    let text = error.inner().to_string();
+    let field = field(&error.path().to_string(), &text);
+    if field.is_empty() {
+        return Refused::invalid(format!("the body does not fit: {text}"));
     }
-    let field = FieldError { field: path.to_owned(), error: error.to_string() };
-    Problem { errors: [field].into(), ..Problem::of_status(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+    let detail = format!("the body does not fit: {field}: {text}");
+    Refused { detail, ..Refused::field(field, text) }
+}
+
+/// The whole path of a field: where one is missing or unknown, only the text says which.
+fn field(path: &str, text: &str) -> String {
+    let path = if matches!(path, "." | "?") { "" } else { path };
+    let named = ["missing field `", "unknown field `"].iter().find_map(|begin| text.strip_prefix(begin));
+    match named.and_then(|rest| rest.split('`').next()) {
+        Some(name) if path.is_empty() => name.to_owned(),
+        Some(name) if path.rsplit('.').next() != Some(name) => format!("{path}.{name}"),
+        Some(_) | None => path.to_owned(),
+    }
 }
 
 /// The query's parameters. Which names a route knows is looked at before (`api::docs`).
