@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-use super::{Actions, Moment, claim::newest_state, life, missing, ring, vault};
+use super::{Actions, Moment, Once, claim::newest_state, life, missing, ring, vault};
 
 /// What [`Refused::state`] says when somebody else holds the lock.
 pub const LOCKED: &str = "locked";
@@ -49,8 +49,8 @@ pub(crate) struct Writer {
 enum Rule {
     /// It follows the newest one, and is written under this lock, if any.
     Follows { lock: Option<String> },
-    /// The stack is locked by the actor; the state may be any.
-    Replaces,
+    /// The stack is locked by the actor; the state may be any. Written once under the key.
+    Replaces { once: Option<Once> },
 }
 
 impl Actions {
@@ -145,14 +145,26 @@ impl Actions {
         state: Secret<Vec<u8>>,
     ) -> Result<StateVersion, Error> {
         parse(&state)?;
-        self.put_state(permit, "state.import", id, state, Rule::Replaces).await
+        self.put_state(permit, "state.import", id, state, Rule::Replaces { once: None }).await
     }
 
     /// Makes an earlier version the newest again, as a version of its own with a higher serial, so that
     /// no plan of the versions between fits it. The actor holds the stack's lock.
-    pub async fn roll_back_state(&self, permit: &Permit, id: StackId, version: u64) -> Result<StateVersion, Error> {
+    pub async fn roll_back_state(
+        &self,
+        permit: &Permit,
+        id: StackId,
+        version: u64,
+        once: Option<Once>,
+    ) -> Result<StateVersion, Error> {
         permit.covers(id)?;
         let view = self.store.read()?;
+        if let Some(once) = &once
+            && let Some(made) = once.seen(&view, self.now())?
+        {
+            let row = made.parse().ok().map(|made| view.get(t::STACK_SERIAL_TO_STATE, (id.number(), made)));
+            return row.transpose()?.flatten().ok_or_else(|| missing(format_args!("version {made} of the state")));
+        }
         let old = view.get(t::STACK_SERIAL_TO_STATE, (id.number(), version))?.filter(|old| old.size > 0);
         let old = old.ok_or_else(|| missing(format_args!("version {version} of the state")))?;
         let newest = newest_state(&view, id)?.map_or(0, |newest| newest.serial);
@@ -160,7 +172,7 @@ impl Actions {
         drop(view);
         let state = self.read_state_aside(keys, id, old).await?;
         let state = with_serial(&state, newest + 1)?;
-        self.put_state(permit, "state.rollback", id, state, Rule::Replaces).await
+        self.put_state(permit, "state.rollback", id, state, Rule::Replaces { once }).await
     }
 
     /// The newest version, with the keys that open it.
@@ -204,6 +216,9 @@ impl Actions {
                 check_rule(tx, moment, &stack, &rule, &stored)?;
                 let writer = Writer { run: None, by: moment.actor.clone() };
                 let version = append(tx, moment, id, &stored, writer)?;
+                if let Rule::Replaces { once: Some(once) } = &rule {
+                    once.remember_first(tx, &version.version.to_string(), moment.now)?;
+                }
                 let detail = format!("version {}, serial {}, {} bytes", version.version, version.serial, version.size);
                 Ok((version, Some(detail)))
             })
@@ -279,13 +294,13 @@ fn check_rule(tx: &Tx<'_>, moment: &Moment, stack: &Stack, rule: &Rule, new: &St
     let held = tx.get(t::STACK_TO_STATE_LOCK, stack.id.number())?;
     match (rule, held) {
         (Rule::Follows { lock }, Some(held)) if !is_held_by(&held, lock.as_deref()) => Err(held_by(&held).into()),
-        (Rule::Replaces, Some(held)) => Err(held_by(&held).into()),
+        (Rule::Replaces { .. }, Some(held)) => Err(held_by(&held).into()),
         (Rule::Follows { .. }, _) => {
             check_stack_lock(stack, moment)?;
             Ok(check_serial(newest_state(tx, stack.id)?.as_ref(), new)?)
         }
-        (Rule::Replaces, None) if stack.lock.as_ref().is_some_and(|lock| lock.by == moment.actor) => Ok(()),
-        (Rule::Replaces, None) => {
+        (Rule::Replaces { .. }, None) if stack.lock.as_ref().is_some_and(|lock| lock.by == moment.actor) => Ok(()),
+        (Rule::Replaces { .. }, None) => {
             check_stack_lock(stack, moment)?;
             Err(Refused::conflict("lock the stack first: its state may only be replaced while nobody can use it")
                 .into())

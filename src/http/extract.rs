@@ -13,9 +13,9 @@ use super::{
     shield::{From, RequestId},
 };
 use crate::{
-    actions::{Once, Secret},
+    actions::{Incoming, Once, Scratch, Secret},
     auth::{On, Permission, Permit, Who, permit},
-    domain::{Actor, Refused, RefusedKind, RunId, Slug, StackId},
+    domain::{Actor, Digest, Refused, RefusedKind, RunId, Slug, StackId},
     queries::{Run, Stack},
 };
 
@@ -192,11 +192,10 @@ impl<T: DeserializeOwned> FromRequest<Web> for Body<T> {
 /// Reads JSON; what does not fit is named by its path.
 fn read_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let input =
-        serde_path_to_error::deserialize(&mut reader).map_err(|error| match error.inner().classify() {
-            serde_json::error::Category::Data => Problem::from(misfit(&error)),
-            _ => not_json(error.inner()),
-        })?;
+    let input = serde_path_to_error::deserialize(&mut reader).map_err(|error| match error.inner().classify() {
+        serde_json::error::Category::Data => Problem::from(misfit(&error)),
+        _ => not_json(error.inner()),
+    })?;
     reader.end().map_err(|error| not_json(&error))?;
     Ok(input)
 }
@@ -271,6 +270,16 @@ pub async fn whole(body: axum::body::Body, most: u64) -> Result<Secret<Vec<u8>>,
         whole.expose_mut().extend_from_slice(&chunk);
     }
     Ok(whole)
+}
+
+/// Takes a file in as it comes; gives it with its digest.
+pub async fn taken_in(mut incoming: Incoming, body: axum::body::Body) -> Result<(Scratch, Digest), Problem> {
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::of_status(StatusCode::BAD_REQUEST, "the body was cut off"))?;
+        incoming.write(&chunk).await?;
+    }
+    Ok(incoming.finish_with_digest().await?)
 }
 
 /// A stack's id for its slug, in input of admins.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::server::Server;
+use super::server::{Binary, Reply, Server, archive};
 
 /// A policy, a webhook, a user and a run task on a stack; answers with the address of the last.
 async fn furnish(server: &Server) -> String {
@@ -53,11 +53,73 @@ async fn a_patch_of_what_is_not_there_is_refused_even_with_null() {
     let server = Server::start().await;
     let attached = furnish(&server).await;
     server.admin.post("/contexts", json!({"name": "c"})).await.expect(201);
-    let paths = ["/policies/p", "/webhooks/w", "/users/alice", "/run-tasks/g", "/stacks/shop", "/contexts/c", &attached];
+    let paths =
+        ["/policies/p", "/webhooks/w", "/users/alice", "/run-tasks/g", "/stacks/shop", "/contexts/c", &attached];
     for path in paths {
         for value in [Value::Null, json!(1)] {
             let problem = server.admin.patch(path, json!({"bogus": value})).await.problem(422);
             assert_eq!(problem["errors"][0]["field"], "bogus", "{path}: {problem:#}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_key_makes_one_image_one_link_and_one_test_of_a_webhook() {
+    let server = Server::start().await;
+    furnish(&server).await;
+    let import = |content: &'static [u8]| {
+        let request = server.admin.request("POST", "/images?name=tiny").header("idempotency-key", "tiny");
+        Reply::of(request.body(archive(&[("etc/whose", content)])))
+    };
+    let made = import(b"ours").await.expect(201).json();
+    assert_eq!(import(b"ours").await.expect(201).json(), made);
+    assert!(import(b"others").await.detail(409).contains("Idempotency-Key"));
+
+    server.admin.patch("/webhooks/w", json!({"enabled": true})).await.expect(200);
+    let test = || server.admin.post_once("/webhooks/w/test", "test", json!({}));
+    let delivery = test().await.expect(202).json();
+    assert_eq!(test().await.expect(202).json(), delivery);
+    assert_eq!(server.admin.all("/webhooks/w/deliveries", 9).await.len(), 1);
+
+    let link = || server.admin.post_once("/users/alice/invite", "link", json!({}));
+    link().await.expect(200);
+    assert!(link().await.detail(409).contains("shown only once"));
+}
+
+#[tokio::test]
+async fn a_key_imports_one_guest() {
+    let binary = Binary::start().await;
+    let import = |code: &'static str| {
+        let request = binary.admin.request("POST", "/guests?name=tiny").header("idempotency-key", "tiny");
+        Reply::of(request.body(wat::parse_str(code).unwrap()))
+    };
+    let code = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
+    let made = import(code).await.expect(201).json();
+    assert_eq!(import(code).await.expect(201).json(), made);
+    let other = r#"(module (memory (export "memory") 2) (func (export "_start")))"#;
+    assert!(import(other).await.detail(409).contains("Idempotency-Key"));
+}
+
+#[tokio::test]
+async fn what_is_missing_unknown_or_wrong_is_named_by_its_whole_path() {
+    let server = Server::start().await;
+    let cases = [
+        ("/stacks", json!({"name": "A"}), "vendor"),
+        ("/stacks", json!({"name": "A", "vendor": {}}), "vendor.kind"),
+        ("/stacks", json!({"name": "A", "vendor": {"kind": "custom", "bogus": 1}}), "vendor.bogus"),
+        ("/stacks", json!({"name": "A", "vendor": {"kind": "custom"}, "bogus": 1}), "bogus"),
+        (
+            "/stacks",
+            json!({"name": "A", "vendor": {"kind": "custom"}, "executor": {"limits": {"processes": "x"}}}),
+            "executor.limits.processes",
+        ),
+        ("/stacks", json!({"slug": "A B", "name": "A", "vendor": {"kind": "custom"}}), "slug"),
+        ("/users", json!({}), "name"),
+        ("/users", json!({"name": "bob", "roles": [{"stack": "shop"}]}), "roles[0].role"),
+        ("/policies", json!({"name": "p", "kind": "task"}), "body"),
+    ];
+    for (path, body, field) in cases {
+        let problem = server.admin.post(path, body).await.problem(422);
+        assert_eq!(problem["errors"][0]["field"], field, "{problem:#}");
     }
 }

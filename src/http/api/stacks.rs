@@ -83,9 +83,7 @@ impl StackInput {
     fn read(mut fields: Map<String, Value>) -> Result<Self, Refused> {
         let slug = match fields.remove("slug") {
             None | Some(Value::Null) => None,
-            Some(slug) => {
-                Some(Slug::deserialize(slug).map_err(|error| Refused::field("slug", error.to_string()))?)
-            }
+            Some(slug) => Some(Slug::deserialize(slug).map_err(|error| Refused::field("slug", error.to_string()))?),
         };
         Ok(Self { slug, settings: merge::read(Value::Object(fields))? })
     }

@@ -192,9 +192,10 @@ async fn change(
 
 /// A new link for a person who lost theirs, or who forgot their password.
 #[utoipa::path(post, path = "/users/{user}/invite", responses((status = 200, body = Invitation)))]
-async fn invite_again(asker: Asker, At(named): At<String>) -> Answer<Json<Invitation>> {
+async fn invite_again(asker: Asker, At(named): At<String>, headers: HeaderMap) -> Answer<Json<Invitation>> {
     let permit = asker.may_here(Permission::ManageUsers).await?;
     let user = find(&asker.web, &named)?;
-    let invited = asker.web.actions.invite_again(&permit, user.id).await?;
+    let once = asker.once(&headers, &format!("/users/{}/invite", user.id), &[])?;
+    let invited = asker.web.actions.invite_again(&permit, user.id, once).await?;
     Ok(Json(Invitation::new(&asker.web, invited)?))
 }

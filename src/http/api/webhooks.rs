@@ -254,9 +254,10 @@ struct TestShape {
 
 /// Deliver something harmless. What became of it is in the list of deliveries. For admins.
 #[utoipa::path(post, path = "/webhooks/{id}/test", responses((status = 202, body = TestShape)))]
-async fn test(asker: Asker, At(id): At<Slug>) -> Answer<(StatusCode, Json<TestShape>)> {
+async fn test(asker: Asker, At(id): At<Slug>, headers: HeaderMap) -> Answer<(StatusCode, Json<TestShape>)> {
     let permit = asker.may_here(Permission::ManageWebhooks).await?;
-    let delivery = asker.web.actions.test_webhook(&permit, id).await?;
+    let once = asker.once(&headers, &format!("/webhooks/{id}/test"), &[])?;
+    let delivery = asker.web.actions.test_webhook(&permit, id, once).await?;
     Ok((StatusCode::ACCEPTED, Json(TestShape { delivery })))
 }
 
