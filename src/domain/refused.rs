@@ -78,6 +78,11 @@ impl Refused {
         }
     }
 
+    /// A field names what exists already.
+    pub fn taken(field: impl Into<String>, error: impl Into<String>) -> Self {
+        Self { kind: RefusedKind::Conflict, ..Self::field(field, error) }
+    }
+
     /// Several fields are wrong.
     pub fn fields(fields: Vec<FieldError>) -> Self {
         let detail =

@@ -123,3 +123,17 @@ async fn what_is_missing_unknown_or_wrong_is_named_by_its_whole_path() {
         assert_eq!(problem["errors"][0]["field"], field, "{problem:#}");
     }
 }
+
+#[tokio::test]
+async fn two_keys_never_share_a_name_and_so_never_a_lock() {
+    let server = Server::start().await;
+    let new = json!({"name": "deploy", "admin": true});
+    let first = server.admin.post("/api-keys", new.clone()).await.expect(201).json();
+    for name in ["deploy", "Deploy"] {
+        let problem = server.admin.post("/api-keys", json!({"name": name})).await.problem(409);
+        assert_eq!(problem["errors"][0]["field"], "name", "{problem:#}");
+        assert!(problem["detail"].as_str().unwrap().contains(first["id"].as_str().unwrap()));
+    }
+    server.admin.delete(&format!("/api-keys/{}", first["id"].as_str().unwrap())).await.expect(204);
+    server.admin.post("/api-keys", new).await.expect(201);
+}
