@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `serve` | sockets, TLS, graceful end |
 //! | `shield` | headers, request ids, limits, forms from elsewhere: around every request |
+//! | `unread` | connections that end because a body was not read |
 //! | `extract` | who asks, from where; input that says what is wrong with it |
 //! | `problem` | refusals and faults as answers: problem+json, or a page |
 //! | [`api`] | `/api/v1`, `/oauth2/token`, `/state/{stack}` |
@@ -28,6 +29,7 @@ mod problem;
 mod run_task_door;
 mod serve;
 mod shield;
+mod unread;
 mod v2;
 pub mod view;
 

@@ -1,6 +1,7 @@
 //! Input: merge patches, fields that do not fit, names that are taken, parameters without a value.
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::server::{Binary, Reply, Server, archive};
 
@@ -136,4 +137,33 @@ async fn two_keys_never_share_a_name_and_so_never_a_lock() {
     }
     server.admin.delete(&format!("/api-keys/{}", first["id"].as_str().unwrap())).await.expect(204);
     server.admin.post("/api-keys", new).await.expect(201);
+}
+
+/// Sends text over a connection of its own and gives the head of the first answer.
+async fn head_of(server: &Server, text: &str) -> String {
+    let address = server.url.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(head).unwrap().to_ascii_lowercase()
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_because_a_body_was_not_read_is_announced() {
+    let server = Server::start().await;
+    let post = |length: usize, body: &str| {
+        format!(
+            "POST /api/v1/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+    };
+    let refused = head_of(&server, &post(200_000, &" ".repeat(70_000))).await;
+    assert!(refused.starts_with("http/1.1 413") && refused.contains("\r\nconnection: close\r\n"), "{refused}");
+    let read = head_of(&server, &post(2, "{}")).await;
+    assert!(read.starts_with("http/1.1 422") && !read.contains("\r\nconnection: close"), "{read}");
+    let unknown = "PUT /api/v1/stacks/none/source HTTP/1.1\r\nhost: x\r\ncontent-length: 9000000\r\n\r\n";
+    let refused = head_of(&server, unknown).await;
+    assert!(refused.starts_with("http/1.1 401") && refused.contains("\r\nconnection: close\r\n"), "{refused}");
 }

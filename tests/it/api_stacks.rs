@@ -94,7 +94,7 @@ async fn the_same_request_under_one_key_makes_one_stack() {
             .contains("Idempotency-Key")
     );
     // Another actor's key of the same name is another key.
-    let (_, second) = server.key("root", true, Vec::new()).await;
+    let (_, second) = server.key("second", true, Vec::new()).await;
     second.post_once("/stacks", "k1", json!({"name": "Third", "vendor": {"kind": "custom"}})).await.expect(201);
 }
 
