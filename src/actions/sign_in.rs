@@ -365,7 +365,7 @@ pub enum InvitationFor {
 
 fn new_admin(tx: &Tx<'_>, id: UserId, name: UserName, password: String, now: Timestamp) -> Result<User, Error> {
     if tx.user_by_name(name.as_str())?.is_some() {
-        return Err(Refused::field("name", format!("`{name}` is taken")).into());
+        return Err(Refused::taken("name", format!("`{name}` is taken")).into());
     }
     let user = User {
         id,

@@ -48,7 +48,7 @@ impl Actions {
                     once.only_once(tx, &format!("user:{}", new.name), moment.now)?;
                 }
                 if tx.user_by_name(new.name.as_str())?.is_some() {
-                    return Err(Refused::field("name", format!("`{}` is taken", new.name)).into());
+                    return Err(Refused::taken("name", format!("`{}` is taken", new.name)).into());
                 }
                 let user = User {
                     id,

@@ -66,7 +66,7 @@ impl Actions {
                 return Ok((row.ok_or_else(|| missing(created))?, Some("repeated".to_owned())));
             }
             if tx.get(t::ID_TO_WEBHOOK, id.as_str())?.is_some() {
-                return Err(Refused::field("id", format!("`{id}` is taken; choose another")).into());
+                return Err(Refused::taken("id", format!("`{id}` is taken; choose another")).into());
             }
             let all: Vec<Webhook> = tx.all(t::ID_TO_WEBHOOK, ""..="\u{10ffff}")?;
             if all.len() >= limits::WEBHOOKS {

@@ -167,3 +167,22 @@ async fn a_connection_that_ends_because_a_body_was_not_read_is_announced() {
     let refused = head_of(&server, unknown).await;
     assert!(refused.starts_with("http/1.1 401") && refused.contains("\r\nconnection: close\r\n"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_name_that_is_taken_is_a_conflict_at_its_field() {
+    let server = Server::start().await;
+    furnish(&server).await;
+    server.admin.post("/contexts", json!({"name": "c"})).await.expect(201);
+    let cases = [
+        ("/stacks", json!({"name": "Shop", "slug": "shop", "vendor": {"kind": "custom"}}), "slug"),
+        ("/users", json!({"name": "Alice"}), "name"),
+        ("/contexts", json!({"name": "c"}), "name"),
+        ("/run-tasks", json!({"name": "g", "kind": "wasi", "guest": "guard"}), "name"),
+        ("/policies", json!({"name": "p", "kind": "task", "body": "package p"}), "name"),
+        ("/webhooks", json!({"name": "W", "url": "https://example.com/"}), "id"),
+    ];
+    for (path, body, field) in cases {
+        let problem = server.admin.post(path, body).await.problem(409);
+        assert_eq!(problem["errors"][0]["field"], field, "{problem:#}");
+    }
+}
