@@ -39,7 +39,7 @@ use axum::{Router, routing::get};
 use tokio_util::sync::CancellationToken;
 
 pub use problem::Problem;
-pub use serve::{Listening, ServeError, listen, serve};
+pub use serve::{Listening, ServeError, check_certificate, listen, serve};
 
 use crate::{actions::Actions, config::Config, queries::Queries};
 

@@ -78,6 +78,14 @@ pub async fn serve(listening: Listening, web: Web, stop: CancellationToken) -> R
     Ok(())
 }
 
+/// Whether the certificate that the configuration names, if any, can be used.
+pub fn check_certificate(config: &Config) -> Result<(), ServeError> {
+    match config.tls {
+        Tls::Given { .. } => tls_config(config).map(drop),
+        Tls::Off | Tls::SelfSigned => Ok(()),
+    }
+}
+
 fn tls_config(config: &Config) -> Result<Option<Arc<ServerConfig>>, ServeError> {
     let (certificates, key) = match &config.tls {
         Tls::Off => return Ok(None),

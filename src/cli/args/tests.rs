@@ -1,6 +1,7 @@
 use clap::{CommandFactory as _, Parser as _};
 
 use super::{Args, RoleOn, RunVerb, TaskVerb, Verb};
+use crate::config::KEYS;
 
 #[test]
 fn every_definition_is_sound() {
@@ -40,4 +41,15 @@ fn a_role_names_its_stack() {
     assert_eq!((role.stack.as_str(), role.role.word()), ("shop", "writer"));
     assert!("shop".parse::<RoleOn>().is_err());
     assert!("shop=owner".parse::<RoleOn>().unwrap_err().contains("reader, writer, admin"));
+}
+
+#[test]
+fn every_key_of_the_configuration_is_a_flag_of_serve() {
+    let args = Args::command();
+    let serve = args.find_subcommand("serve").unwrap();
+    let flags: Vec<&str> = serve.get_arguments().filter_map(|flag| flag.get_long()).collect();
+    // Other users of the host see flags: this one is a file there.
+    for key in KEYS.iter().filter(|key| **key != "metrics_token") {
+        assert!(flags.contains(&key.replace('_', "-").as_str()), "{key}");
+    }
 }

@@ -58,6 +58,31 @@ fn a_wrong_configuration_is_named_before_anything_is_made() {
 }
 
 #[test]
+fn a_check_refuses_what_a_server_would_and_says_where() {
+    let desk = Desk::new();
+    let cases = [
+        ("slots = 3\nlisten = \"nowhere\"\n", "line 2"),
+        ("outbound_allow = [\"0x7f.1\"]\n", "0x7f.1"),
+        ("public_url = \"not a url\"\n", "not a url"),
+        ("tls_cert = \"/nowhere/cert\"\ntls_key = \"/nowhere/key\"\n", "config.toml, line 1: tls_cert: /nowhere/cert"),
+        ("master_key_file = \"/nowhere/key\"\n", "/nowhere/key"),
+        ("binaries = {tofu = \"/nowhere/tofu\"}\n", "/nowhere/tofu"),
+        ("state_versions = 0\n", "state_versions"),
+    ];
+    for (text, why) in cases {
+        let file = desk.write("config.toml", text);
+        for verb in ["serve", "check"] {
+            let ran = desk.run(&[verb, "--config", &file]).expect(64);
+            assert!(ran.err.contains(&file) && ran.err.contains(why), "{verb}: {}", ran.err);
+        }
+    }
+    let garbage = desk.write("cert", "no certificate");
+    let text = format!("tls_cert = \"{garbage}\"\ntls_key = \"{garbage}\"\n");
+    let ran = desk.run(&["check", "--config", &desk.write("config.toml", &text)]).expect(64);
+    assert!(ran.err.contains("holds no certificate"), "{}", ran.err);
+}
+
+#[test]
 fn a_check_says_what_each_thing_means() {
     let desk = Desk::new();
     let file = desk.write("config.toml", "slots = 3\n");
