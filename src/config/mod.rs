@@ -20,7 +20,10 @@ use std::{
 pub use flags::Flags;
 pub use values::{List, Listen, Named, Proxies, PublicUrl, TlsMode, UidRange};
 
-use crate::{crypt::Secret, domain::limits};
+use crate::{
+    crypt::{self, Secret},
+    domain::limits,
+};
 
 /// Where the configuration file is when nobody names one.
 pub const DEFAULT_FILE: &str = "/etc/airlock/config.toml";
@@ -129,6 +132,11 @@ impl Config {
         let config = Self::from_parts(&places)?;
         config.check_files(&places)?;
         Ok(config)
+    }
+
+    /// Whether a token opens `/metrics` to anybody who shows it.
+    pub fn opens_metrics(&self, shown: &str) -> bool {
+        self.metrics_token.as_ref().is_some_and(|token| crypt::same(token.expose().as_bytes(), shown.as_bytes()))
     }
 
     fn from_parts(places: &Places<'_>) -> Result<Self, BadConfig> {

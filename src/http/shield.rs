@@ -79,6 +79,7 @@ async fn dress(State(web): State<Web>, mut request: Request, next: Next) -> Resp
         response = explain(&web, response, reader, &id);
         unread.announce(&mut response);
     }
+    web.answered.count(response.status());
     tracing::debug!(%method, path, status = response.status().as_u16(), id = id.0, "answered");
     seal(&web, &mut response, &id);
     response

@@ -1,6 +1,9 @@
 //! serve, check: starting, refusing to, ending.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{Read as _, Write as _},
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 
@@ -147,4 +150,29 @@ fn a_hangup_ends_no_server_that_was_given_no_certificate() {
     server.process.signal(Signal::HUP);
     desk.run(&["stack", "list"]).expect(0);
     server.stop();
+}
+
+#[test]
+fn metrics_ask_for_their_token_where_there_is_one() {
+    let ask = |server: &Server, header: &str| {
+        let mut stream = std::net::TcpStream::connect(server.address()).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let desk = Desk::new();
+    let open = desk.serve(&[]);
+    let answer = ask(&open, "");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("# EOF\n"), "{answer}");
+    assert!(answer.contains("application/openmetrics-text") && answer.contains("airlock_slots "), "{answer}");
+    let through_a_proxy = ask(&open, "x-forwarded-for: 192.0.2.1\r\n");
+    assert!(through_a_proxy.starts_with("HTTP/1.1 403"), "{through_a_proxy}");
+    open.stop();
+    let token = desk.write("token", "a token of its own\n");
+    let closed = desk.serve(&["--metrics-token-file", &token]);
+    assert!(ask(&closed, "").starts_with("HTTP/1.1 401"));
+    assert!(ask(&closed, "authorization: Bearer another\r\n").starts_with("HTTP/1.1 401"));
+    assert!(ask(&closed, "authorization: Bearer a token of its own\r\n").starts_with("HTTP/1.1 200"));
+    closed.stop();
 }
