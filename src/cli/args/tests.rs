@@ -53,3 +53,19 @@ fn every_key_of_the_configuration_is_a_flag_of_serve() {
         assert!(flags.contains(&key.replace('_', "-").as_str()), "{key}");
     }
 }
+
+#[test]
+fn json_may_be_asked_for_before_the_verb_and_behind_it() {
+    for args in [
+        ["airlock", "--json", "task", "list"],
+        ["airlock", "task", "--json", "list"],
+        ["airlock", "task", "list", "--json"],
+    ] {
+        let Verb::Task(task) = Args::try_parse_from(args).unwrap().verb else { panic!("another verb") };
+        assert!(matches!(task.verb, TaskVerb::List { how, .. } if how.shown.json), "{args:?}");
+    }
+    let Verb::Task(task) = Args::try_parse_from(["airlock", "task", "list"]).unwrap().verb else {
+        panic!("another verb")
+    };
+    assert!(matches!(task.verb, TaskVerb::List { how, .. } if !how.shown.json));
+}
