@@ -108,16 +108,39 @@ fn dress(operation: &mut Operation, tag: &str, path: &str, method: &str) {
                 .into(),
         );
     }
-    for (status, response) in &mut operation.responses.responses {
-        if let RefOr::T(response) = response
-            && response.description.is_empty()
-        {
-            response.description = status_words(status).to_owned();
-        }
+    if method == "post" && takes_key(path, operation) {
+        parameters.push(idempotency_key().into());
     }
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else { continue };
+        if response.description.is_empty() {
+            response.description = status_words(status).to_owned();
+        }
+        if status.starts_with('4') && response.content.is_empty() {
+            response.content.insert("application/problem+json".to_owned(), problem.clone().into());
+        }
+    }
     let problem = ResponseBuilder::new().description("A problem").content("application/problem+json", problem).build();
     operation.responses.responses.entry("default".to_owned()).or_insert_with(|| problem.into());
+}
+
+/// What is done once under a key although the answer is not 201. A test holds handlers against it.
+const ONCE: [&str; 4] = ["/runs/{run}/comment", "/runs/{run}/review", "/users/{user}/invite", "/webhooks/{id}/test"];
+
+/// Whether an operation honours `Idempotency-Key`: whatever makes something does.
+fn takes_key(path: &str, operation: &Operation) -> bool {
+    operation.responses.responses.contains_key("201") || ONCE.contains(&path.trim_start_matches(PREFIX))
+}
+
+fn idempotency_key() -> Parameter {
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("Of your choice: the same request with the same key is done once, for 24 hours"))
+        .schema(Some(words::text()))
+        .build()
 }
 
 /// What an answer of a status is, where nobody says more.

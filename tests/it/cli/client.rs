@@ -1,5 +1,7 @@
 //! Exit codes and results of client verbs.
 
+use serde_json::json;
+
 use super::rig::{Desk, WAITS};
 
 #[test]
