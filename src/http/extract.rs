@@ -3,10 +3,11 @@
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::{StatusCode, header, request::Parts},
+    http::{StatusCode, header, request::Parts, uri::InvalidUri},
 };
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
+use url::form_urlencoded;
 
 use super::{
     Problem, Web,
@@ -226,7 +227,7 @@ fn field(path: &str, text: &str) -> String {
     }
 }
 
-/// The query's parameters. Which names a route knows is looked at before (`api::docs`).
+/// The query's parameters; one without a value is as none. Which names a route knows is looked at before (`api::docs`).
 #[derive(Debug)]
 pub struct Params<T>(pub T);
 
@@ -234,9 +235,14 @@ impl<T: DeserializeOwned> FromRequestParts<Web> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Web) -> Result<Self, Problem> {
-        match Query::try_from_uri(&parts.uri) {
+        let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let said = query.filter(|(_, value)| !value.is_empty());
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(said).finish();
+        let wrong = |why: String| Problem::of_status(StatusCode::UNPROCESSABLE_ENTITY, why);
+        let uri = format!("/?{query}").parse().map_err(|error: InvalidUri| wrong(error.to_string()))?;
+        match Query::try_from_uri(&uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => Err(Problem::of_status(StatusCode::UNPROCESSABLE_ENTITY, rejection.body_text())),
+            Err(rejection) => Err(wrong(rejection.body_text())),
         }
     }
 }

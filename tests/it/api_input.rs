@@ -186,3 +186,21 @@ async fn a_name_that_is_taken_is_a_conflict_at_its_field() {
         assert_eq!(problem["errors"][0]["field"], field, "{problem:#}");
     }
 }
+
+#[tokio::test]
+async fn a_parameter_without_a_value_is_as_none() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    server.run("shop").await;
+    for path in [
+        "/stacks?state=&label=&q=&limit=&cursor=",
+        "/runs?kind=&state=",
+        "/stacks/shop/runs?kind=&state=&limit=",
+        "/audit?actor=&verb=&from=&to=&format=",
+    ] {
+        let shown = server.admin.get(path).await.expect(200).json();
+        let (bare, _) = path.split_once('?').unwrap();
+        assert_eq!(shown["items"][0], server.admin.get(bare).await.expect(200).json()["items"][0], "{path}");
+    }
+    assert!(server.admin.get("/stacks?stat=").await.detail(422).contains("stat"), "it must be a parameter still");
+}
