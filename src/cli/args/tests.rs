@@ -69,3 +69,14 @@ fn json_may_be_asked_for_before_the_verb_and_behind_it() {
     };
     assert!(matches!(task.verb, TaskVerb::List { how, .. } if !how.shown.json));
 }
+
+#[test]
+fn no_example_shows_a_part_of_a_commit_s_id() {
+    let mut args = Args::command();
+    let run = args.find_subcommand_mut("run").unwrap();
+    let help = run.find_subcommand_mut("trigger").unwrap().render_long_help().to_string();
+    let shown = help.split("--commit ").skip(1).map(|rest| rest.split_whitespace().next().unwrap());
+    for id in shown.filter(|word| word.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        assert_eq!(id.len(), 40, "{id}");
+    }
+}
