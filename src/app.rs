@@ -217,6 +217,14 @@ fn keyring(config: &Config, data: &Path) -> Result<(Keyring, Option<PathBuf>), A
     Ok((keyring, Some(path)))
 }
 
+/// Whether the master key that the configuration names, if any, can be used.
+pub fn check_master_key(config: &Config) -> Result<(), AppError> {
+    match &config.master_key_file {
+        Some(path) => Ok(load_keyring(path).map(drop)?),
+        None => Ok(()),
+    }
+}
+
 /// Serves until SIGTERM or SIGINT, then drains; a second signal ends the draining. Runners go on.
 pub async fn serve(app: App, ready: impl FnOnce(&App)) -> Result<(), AppError> {
     let stop = CancellationToken::new();

@@ -60,7 +60,7 @@ impl Actions {
                 return Ok((row, Some("repeated".to_owned())));
             }
             if tx.get(t::NAME_TO_CONTEXT, new.name.as_str())?.is_some() {
-                return Err(Refused::field("name", format!("`{}` is taken; choose another", new.name)).into());
+                return Err(Refused::taken("name", format!("`{}` is taken; choose another", new.name)).into());
             }
             if layers::contexts(tx)?.len() >= limits::CONTEXTS {
                 return Err(Refused::conflict(format!("at most {} contexts are allowed", limits::CONTEXTS)).into());

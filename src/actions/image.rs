@@ -31,7 +31,7 @@ use crate::{
     workspace::remove_tree,
 };
 
-use super::{Actions, Deed, Incoming, Scratch, missing, ring, upload::Most};
+use super::{Actions, Deed, Incoming, Once, Scratch, missing, ring, upload::Most};
 
 /// The name of the host's own root.
 pub(crate) const HOST: &str = "host";
@@ -47,17 +47,23 @@ impl Actions {
     }
 
     /// Takes over an archive that lies whole in `scratch`. What had the name before is replaced: runs
-    /// that have begun go on with what they began with. `scratch` is gone afterwards, whatever comes out.
+    /// that have begun go on with what they began with. The same request once more replaces nothing.
+    /// `scratch` is gone afterwards, whatever comes out.
     pub async fn import_image(
         &self,
         permit: &Permit,
         name: ImageName,
         scratch: impl Into<Scratch>,
+        once: Option<Once>,
     ) -> Result<Image, Error> {
+        let scratch = scratch.into();
         let deed = Deed::new("image.import", format_args!("image:{name}"));
         let _alone = self.one_image()?;
+        if let Some(image) = self.imported_image(once.as_ref())? {
+            return Ok(image);
+        }
         let unpacked = match check_name(&name) {
-            Ok(()) => self.unpacked(scratch.into()).await,
+            Ok(()) => self.unpacked(scratch).await,
             Err(refused) => Err(refused.into()),
         };
         let (digest, info) = self.attempted(permit.who(), &deed, unpacked).await?;
@@ -78,6 +84,9 @@ impl Actions {
                     imported_by: moment.actor.clone(),
                 };
                 tx.put(t::NAME_TO_IMAGE, name.as_str(), &row)?;
+                if let Some(once) = &once {
+                    once.remember_first(tx, name.as_str(), moment.now)?;
+                }
                 ring(tx, moment);
                 let detail = format!("{digest}, {} entries, {} bytes", info.entries, info.bytes);
                 Ok((row, Some(detail)))
@@ -85,6 +94,15 @@ impl Actions {
             .await;
         self.sweep_unneeded()?;
         imported
+    }
+
+    /// What was imported under a key before.
+    fn imported_image(&self, once: Option<&Once>) -> Result<Option<Image>, Error> {
+        let view = self.store.read()?;
+        match once.map(|once| once.seen(&view, self.now())).transpose()?.flatten() {
+            Some(name) => Ok(view.get(t::NAME_TO_IMAGE, name.as_str())?),
+            None => Ok(None),
+        }
     }
 
     /// Forgets an image that no stack names any more.

@@ -202,7 +202,7 @@ fn first_admin(tx: &Tx<'_>, moment: &Moment, id: UserId, name: UserName, passwor
 /// Stores somebody new. Nobody is the first one any more.
 pub(super) fn add_user(tx: &Tx<'_>, user: &User) -> Result<(), Error> {
     if tx.user_by_name(user.name.as_str())?.is_some() {
-        return Err(Refused::field("name", format!("`{}` is taken", user.name)).into());
+        return Err(Refused::taken("name", format!("`{}` is taken", user.name)).into());
     }
     tx.put(t::USER_ID_TO_USER, user.id.number(), user)?;
     tx.set_number(t::USER_NAME_TO_ID, user.name.as_str().to_lowercase().as_str(), user.id.number())?;

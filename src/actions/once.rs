@@ -59,6 +59,15 @@ impl Once {
         }
     }
 
+    /// As [`Once::remember`], for what was looked up before the transaction: refuses what another
+    /// request with the key has made meanwhile.
+    pub(crate) fn remember_first(&self, tx: &Tx<'_>, created: &str, now: Timestamp) -> Result<(), Error> {
+        match self.seen(tx, now)? {
+            Some(_) => Err(Refused::conflict("another request with this Idempotency-Key was faster; try again").into()),
+            None => self.remember(tx, created, now),
+        }
+    }
+
     pub(crate) fn remember(&self, tx: &Tx<'_>, created: &str, now: Timestamp) -> Result<(), Error> {
         let row = Idempotent {
             request: self.request.to_vec(),

@@ -275,7 +275,7 @@ fn put(tx: &Tx<'_>, row: &RunTask) -> Result<(), Error> {
 fn refuse_taken(tx: &Tx<'_>, own: Option<RunTaskId>, name: &RunTaskName) -> Result<(), Error> {
     match tx.number(t::RUN_TASK_NAME_TO_ID, name.as_str())? {
         Some(id) if own.map(RunTaskId::number) != Some(id) => {
-            Err(Refused::field("name", format!("there is a run task `{name}` already")).into())
+            Err(Refused::taken("name", format!("there is a run task `{name}` already")).into())
         }
         Some(_) | None => Ok(()),
     }

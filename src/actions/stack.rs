@@ -41,7 +41,7 @@ impl Actions {
                 return Ok((stack, Some("repeated".to_owned())));
             }
             if tx.number(t::SLUG_TO_STACK_ID, slug.as_str())?.is_some() {
-                return Err(Refused::field("slug", format!("`{slug}` is taken; choose another")).into());
+                return Err(Refused::taken("slug", format!("`{slug}` is taken; choose another")).into());
             }
             check_references(tx, None, &new.settings)?;
             let stack = Stack {

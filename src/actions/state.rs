@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-use super::{Actions, Moment, claim::newest_state, life, missing, ring, vault};
+use super::{Actions, Moment, Once, claim::newest_state, life, missing, ring, vault};
 
 /// What [`Refused::state`] says when somebody else holds the lock.
 pub const LOCKED: &str = "locked";
@@ -49,8 +49,8 @@ pub(crate) struct Writer {
 enum Rule {
     /// It follows the newest one, and is written under this lock, if any.
     Follows { lock: Option<String> },
-    /// The stack is locked by the actor; the state may be any.
-    Replaces,
+    /// The stack is locked by the actor; the state may be any. Written once under the key.
+    Replaces { once: Option<Once> },
 }
 
 impl Actions {
@@ -146,16 +146,34 @@ impl Actions {
         state: Secret<Vec<u8>>,
     ) -> Result<StateVersion, Error> {
         self.attempted(permit.who(), &self.on_stack("state.import", id)?, parse(&state)).await?;
-        self.put_state(permit, "state.import", id, state, Rule::Replaces).await
+        self.put_state(permit, "state.import", id, state, Rule::Replaces { once: None }).await
     }
 
     /// Makes an earlier version the newest again, as a version of its own with a higher serial, so that
     /// no plan of the versions between fits it. The actor holds the stack's lock.
-    pub async fn roll_back_state(&self, permit: &Permit, id: StackId, version: u64) -> Result<StateVersion, Error> {
+    pub async fn roll_back_state(
+        &self,
+        permit: &Permit,
+        id: StackId,
+        version: u64,
+        once: Option<Once>,
+    ) -> Result<StateVersion, Error> {
         permit.covers(id)?;
+        if let Some(made) = self.rolled_back(id, once.as_ref())? {
+            return Ok(made);
+        }
         let deed = self.on_stack("state.rollback", id)?;
         let state = self.attempted(permit.who(), &deed, self.again_newest(id, version).await).await?;
-        self.put_state(permit, "state.rollback", id, state, Rule::Replaces).await
+        self.put_state(permit, "state.rollback", id, state, Rule::Replaces { once }).await
+    }
+
+    /// What the same request made before.
+    fn rolled_back(&self, id: StackId, once: Option<&Once>) -> Result<Option<StateVersion>, Error> {
+        let view = self.store.read()?;
+        let Some(once) = once else { return Ok(None) };
+        let Some(made) = once.seen(&view, self.now())? else { return Ok(None) };
+        let row = made.parse().ok().map(|made| view.get(t::STACK_SERIAL_TO_STATE, (id.number(), made)));
+        row.transpose()?.flatten().map(Some).ok_or_else(|| missing(format_args!("version {made} of the state")))
     }
 
     /// An earlier version with the serial of the next one.
@@ -211,6 +229,9 @@ impl Actions {
                 check_rule(tx, moment, &stack, &rule, &stored)?;
                 let writer = Writer { run: None, by: moment.actor.clone() };
                 let version = append(tx, moment, id, &stored, writer)?;
+                if let Rule::Replaces { once: Some(once) } = &rule {
+                    once.remember_first(tx, &version.version.to_string(), moment.now)?;
+                }
                 let detail = format!("version {}, serial {}, {} bytes", version.version, version.serial, version.size);
                 Ok((version, Some(detail)))
             })
@@ -290,13 +311,13 @@ fn check_rule(tx: &Tx<'_>, moment: &Moment, stack: &Stack, rule: &Rule, new: &St
     let held = tx.get(t::STACK_TO_STATE_LOCK, stack.id.number())?;
     match (rule, held) {
         (Rule::Follows { lock }, Some(held)) if !is_held_by(&held, lock.as_deref()) => Err(held_by(&held).into()),
-        (Rule::Replaces, Some(held)) => Err(held_by(&held).into()),
+        (Rule::Replaces { .. }, Some(held)) => Err(held_by(&held).into()),
         (Rule::Follows { .. }, _) => {
             check_stack_lock(stack, moment)?;
             Ok(check_serial(newest_state(tx, stack.id)?.as_ref(), new)?)
         }
-        (Rule::Replaces, None) if stack.lock.as_ref().is_some_and(|lock| lock.by == moment.actor) => Ok(()),
-        (Rule::Replaces, None) => {
+        (Rule::Replaces { .. }, None) if stack.lock.as_ref().is_some_and(|lock| lock.by == moment.actor) => Ok(()),
+        (Rule::Replaces { .. }, None) => {
             check_stack_lock(stack, moment)?;
             Err(Refused::conflict("lock the stack first: its state may only be replaced while nobody can use it")
                 .into())

@@ -192,7 +192,8 @@ impl Actions {
         }
         let stack = self.store.read()?.stack(old.stack)?.ok_or_else(|| missing("the stack"))?;
         if !stack.settings.allow_promotion {
-            return Err(Refused::conflict("the stack does not allow promotion; switch `allow_promotion` on").into());
+            let why = "the stack does not allow promotion; switch `allow_promotion` on";
+            return Err(Refused::conflict(why).in_state(old.state.word()).into());
         }
         Ok(Blank {
             message: old.message.clone(),

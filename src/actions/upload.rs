@@ -11,6 +11,7 @@ use ulid::Ulid;
 
 use crate::{
     auth::Permit,
+    crypt::Hasher,
     domain::{Digest, Refused, RefusedKind, StackId, limits, run::SourceVersion, stack::Source, verdict},
     source::upload,
     store::{Error, Fault, Find, Rows, record::Upload, tables as t},
@@ -74,6 +75,7 @@ pub struct Incoming {
     file: tokio::fs::File,
     most: Most,
     bytes: u64,
+    hasher: Hasher,
     /// Bytes at which the free space is looked at next.
     look_at: u64,
 }
@@ -87,14 +89,20 @@ impl Incoming {
             self.look_at = self.bytes + LOOK_EVERY;
             check_room(&self.actions)?;
         }
+        self.hasher.update(chunk);
         self.file.write_all(chunk).await.map_err(|error| fault(&self.scratch.0, &error).into())
     }
 
     /// Everything came, and is on the disk.
-    pub async fn finish(mut self) -> Result<Scratch, Error> {
+    pub async fn finish(self) -> Result<Scratch, Error> {
+        self.finish_with_digest().await.map(|(scratch, _)| scratch)
+    }
+
+    /// As [`Incoming::finish`], with the digest of what came.
+    pub async fn finish_with_digest(mut self) -> Result<(Scratch, Digest), Error> {
         self.file.flush().await.map_err(|error| fault(&self.scratch.0, &error))?;
         self.file.sync_all().await.map_err(|error| fault(&self.scratch.0, &error))?;
-        Ok(self.scratch)
+        Ok((self.scratch, self.hasher.digest()))
     }
 }
 
@@ -133,7 +141,8 @@ impl Actions {
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         let file = tokio::fs::OpenOptions::from(options).open(&path).await.map_err(|error| fault(&path, &error))?;
-        Ok(Incoming { actions: self.clone(), scratch: Scratch(path), file, most, bytes: 0, look_at: LOOK_EVERY })
+        let (actions, scratch, hasher) = (self.clone(), Scratch(path), Hasher::new());
+        Ok(Incoming { actions, scratch, file, most, bytes: 0, hasher, look_at: LOOK_EVERY })
     }
 
     /// Removes what uploads left behind that a crash cut off. For the start.

@@ -69,13 +69,16 @@ impl Actions {
     }
 
     /// A new link for a person who lost theirs, or who forgot their password.
-    pub async fn invite_again(&self, permit: &Permit, id: UserId) -> Result<Invited, Error> {
+    pub async fn invite_again(&self, permit: &Permit, id: UserId, once: Option<Once>) -> Result<Invited, Error> {
         let minted = token::invitation();
         let hash = minted.hash;
         let deed = self.on_user("user.invite", id)?;
         let (user, expires_at) = self
             .change(permit, deed, move |tx, moment| {
                 let user = tx.user(id)?.ok_or_else(|| missing(id))?;
+                if let Some(once) = &once {
+                    once.only_once(tx, &format!("a link for user:{}", user.name), moment.now)?;
+                }
                 let expires_at = invitation::invite(tx, moment, id, hash)?;
                 Ok(((user, expires_at), Some("again".to_owned())))
             })

@@ -67,7 +67,7 @@ impl Actions {
                 return Ok((row.ok_or_else(|| missing(created))?, Some("repeated".to_owned())));
             }
             if tx.get(t::ID_TO_WEBHOOK, id.as_str())?.is_some() {
-                return Err(Refused::field("id", format!("`{id}` is taken; choose another")).into());
+                return Err(Refused::taken("id", format!("`{id}` is taken; choose another")).into());
             }
             let all: Vec<Webhook> = tx.all(t::ID_TO_WEBHOOK, ""..="\u{10ffff}")?;
             if all.len() >= limits::WEBHOOKS {
@@ -144,9 +144,15 @@ impl Actions {
     }
 
     /// Sends something harmless, so that somebody sees whether it arrives. Answers with its number.
-    pub async fn test_webhook(&self, permit: &Permit, id: Slug) -> Result<u64, Error> {
+    pub async fn test_webhook(&self, permit: &Permit, id: Slug, once: Option<Once>) -> Result<u64, Error> {
         let deed = Deed::new("webhook.test", format_args!("webhook:{id}"));
         self.change(permit, deed, move |tx, moment| {
+            if let Some(once) = &once
+                && let Some(made) = once.seen(tx, moment.now)?
+            {
+                let seq = made.parse().map_err(|_| missing(format_args!("the delivery {made}")))?;
+                return Ok((seq, Some("repeated".to_owned())));
+            }
             let webhook = wanted(tx, &id)?;
             let text = format!("A test of the webhook {} by {}", webhook.name, moment.actor.name);
             let body = match webhook.form {
@@ -158,6 +164,9 @@ impl Actions {
             let about = About::Test { by: moment.actor.clone() };
             let draft = notify::Draft { about, method: "POST".to_owned(), headers: Vec::new(), body: body.to_string() };
             let seq = notify::put_delivery(tx, moment, &webhook, draft)?.map_err(Refused::conflict)?;
+            if let Some(once) = &once {
+                once.remember(tx, &seq.to_string(), moment.now)?;
+            }
             Ok((seq, None))
         })
         .await

@@ -9,9 +9,10 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    app::SystemClock,
+    app::{self, SystemClock},
     config::{Config, DEFAULT_FILE, Flags},
     domain::{Clock as _, Timestamp},
+    http,
     runner::native::{HostItem, HostReport, HostStatus},
 };
 
@@ -33,7 +34,9 @@ const COLUMNS: usize = 100;
 
 pub(super) fn run(args: &Check) -> Done {
     let flags = Flags { config: args.config.clone(), data: args.data.clone(), ..Flags::default() };
-    let config = Config::load(&flags).map_err(Failure::usage)?;
+    let config = Config::load_whole(&flags).map_err(Failure::usage)?;
+    http::check_certificate(&config).map_err(Failure::usage)?;
+    app::check_master_key(&config).map_err(Failure::usage)?;
     let (data, exists) = nearest(&config.data)?;
     let mut report = host::look(&config, &data);
     report.items.push(clock(SystemClock.now(), Path::new(KEPT_RIGHT)));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     app::{self, App},
-    config::{Config, Flags},
+    config::Config,
 };
 
 use super::{
@@ -20,7 +20,7 @@ pub(super) const THREADS_END: Duration = Duration::from_secs(2);
 
 pub(super) fn run(args: &Serve) -> Done {
     start_logging();
-    let config = Config::load(&flags(args)).map_err(Failure::usage)?;
+    let config = Config::load_whole(&args.settings).map_err(Failure::usage)?;
     let app = host::open(config)?;
     let runtime = runtime()?;
     let served = runtime.block_on(app::serve(app, ready));
@@ -37,18 +37,4 @@ pub(super) fn ready(app: &App) {
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Runtime::new()
         .map_err(|error| Failure::failed(format_args!("the server's threads cannot be started: {error}")))
-}
-
-fn flags(args: &Serve) -> Flags {
-    Flags {
-        config: args.config.clone(),
-        data: args.data.clone(),
-        listen: args.listen.clone(),
-        slots: args.slots,
-        admin_password_file: args.admin_password_file.clone(),
-        master_key_file: args.master_key_file.clone(),
-        tls_cert: args.tls.cert.clone(),
-        tls_key: args.tls.key.clone(),
-        tls: args.tls.mode.clone(),
-    }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::args::RoleOn;
+use crate::domain::State;
 
 /// Roles as the API takes them.
 pub fn role_words(roles: &[RoleOn]) -> Vec<Value> {
@@ -36,19 +37,27 @@ pub fn actor(value: &Value) -> String {
     }
 }
 
-/// Numbers of a plan: `+1 ~2 ±1 -1, outputs +1`; nothing where nothing is known.
-pub fn delta(value: &Value) -> String {
+/// Numbers of a run's plan: `+1 ~2 ±1 -1, outputs +1`; nothing where nothing is known. What goes on after
+/// a plan has changes, whether or not the vendor counts them.
+pub fn delta(run: &Value) -> String {
+    let value = &run["delta"];
     if value.is_null() {
         return String::new();
     }
     let resources = counts(&value["resources"]);
     let outputs = counts(&value["outputs"]);
     match (resources.is_empty(), outputs.is_empty()) {
+        (true, true) if goes_on(&run["state"]) => "changes, not counted".to_owned(),
         (true, true) => "no changes".to_owned(),
         (false, true) => resources,
         (true, false) => format!("outputs {outputs}"),
         (false, false) => format!("{resources}, outputs {outputs}"),
     }
+}
+
+fn goes_on(state: &Value) -> bool {
+    let state = state.as_str().and_then(State::from_word);
+    matches!(state, Some(State::Unconfirmed | State::Confirmed | State::PreparingApply | State::Applying))
 }
 
 fn counts(value: &Value) -> String {
@@ -69,11 +78,13 @@ mod tests {
         let none = json!({"added": 0, "changed": 0, "deleted": 0, "replaced": 0});
         let some = json!({"added": 1, "changed": 2, "deleted": 0, "replaced": 3});
         assert_eq!(
-            delta(&json!({"resources": some, "outputs": {"added": 1, "changed": 0, "deleted": 4}})),
+            delta(&json!({"delta": {"resources": some, "outputs": {"added": 1, "changed": 0, "deleted": 4}}})),
             "+1 ~2 ±3, outputs +1 -4"
         );
-        assert_eq!(delta(&json!({"resources": none, "outputs": none})), "no changes");
-        assert_eq!(delta(&Value::Null), "");
+        let nothing = |state: &str| json!({"state": state, "delta": {"resources": none, "outputs": none}});
+        assert_eq!(delta(&nothing("finished")), "no changes");
+        assert_eq!(delta(&nothing("unconfirmed")), "changes, not counted");
+        assert_eq!(delta(&json!({"delta": null})), "");
     }
 
     #[test]

@@ -7,12 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde_json::json;
+
 use crate::{
     domain::{ServiceName, limits},
     manifest::{self, Manifest, ManifestError, Mistake, Position},
 };
 
-use super::{Outcome, failure::Done};
+use super::{Outcome, args::Shown, failure::Done, output};
 
 /// Check a configuration file: declared tasks and runtime configuration.
 #[derive(Debug, clap::Args)]
@@ -23,10 +25,17 @@ pub struct TaskCheck {
     /// A service that the operator registered; once it is given, every relationship must name one
     #[arg(long = "service", value_name = "NAME")]
     pub services: Vec<ServiceName>,
+    #[command(flatten)]
+    pub shown: Shown,
 }
 
 /// Exit codes: 0 valid, 3 not valid, 4 no file.
 pub(super) fn run(args: &TaskCheck) -> Done {
+    if args.shown.json
+        && let Ok((checked, _)) = checked(args)
+    {
+        return in_json(&checked);
+    }
     let report = report(args);
     // If nobody reads it, nothing can be done about it.
     let _ = io::stdout().write_all(report.out.as_bytes());
@@ -47,7 +56,27 @@ impl Report {
     }
 }
 
+fn in_json(checked: &Result<Manifest, ManifestError>) -> Done {
+    match checked {
+        Ok(manifest) => output::json(&json!({"valid": true, "mistakes": [], "more": 0, "notes": manifest.notes}))?,
+        Err(error) => {
+            output::json(&json!({"valid": false, "mistakes": error.mistakes, "more": error.more, "notes": []}))?;
+        }
+    }
+    Ok(if checked.is_ok() { Outcome::Done } else { Outcome::Refused })
+}
+
 fn report(args: &TaskCheck) -> Report {
+    match checked(args) {
+        Err(report) => report,
+        Ok((Ok(manifest), _)) => Report { out: valid(&manifest), err: String::new(), outcome: Outcome::Done },
+        Ok((Err(error), base)) => Report { out: String::new(), err: invalid(&error, &base), outcome: Outcome::Refused },
+    }
+}
+
+/// What came of reading it, and the directory in which the files that it names lie; else why it was not
+/// read.
+fn checked(args: &TaskCheck) -> Result<(Result<Manifest, ManifestError>, PathBuf), Report> {
     let name = args.path.display().to_string();
     let (read, base) = if args.path.is_dir() {
         let found = manifest::load(|file| bounded(&args.path.join(file)).ok());
@@ -55,23 +84,20 @@ fn report(args: &TaskCheck) -> Report {
             Some(read) => (read, args.path.clone()),
             None => {
                 let files = [manifest::FILES, manifest::FALLBACKS].concat().join(", ");
-                return Report::error(Outcome::NotFound, &format!("{name} holds no configuration: none of {files}"));
+                let why = format!("{name} holds no configuration: none of {files}");
+                return Err(Report::error(Outcome::NotFound, &why));
             }
         }
     } else {
         match bounded(&args.path) {
             Ok(bytes) => (manifest::parse(&name, &bytes), PathBuf::new()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Report::error(Outcome::NotFound, &format!("{name} does not exist"));
+                return Err(Report::error(Outcome::NotFound, &format!("{name} does not exist")));
             }
-            Err(error) => return Report::error(Outcome::Failed, &format!("cannot read {name}: {error}")),
+            Err(error) => return Err(Report::error(Outcome::Failed, &format!("cannot read {name}: {error}"))),
         }
     };
-    let checked = read.and_then(|manifest| check_services(manifest, &args.services));
-    match checked {
-        Ok(manifest) => Report { out: valid(&manifest), err: String::new(), outcome: Outcome::Done },
-        Err(error) => Report { out: String::new(), err: invalid(&error, &base), outcome: Outcome::Refused },
-    }
+    Ok((read.and_then(|manifest| check_services(manifest, &args.services)), base))
 }
 
 /// As much of a file as says whether it is too long.
@@ -172,7 +198,7 @@ mod tests {
 
     fn check(path: &Path, services: &[&str]) -> Report {
         let services = services.iter().map(|name| name.parse().unwrap()).collect();
-        report(&TaskCheck { path: path.to_owned(), services })
+        report(&TaskCheck { path: path.to_owned(), services, shown: Shown::default() })
     }
 
     #[test]

@@ -83,6 +83,11 @@ impl Refused {
         Self::fields(vec![FieldError { field: field.into(), error: error.into() }])
     }
 
+    /// A field names what exists already.
+    pub fn taken(field: impl Into<String>, error: impl Into<String>) -> Self {
+        Self { kind: RefusedKind::Conflict, ..Self::field(field, error) }
+    }
+
     /// Several fields are wrong.
     pub fn fields(fields: Vec<FieldError>) -> Self {
         let detail =

@@ -3,19 +3,20 @@
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts, uri::InvalidUri},
 };
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
+use url::form_urlencoded;
 
 use super::{
     Problem, Web,
     shield::{From, RequestId},
 };
 use crate::{
-    actions::{Once, Secret},
+    actions::{Incoming, Once, Scratch, Secret},
     auth::{On, Permission, Permit, Who, permit},
-    domain::{Actor, FieldError, Refused, RefusedKind, RunId, Slug, StackId},
+    domain::{Actor, Digest, Refused, RefusedKind, RunId, Slug, StackId},
     queries::{Run, Stack},
 };
 
@@ -203,25 +204,41 @@ impl<T: DeserializeOwned> FromRequest<Web> for Body<T> {
 /// Reads JSON; what does not fit is named by its path.
 fn read_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let input = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        unfit(&path, error.inner())
+    let input = serde_path_to_error::deserialize(&mut reader).map_err(|error| match error.inner().classify() {
+        serde_json::error::Category::Data => Problem::from(misfit(&error)),
+        _ => not_json(error.inner()),
     })?;
-    reader.end().map_err(|error| unfit(".", &error))?;
+    reader.end().map_err(|error| not_json(&error))?;
     Ok(input)
 }
 
-fn unfit(path: &str, error: &serde_json::Error) -> Problem {
-    let place = if matches!(path, "." | "?") { String::new() } else { format!("{path}: ") };
-    let detail = format!("the body does not fit: {place}{error}");
-    if error.classify() != serde_json::error::Category::Data {
-        return Problem::of_status(StatusCode::BAD_REQUEST, detail);
-    }
-    let field = FieldError { field: path.to_owned(), error: error.to_string() };
-    Problem { errors: [field].into(), ..Problem::of_status(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::of_status(StatusCode::BAD_REQUEST, format!("the body is not JSON: {error}"))
 }
 
-/// The query's parameters. Which names a route knows is looked at before (`api::docs`).
+/// The refusal of input that has not the shape it must have: the field, and what is wrong with it.
+pub fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> Refused {
+    let text = error.inner().to_string();
+    let field = field(&error.path().to_string(), &text);
+    if field.is_empty() {
+        return Refused::invalid(format!("the body does not fit: {text}"));
+    }
+    let detail = format!("the body does not fit: {field}: {text}");
+    Refused { detail, ..Refused::field(field, text) }
+}
+
+/// The whole path of a field: where one is missing or unknown, only the text says which.
+fn field(path: &str, text: &str) -> String {
+    let path = if matches!(path, "." | "?") { "" } else { path };
+    let named = ["missing field `", "unknown field `"].iter().find_map(|begin| text.strip_prefix(begin));
+    match named.and_then(|rest| rest.split('`').next()) {
+        Some(name) if path.is_empty() => name.to_owned(),
+        Some(name) if path.rsplit('.').next() != Some(name) => format!("{path}.{name}"),
+        Some(_) | None => path.to_owned(),
+    }
+}
+
+/// The query's parameters; one without a value is as none. Which names a route knows is looked at before (`api::docs`).
 #[derive(Debug)]
 pub struct Params<T>(pub T);
 
@@ -229,9 +246,14 @@ impl<T: DeserializeOwned> FromRequestParts<Web> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Web) -> Result<Self, Problem> {
-        match Query::try_from_uri(&parts.uri) {
+        let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        let said = query.filter(|(_, value)| !value.is_empty());
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(said).finish();
+        let wrong = |why: String| Problem::of_status(StatusCode::UNPROCESSABLE_ENTITY, why);
+        let uri = format!("/?{query}").parse().map_err(|error: InvalidUri| wrong(error.to_string()))?;
+        match Query::try_from_uri(&uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(rejection) => Err(Problem::of_status(StatusCode::UNPROCESSABLE_ENTITY, rejection.body_text())),
+            Err(rejection) => Err(wrong(rejection.body_text())),
         }
     }
 }
@@ -265,6 +287,16 @@ pub async fn whole(body: axum::body::Body, most: u64) -> Result<Secret<Vec<u8>>,
         whole.expose_mut().extend_from_slice(&chunk);
     }
     Ok(whole)
+}
+
+/// Takes a file in as it comes; gives it with its digest.
+pub async fn taken_in(mut incoming: Incoming, body: axum::body::Body) -> Result<(Scratch, Digest), Problem> {
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::of_status(StatusCode::BAD_REQUEST, "the body was cut off"))?;
+        incoming.write(&chunk).await?;
+    }
+    Ok(incoming.finish_with_digest().await?)
 }
 
 /// A stack's id for its slug, in input of admins.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `serve` | sockets, TLS, graceful end |
 //! | `shield` | headers, request ids, limits, forms from elsewhere: around every request |
+//! | `unread` | connections that end because a body was not read |
 //! | `extract` | who asks, from where; input that says what is wrong with it |
 //! | `problem` | refusals and faults as answers: problem+json, or a page |
 //! | [`api`] | `/api/v1`, `/oauth2/token`, `/state/{stack}` |
@@ -13,6 +14,7 @@
 //! | `run_task_door` | `/run-tasks/…`: Airlock as a run task of others |
 //! | [`pages`] | the pages and their forms; [`view`] what they show |
 //! | `events` | server-sent events |
+//! | `metrics` | `/metrics` |
 //! | [`assets`] | files of `static/` |
 //!
 //! Must not know the store, the log's files, the machine or any process: it reads through queries
@@ -23,11 +25,13 @@ pub mod assets;
 mod callbacks;
 pub mod compat;
 mod extract;
+mod metrics;
 pub mod pages;
 mod problem;
 mod run_task_door;
 mod serve;
 mod shield;
+mod unread;
 mod v2;
 pub mod view;
 
@@ -37,7 +41,7 @@ use axum::{Router, routing::get};
 use tokio_util::sync::CancellationToken;
 
 pub use problem::Problem;
-pub use serve::{Listening, ServeError, listen, serve};
+pub use serve::{Listening, ServeError, check_certificate, listen, serve};
 
 use crate::{actions::Actions, config::Config, queries::Queries};
 
@@ -53,13 +57,14 @@ pub struct Web {
     /// Ends streams when the server ends.
     pub stop: CancellationToken,
     rates: Arc<shield::Rates>,
+    answered: Arc<metrics::Answered>,
     /// How far the audit log was checked.
     chain: Arc<pages::ChainCheck>,
 }
 
 impl Web {
     pub fn new(actions: Actions, queries: Queries, config: Arc<Config>, stop: CancellationToken) -> Self {
-        Self { actions, queries, config, stop, rates: Arc::default(), chain: Arc::default() }
+        Self { actions, queries, config, stop, rates: Arc::default(), answered: Arc::default(), chain: Arc::default() }
     }
 
     /// Whether cookies may only travel encrypted.
@@ -79,7 +84,8 @@ pub fn router(web: Web) -> Router {
         .merge(v2::routes())
         .route("/static/{name}", get(assets::serve))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready));
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics::metrics));
     shield::around(routes, &web).with_state(web)
 }
 

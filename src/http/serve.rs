@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
-    sync::{Arc, RwLock},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -15,7 +15,10 @@ use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +27,8 @@ use crate::config::{Config, Tls};
 
 /// Handshakes that take longer are dropped.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Handshakes under way at once; whoever knocks then waits in the system's queue.
+const HANDSHAKES: usize = 512;
 
 /// Why the server cannot listen or serve.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,8 @@ pub enum ServeError {
 pub struct Listening {
     tcp: TcpListener,
     tls: Option<Arc<RwLock<Arc<ServerConfig>>>>,
+    /// Each ends by itself within its time, and with this value.
+    handshakes: JoinSet<Option<(Stream, SocketAddr)>>,
 }
 
 impl std::fmt::Debug for Listening {
@@ -60,10 +67,8 @@ pub async fn listen(config: &Config) -> Result<Listening, ServeError> {
     let address = config.listen;
     let tls = tls_config(config)?.map(|tls| Arc::new(RwLock::new(tls)));
     let tcp = TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
-    if let (Some(current), Tls::Given { .. }) = (&tls, &config.tls) {
-        reload_on_hangup(Arc::clone(current), config.clone());
-    }
-    Ok(Listening { tcp, tls })
+    reload_on_hangup(tls.clone(), config.clone())?;
+    Ok(Listening { tcp, tls, handshakes: JoinSet::new() })
 }
 
 /// Serves until `stop`, then lets requests end.
@@ -71,6 +76,14 @@ pub async fn serve(listening: Listening, web: Web, stop: CancellationToken) -> R
     let service = router(web).into_make_service_with_connect_info::<ClientAddress>();
     axum::serve(listening, service).with_graceful_shutdown(stop.cancelled_owned()).await?;
     Ok(())
+}
+
+/// Whether the certificate that the configuration names, if any, can be used.
+pub fn check_certificate(config: &Config) -> Result<(), ServeError> {
+    match config.tls {
+        Tls::Given { .. } => tls_config(config).map(drop),
+        Tls::Off | Tls::SelfSigned => Ok(()),
+    }
 }
 
 fn tls_config(config: &Config) -> Result<Option<Arc<ServerConfig>>, ServeError> {
@@ -144,22 +157,33 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, ServeError> {
     PrivateKeyDer::from_pem_file(path).map_err(|error| ServeError::Certificate(format!("{}: {error}", path.display())))
 }
 
-/// SIGHUP reads a renewed certificate; one that cannot be used leaves the old one in place.
-fn reload_on_hangup(current: Arc<RwLock<Arc<ServerConfig>>>, config: Config) {
+/// SIGHUP reads a renewed certificate; one that cannot be used leaves the old one in place. It is
+/// listened to in any case: unheard, it would end the server.
+fn reload_on_hangup(current: Option<Arc<RwLock<Arc<ServerConfig>>>>, config: Config) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    let mut hangups = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangups.recv().await.is_some() {
-            match tls_config(&config) {
-                Ok(Some(renewed)) => {
-                    *current.write().unwrap_or_else(std::sync::PoisonError::into_inner) = renewed;
-                    tracing::info!("the TLS certificate was read again");
+            match (&config.tls, &current) {
+                (Tls::Given { .. }, Some(current)) => reload(current, &config),
+                (Tls::Given { .. } | Tls::Off | Tls::SelfSigned, _) => {
+                    tracing::info!("nothing to read again: the server was given no certificate");
                 }
-                Ok(None) => {}
-                Err(error) => tracing::error!(%error, "the TLS certificate stays the old one"),
             }
         }
     });
+    Ok(())
+}
+
+fn reload(current: &RwLock<Arc<ServerConfig>>, config: &Config) {
+    match tls_config(config) {
+        Ok(Some(renewed)) => {
+            *current.write().unwrap_or_else(PoisonError::into_inner) = renewed;
+            tracing::info!("the TLS certificate was read again");
+        }
+        Ok(None) => {}
+        Err(error) => tracing::error!(%error, "the TLS certificate stays the old one"),
+    }
 }
 
 /// Where a connection comes from.
@@ -183,28 +207,41 @@ impl Listener for Listening {
     type Io = Stream;
     type Addr = SocketAddr;
 
-    /// One bad handshake must not keep others waiting, but they are few on a small team's server: a
-    /// handshake is awaited here, within its time.
+    /// Whoever is slow with a handshake, or never begins it, keeps nobody else waiting.
     async fn accept(&mut self) -> (Stream, SocketAddr) {
         loop {
-            let (tcp, address) = Listener::accept(&mut self.tcp).await;
+            let (tcp, address) = tokio::select! {
+                Some(done) = self.handshakes.join_next() => match done {
+                    Ok(Some(connection)) => return connection,
+                    Ok(None) => continue,
+                    Err(error) => {
+                        tracing::error!(%error, "a TLS handshake broke off");
+                        continue;
+                    }
+                },
+                accepted = Listener::accept(&mut self.tcp), if self.handshakes.len() < HANDSHAKES => accepted,
+            };
             if let Err(error) = tcp.set_nodelay(true) {
                 tracing::debug!(%error, "a connection was gone at once");
             }
             let Some(tls) = &self.tls else { return (Stream::Plain(tcp), address) };
-            let config = Arc::clone(&tls.read().unwrap_or_else(std::sync::PoisonError::into_inner));
-            let handshake = TlsAcceptor::from(config).accept(tcp);
-            match tokio::time::timeout(HANDSHAKE, handshake).await {
-                Ok(Ok(stream)) => return (Stream::Tls(Box::new(stream)), address),
-                Ok(Err(error)) => tracing::debug!(%error, %address, "a TLS handshake failed"),
-                Err(_) => tracing::debug!(%address, "a TLS handshake took too long"),
-            }
+            let config = Arc::clone(&tls.read().unwrap_or_else(PoisonError::into_inner));
+            self.handshakes.spawn(shake_hands(config, tcp, address));
         }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
     }
+}
+
+async fn shake_hands(config: Arc<ServerConfig>, tcp: TcpStream, address: SocketAddr) -> Option<(Stream, SocketAddr)> {
+    match tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(tcp)).await {
+        Ok(Ok(stream)) => return Some((Stream::Tls(Box::new(stream)), address)),
+        Ok(Err(error)) => tracing::debug!(%error, %address, "a TLS handshake failed"),
+        Err(_) => tracing::debug!(%address, "a TLS handshake took too long"),
+    }
+    None
 }
 
 mod stream {

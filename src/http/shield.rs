@@ -25,7 +25,7 @@ use tower_http::{
 };
 use ulid::Ulid;
 
-use super::{Problem, Web, pages, serve::ClientAddress};
+use super::{Problem, Web, pages, serve::ClientAddress, unread::Unread};
 use crate::domain::{Timestamp, limits};
 
 /// The request's id, in logs, in the answer's header and in problems.
@@ -73,10 +73,13 @@ async fn dress(State(web): State<Web>, mut request: Request, next: Next) -> Resp
     request.extensions_mut().insert(from);
     let reader = pages::Reader::of(&web, &request);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let unread = Unread::watch(&mut request);
     let mut response = next.run(request).await;
     if response.status().is_client_error() || response.status().is_server_error() {
         response = explain(&web, response, reader, &id);
+        unread.announce(&mut response);
     }
+    web.answered.count(response.status());
     tracing::debug!(%method, path, status = response.status().as_u16(), id = id.0, "answered");
     seal(&web, &mut response, &id);
     response

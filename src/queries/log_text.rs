@@ -1,4 +1,7 @@
 //! The logs of a run as one text: phase by phase, in order, exactly what was printed.
+//!
+//! The lines that Airlock itself wrote into a log (`[airlock] …`) are part of it: ranges, offsets and
+//! events count the bytes of the files, and a text without those lines would have bytes of its own.
 
 use crate::{
     auth::Who,

@@ -17,6 +17,7 @@
 //! | `audit` | the audit log, its chain |
 //! | `log_text` | the logs of a run as one text, or line by line |
 //! | `follow` | a log that grows, piece by piece |
+//! | `figures` | numbers for whoever watches the installation |
 //! | `states` | versions and lock of managed states |
 //! | `logs`, `log_page` | where a phase's log lies, and which of its lines are shown |
 //!
@@ -37,6 +38,7 @@ mod audit;
 mod calls;
 mod contexts;
 mod declared;
+mod figures;
 mod follow;
 mod guests;
 mod home;
@@ -57,6 +59,7 @@ pub use audit::{AuditFilter, AuditPage};
 pub use calls::{RunAnswer, Said};
 pub use contexts::{ContextDetail, Effective, Environment};
 pub use declared::Declared;
+pub use figures::Figures;
 pub use follow::{Follower, LogPoint, Piece};
 pub use guests::{ArtifactRow, GuestRow, RunGuests};
 pub use home::{Home, Queue, Waiting, blocked_by};

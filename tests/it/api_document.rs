@@ -54,11 +54,62 @@ async fn the_document_is_openapi_3_1_and_nothing_in_it_is_missing() {
                 "#/components/schemas/Problem",
                 "{at}"
             );
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let words = response["description"].as_str().unwrap_or_default();
+                assert!(!words.is_empty(), "{at} does not say what {status} is");
+            }
             let in_path: BTreeSet<&str> = path.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
             let named: BTreeSet<&str> =
                 parameters.iter().filter(|one| one["in"] == "path").map(|one| one["name"].as_str().unwrap()).collect();
             assert_eq!(in_path, named, "{at}");
+        }
+    }
+}
+
+/// The operations of the sources that honour a key, as `METHOD /path`.
+fn with_a_key() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/api")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for handler in text.split("#[utoipa::path(").filter(|handler| handler.starts_with("post, path = \"")) {
+            let body = handler.split("\n}\n").next().unwrap();
+            if body.contains(".once(") {
+                found.insert(format!("POST /api/v1{}", handler.split('"').nth(1).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn keys_further_formats_and_refusals_are_described() {
+    let document = serde_json::to_value(airlock::http::api::document()).unwrap();
+    let takes_key = |operation: &&String| {
+        let (method, path) = operation.split_once(' ').unwrap();
+        let parameters = &document["paths"][path][method.to_lowercase()]["parameters"];
+        parameters.as_array().unwrap().iter().any(|one| one["name"] == "Idempotency-Key" && one["in"] == "header")
+    };
+    let described: BTreeSet<String> = operations(&document).iter().filter(takes_key).cloned().collect();
+    assert_eq!(described, with_a_key());
+    let paths = &document["paths"];
+    let log = &paths["/api/v1/runs/{run}/log"]["get"];
+    for (at, kind) in [("200", "text/plain"), ("200", "application/jsonl"), ("206", "text/plain")] {
+        assert!(log["responses"][at]["content"][kind].is_object(), "{at} {kind}");
+    }
+    let format = log["parameters"].as_array().unwrap().iter().find(|one| one["name"] == "format").unwrap();
+    assert!(format["description"].as_str().unwrap().contains("[airlock]"));
+    assert!(paths["/api/v1/audit"]["get"]["responses"]["200"]["content"]["application/jsonl"].is_object());
+    for (path, item) in paths.as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            for (status, answer) in operation["responses"].as_object().unwrap() {
+                let is_problem = answer["content"]["application/problem+json"].is_object();
+                assert_eq!(
+                    is_problem,
+                    !status.starts_with('2') && !status.starts_with('3'),
+                    "{method} {path}: {status}"
+                );
+            }
         }
     }
 }

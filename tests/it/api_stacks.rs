@@ -84,7 +84,7 @@ async fn the_same_request_under_one_key_makes_one_stack() {
     assert_eq!(first, again);
     let other = json!({"name": "Other", "vendor": {"kind": "custom"}});
     assert!(server.admin.post_once("/stacks", "k1", other).await.detail(409).contains("Idempotency-Key"));
-    assert!(server.admin.post_once("/stacks", "k2", body).await.detail(422).contains("taken"));
+    assert!(server.admin.post_once("/stacks", "k2", body).await.detail(409).contains("taken"));
     assert!(
         server
             .admin
@@ -94,7 +94,7 @@ async fn the_same_request_under_one_key_makes_one_stack() {
             .contains("Idempotency-Key")
     );
     // Another actor's key of the same name is another key.
-    let (_, second) = server.key("root", true, Vec::new()).await;
+    let (_, second) = server.key("second", true, Vec::new()).await;
     second.post_once("/stacks", "k1", json!({"name": "Third", "vendor": {"kind": "custom"}})).await.expect(201);
 }
 

@@ -8,7 +8,7 @@ use std::{
 /// Each module with the modules that it may use. `src/lib.rs` explains them.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
-    ("config", &["domain"]),
+    ("config", &["domain", "crypt"]),
     ("machine", &["domain", "protocol"]),
     ("crypt", &["domain"]),
     ("live", &["domain"]),

@@ -7,6 +7,7 @@ mod api_binary;
 mod api_document;
 mod api_environment;
 mod api_events;
+mod api_input;
 mod api_log;
 mod api_permissions;
 mod api_refusals;

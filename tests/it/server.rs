@@ -78,7 +78,7 @@ impl Server {
         let data = tempfile::tempdir().unwrap();
         let flags = Flags {
             data: Some(data.path().to_owned()),
-            listen: Some("127.0.0.1:0".to_owned()),
+            listen: Some("127.0.0.1:0".parse().unwrap()),
             slots: Some(2),
             ..Flags::default()
         };

@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-use super::{Actions, Deed, Incoming, Scratch, missing, ring, upload::Most};
+use super::{Actions, Deed, Incoming, Once, Scratch, missing, ring, upload::Most};
 
 pub(crate) mod code;
 mod left;
@@ -57,16 +57,20 @@ impl Actions {
     }
 
     /// Takes over a guest that lies whole in `scratch`, once it was compiled. What was registered under
-    /// the name before is replaced. `scratch` is gone afterwards, whatever comes out.
+    /// the name before is replaced; the same request once more replaces nothing. `scratch` is gone afterwards, whatever comes out.
     pub async fn import_guest(
         &self,
         permit: &Permit,
         new: NewGuest,
         scratch: impl Into<Scratch>,
+        once: Option<Once>,
     ) -> Result<Guest, Error> {
         let scratch = scratch.into();
         let deed = Deed::new("guest.import", format_args!("guest:{}", new.name));
         let _alone = self.alone().await?;
+        if let Some(guest) = self.imported_guest(once.as_ref())? {
+            return Ok(guest);
+        }
         let checked = match self.check_guest(&new, scratch).await {
             Ok(draft) => self.compiled(draft).await,
             Err(error) => Err(error),
@@ -87,6 +91,9 @@ impl Actions {
                     return Err(Refused::conflict(why).into());
                 }
                 tx.put(t::NAME_TO_GUEST, row.name.as_str(), &row)?;
+                if let Some(once) = &once {
+                    once.remember_first(tx, row.name.as_str(), moment.now)?;
+                }
                 ring(tx, moment);
                 let detail = format!("{}, {}, {} bytes", row.digest, row.kind.word(), row.size);
                 Ok((row, Some(detail)))
@@ -94,6 +101,15 @@ impl Actions {
             .await;
         self.sweep_guests()?;
         imported
+    }
+
+    /// What was imported under a key before.
+    fn imported_guest(&self, once: Option<&Once>) -> Result<Option<Guest>, Error> {
+        let view = self.store.read()?;
+        match once.map(|once| once.seen(&view, self.now())).transpose()?.flatten() {
+            Some(name) => Ok(view.get(t::NAME_TO_GUEST, name.as_str())?),
+            None => Ok(None),
+        }
     }
 
     /// Forgets a guest that no stack names any more. Runs that began with it go on with it.

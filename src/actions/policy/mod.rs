@@ -224,7 +224,7 @@ fn check(new: &NewPolicy) -> Result<(), Refused> {
 fn may_save(tx: &Tx<'_>, saving: Saving, new: &NewPolicy, old: Option<&Policy>) -> Result<(), Error> {
     match (saving, old) {
         (Saving::New, Some(_)) => {
-            Err(Refused::conflict(format!("a policy named `{}` exists already", new.name)).into())
+            Err(Refused::taken("name", format!("a policy named `{}` exists already", new.name)).into())
         }
         (Saving::New, None) if tx.all(t::NAME_TO_POLICY, ""..="\u{10ffff}")?.len() >= limits::POLICIES => {
             Err(Refused::conflict(format!("there are {} policies; delete one first", limits::POLICIES)).into())

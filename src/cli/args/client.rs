@@ -247,7 +247,7 @@ pub enum RunVerb {
 #[command(after_help = "\
 Examples
   airlock run trigger shop
-  airlock run trigger shop --kind proposed --commit 4f2a9c1b --wait
+  airlock run trigger shop --kind proposed --commit \"$(git rev-parse HEAD)\" --wait
   airlock run trigger shop -f --message \"new certificates\"")]
 pub struct Trigger {
     /// The stack's slug
@@ -255,7 +255,7 @@ pub struct Trigger {
     /// tracked (a deployment), proposed (a preview), destroy
     #[arg(long, value_name = "KIND", default_value = "tracked", value_parser = trigger_kind)]
     pub kind: Kind,
-    /// A commit other than the branch's newest
+    /// A commit other than the branch's newest, by its whole id
     #[arg(long, value_name = "SHA")]
     pub commit: Option<String>,
     /// Why, for the others

@@ -64,6 +64,9 @@ Client verbs take the address from AIRLOCK_URL and the token from AIRLOCK_TOKEN,
 `airlock login` stored."
 )]
 pub struct Args {
+    /// As behind the verb
+    #[arg(long, global = true, hide = true)]
+    pub json: bool,
     #[command(subcommand)]
     pub verb: Verb,
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::Shown;
+use crate::config::{Flags, Listen};
 
 /// Run the server
 ///
@@ -16,44 +17,12 @@ Examples
   airlock serve --data /srv/airlock --listen 0.0.0.0:7070 --tls self-signed
   airlock serve --admin-password-file /run/secrets/admin
 
-Every key of the configuration file is also a variable: `slots` is AIRLOCK_SLOTS. A flag is
-stronger than a variable, a variable stronger than the file.")]
+Every flag is also a key of the configuration file and a variable: `--slots` is `slots` and
+AIRLOCK_SLOTS. A flag is stronger than a variable, a variable stronger than the file. The token for
+/metrics may also be a value, as `metrics_token` and AIRLOCK_METRICS_TOKEN.")]
 pub struct Serve {
-    /// Data directory [default: ./airlock-data, or /var/lib/airlock for root under systemd]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// Address and port; port 0 takes a free one [default: 127.0.0.1:7070]
-    #[arg(long, value_name = "ADDR")]
-    pub listen: Option<String>,
-    /// Configuration file [default: /etc/airlock/config.toml where it exists]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Makes the user `admin` with this file's password when no user exists yet
-    #[arg(long, value_name = "FILE")]
-    pub admin_password_file: Option<PathBuf>,
-    /// Master key kept elsewhere than in the data directory
-    #[arg(long, value_name = "FILE")]
-    pub master_key_file: Option<PathBuf>,
-    /// Runs at the same time [default: number of cores, at least 2]
-    #[arg(long, value_name = "N")]
-    pub slots: Option<usize>,
     #[command(flatten)]
-    pub tls: Tls,
-}
-
-/// How connections are encrypted.
-#[derive(Clone, Debug, Default, clap::Args)]
-#[command(next_help_heading = "TLS")]
-pub struct Tls {
-    /// `self-signed`, or `off`
-    #[arg(long = "tls", value_name = "MODE")]
-    pub mode: Option<String>,
-    /// Certificate chain, PEM; read again on SIGHUP
-    #[arg(long = "tls-cert", value_name = "FILE")]
-    pub cert: Option<PathBuf>,
-    /// Private key, PEM
-    #[arg(long = "tls-key", value_name = "FILE")]
-    pub key: Option<PathBuf>,
+    pub settings: Flags,
 }
 
 /// Run a server with example stacks, one of them waiting for you
@@ -73,7 +42,7 @@ pub struct Demo {
     pub data: Option<PathBuf>,
     /// Address and port; port 0 takes a free one [default: 127.0.0.1:7070]
     #[arg(long, value_name = "ADDR")]
-    pub listen: Option<String>,
+    pub listen: Option<Listen>,
 }
 
 /// Say what this host offers, and what to do about what is missing

@@ -1,6 +1,7 @@
 use clap::{CommandFactory as _, Parser as _};
 
 use super::{Args, RoleOn, RunVerb, TaskVerb, Verb};
+use crate::config::KEYS;
 
 #[test]
 fn every_definition_is_sound() {
@@ -40,4 +41,42 @@ fn a_role_names_its_stack() {
     assert_eq!((role.stack.as_str(), role.role.word()), ("shop", "writer"));
     assert!("shop".parse::<RoleOn>().is_err());
     assert!("shop=owner".parse::<RoleOn>().unwrap_err().contains("reader, writer, admin"));
+}
+
+#[test]
+fn every_key_of_the_configuration_is_a_flag_of_serve() {
+    let args = Args::command();
+    let serve = args.find_subcommand("serve").unwrap();
+    let flags: Vec<&str> = serve.get_arguments().filter_map(|flag| flag.get_long()).collect();
+    // Other users of the host see flags: this one is a file there.
+    for key in KEYS.iter().filter(|key| **key != "metrics_token") {
+        assert!(flags.contains(&key.replace('_', "-").as_str()), "{key}");
+    }
+}
+
+#[test]
+fn json_may_be_asked_for_before_the_verb_and_behind_it() {
+    for args in [
+        ["airlock", "--json", "task", "list"],
+        ["airlock", "task", "--json", "list"],
+        ["airlock", "task", "list", "--json"],
+    ] {
+        let Verb::Task(task) = Args::try_parse_from(args).unwrap().verb else { panic!("another verb") };
+        assert!(matches!(task.verb, TaskVerb::List { how, .. } if how.shown.json), "{args:?}");
+    }
+    let Verb::Task(task) = Args::try_parse_from(["airlock", "task", "list"]).unwrap().verb else {
+        panic!("another verb")
+    };
+    assert!(matches!(task.verb, TaskVerb::List { how, .. } if !how.shown.json));
+}
+
+#[test]
+fn no_example_shows_a_part_of_a_commit_s_id() {
+    let mut args = Args::command();
+    let run = args.find_subcommand_mut("run").unwrap();
+    let help = run.find_subcommand_mut("trigger").unwrap().render_long_help().to_string();
+    let shown = help.split("--commit ").skip(1).map(|rest| rest.split_whitespace().next().unwrap());
+    for id in shown.filter(|word| word.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+        assert_eq!(id.len(), 40, "{id}");
+    }
 }

@@ -100,7 +100,7 @@ fn policy(receipt: &Value) -> String {
 /// What a run came to, with the next step.
 pub fn result(run: &Value) -> String {
     let mut line = standing(run);
-    let planned = delta(&run["delta"]);
+    let planned = delta(run);
     if !planned.is_empty() {
         line.push_str(&format!(" ({planned})"));
     }
@@ -130,7 +130,7 @@ pub fn runs(runs: &[Value]) -> String {
             run["number"].to_string(),
             text(run, "kind"),
             text(run, "state"),
-            delta(&run["delta"]),
+            delta(run),
             actor(&run["triggered_by"]),
             time(&run["created_at"]),
             what.chars().take(60).collect(),
@@ -157,7 +157,7 @@ pub fn run(client: &Client, run: &Value, changes: Option<&Value>) -> String {
     fact("exit code", run["exit_code"].as_i64().map(|code| code.to_string()).unwrap_or_default());
     fact("commit", text(run, "commit"));
     fact("retry of", text(run, "retry_of"));
-    fact("plan", delta(&run["delta"]));
+    fact("plan", delta(run));
     fact("phases", phases(run));
     for check in checks(run) {
         fact("run task", check);

@@ -40,7 +40,7 @@ const USER: &str = "admin";
 pub(super) fn run(args: &Demo) -> Done {
     output::start_logging();
     let data = args.data.clone().unwrap_or_else(|| PathBuf::from(DIRECTORY));
-    let flags = Flags { data: Some(data), listen: args.listen.clone(), ..Flags::default() };
+    let flags = Flags { data: Some(data), listen: args.listen, ..Flags::default() };
     let config = Config { admin_password_file: None, ..Config::load(&flags).map_err(Failure::usage)? };
     check_mark(&config.data)?;
     let app = host::open(config)?;

@@ -108,7 +108,7 @@ impl From<AuditEntry> for EntryShape {
 
 /// The audit log, the newest entry first; as `jsonl` whole and in order, to keep or to verify. For
 /// admins.
-#[utoipa::path(get, path = "/audit", params(AuditParams), responses((status = 200, body = List<EntryShape>)))]
+#[utoipa::path(get, path = "/audit", params(AuditParams), responses((status = 200, content((List<EntryShape> = "application/json"), (String = "application/jsonl")))))]
 async fn audit(asker: Asker, Params(params): Params<AuditParams>) -> Answer<Response> {
     asker.may_here(Permission::SeeAudit).await?;
     let filter = params.filter()?;

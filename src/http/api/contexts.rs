@@ -231,8 +231,7 @@ fn patched(old: &Context, patch: Map<String, Value>) -> Result<ContextText, Refu
     let before =
         TextInput { description: old.description.clone(), labels: old.labels.clone(), hooks: old.hooks.clone() };
     let before = serde_json::to_value(before).expect("texts are JSON");
-    let after: TextInput = serde_path_to_error::deserialize(merge::merge(before, Value::Object(patch)))
-        .map_err(|error| Refused::field(error.path().to_string(), error.inner().to_string()))?;
+    let after: TextInput = merge::patched(before, patch)?;
     Ok(ContextText { description: after.description, labels: after.labels, hooks: after.hooks })
 }
 

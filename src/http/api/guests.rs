@@ -6,7 +6,6 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
@@ -30,7 +29,7 @@ use crate::{
     },
     http::{
         Problem, Web,
-        extract::{Asker, At, Body, Params},
+        extract::{Asker, At, Body, Params, taken_in},
     },
     queries::{ArtifactRow, GuestRow, Left},
 };
@@ -125,14 +124,11 @@ async fn import(
         GuestName::new(params.name.unwrap_or_default()).map_err(|error| Refused::field("name", error.to_string()))?;
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let actions = &asker.web.actions;
-    let mut incoming = actions.receive_guest(&permit, declared).await?;
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Problem::of_status(StatusCode::BAD_REQUEST, "the guest was cut off"))?;
-        incoming.write(&chunk).await?;
-    }
+    let (file, digest) = taken_in(actions.receive_guest(&permit, declared).await?, body).await?;
+    let asked = format!("/guests?name={name}&interpreter={}", params.interpreter);
+    let once = asker.once(&headers, &asked, digest.as_str().as_bytes())?;
     let new = NewGuest { name, interpreter: params.interpreter };
-    let guest = actions.import_guest(&permit, new, incoming.finish().await?).await?;
+    let guest = actions.import_guest(&permit, new, file, once).await?;
     let row = GuestRow {
         name: guest.name,
         digest: guest.digest,

@@ -5,7 +5,6 @@ use axum::{
     body::Body as RawBody,
     http::{HeaderMap, StatusCode, header},
 };
-use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -19,8 +18,8 @@ use crate::{
     auth::Permission,
     domain::{Digest, ImageName, Refused, Timestamp},
     http::{
-        Problem, Web,
-        extract::{Asker, At, Params},
+        Web,
+        extract::{Asker, At, Params, taken_in},
     },
     queries::ImageRow,
 };
@@ -101,13 +100,9 @@ async fn import(
         ImageName::new(params.name.unwrap_or_default()).map_err(|error| Refused::field("name", error.to_string()))?;
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let actions = &asker.web.actions;
-    let mut incoming = actions.receive_image(&permit, declared).await?;
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Problem::of_status(StatusCode::BAD_REQUEST, "the image was cut off"))?;
-        incoming.write(&chunk).await?;
-    }
-    let image = actions.import_image(&permit, name, incoming.finish().await?).await?;
+    let (file, digest) = taken_in(actions.receive_image(&permit, declared).await?, body).await?;
+    let once = asker.once(&headers, &format!("/images?name={name}"), digest.as_str().as_bytes())?;
+    let image = actions.import_image(&permit, name, file, once).await?;
     Ok((StatusCode::CREATED, Json(ImageRow { image, stacks: Vec::new() }.into())))
 }
 

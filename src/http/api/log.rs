@@ -35,12 +35,13 @@ struct LogParams {
     /// Bytes to leave out at the beginning.
     #[serde(default)]
     offset: u64,
-    /// `text`: exactly what was printed; `jsonl`: `{"at","phase","stream","text"}` a line.
+    /// `text`: exactly what was printed, with the lines that begin with `[airlock]` between, which Airlock
+    /// itself wrote; `jsonl`: `{"at","phase","stream","text"}` a line, where those are of stream `airlock`.
     format: Option<String>,
 }
 
 /// The log: phase by phase, in order, as far as it is printed. `Range` is honoured for text.
-#[utoipa::path(get, path = "/runs/{run}/log", params(LogParams), responses((status = 200, body = String, content_type = "text/plain"), (status = 206, description = "The range that was asked for"), (status = 416, description = "The range begins beyond the end")))]
+#[utoipa::path(get, path = "/runs/{run}/log", params(LogParams), responses((status = 200, content((String = "text/plain"), (String = "application/jsonl"))), (status = 206, description = "The range that was asked for", body = String, content_type = "text/plain"), (status = 416, description = "The range begins beyond the end")))]
 async fn log(
     asker: Asker,
     At(run): At<RunId>,

@@ -1,6 +1,28 @@
 //! JSON merge patches, RFC 7396.
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+
+use crate::{domain::Refused, http::extract::misfit};
+
+/// What `before`, which has every member that there can be, becomes by a patch.
+pub(super) fn patched<T: DeserializeOwned>(before: Value, patch: Map<String, Value>) -> Result<T, Refused> {
+    refuse_unknown(&before, &patch)?;
+    read(merge(before, Value::Object(patch)))
+}
+
+/// Refuses names that `before` does not have: with null, they would merge into nothing.
+pub(super) fn refuse_unknown(before: &Value, patch: &Map<String, Value>) -> Result<(), Refused> {
+    let Some(stranger) = patch.keys().find(|name| before.get(name).is_none()) else { return Ok(()) };
+    let known = before.as_object().into_iter().flat_map(Map::keys);
+    let known = known.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    Err(Refused::field(stranger, format!("unknown field `{stranger}`, expected one of {known}")))
+}
+
+/// Reads what came of a merge.
+pub(super) fn read<T: DeserializeOwned>(merged: Value) -> Result<T, Refused> {
+    serde_path_to_error::deserialize(merged).map_err(|error| misfit(&error))
+}
 
 /// What `target` becomes by `patch`.
 pub(super) fn merge(target: Value, patch: Value) -> Value {

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, header},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value, value::RawValue};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt as _},
@@ -16,6 +16,7 @@ use utoipa_axum::{
 use super::{
     Answer,
     list::{List, Paging, newest_first},
+    merge,
     shape::ActorShape,
     words,
 };
@@ -131,17 +132,18 @@ struct PolicyInput {
     description: String,
 }
 
-/// What is changed of a policy; what is left out stays. The kind stays in any case.
-#[derive(Deserialize, ToSchema)]
+/// What a merge patch may change.
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = PolicyChange)]
 struct PolicyEdit {
+    #[schema(required = false)]
+    body: String,
     #[serde(default)]
-    body: Option<String>,
+    #[schema(value_type = Vec<String>)]
+    labels: Vec<Label>,
     #[serde(default)]
-    labels: Option<Vec<String>>,
-    #[serde(default)]
-    description: Option<String>,
+    description: String,
 }
 
 /// Save a new policy. A body that cannot be read is refused with line and column. For admins.
@@ -166,22 +168,19 @@ async fn create(
     Ok((StatusCode::CREATED, [(header::LOCATION, place)], shown(&asker, &name)?))
 }
 
-/// Change a policy. Evaluations that have begun are not believed any more. For admins.
+/// Change a policy: a JSON merge patch (RFC 7396). Its kind stays. Evaluations that have begun are not believed any more. For admins.
 #[utoipa::path(patch, path = "/policies/{name}", request_body = PolicyEdit, responses((status = 200, body = PolicyShape)))]
 async fn edit(
     asker: Asker,
     At(name): At<PolicyName>,
-    Body { input, .. }: Body<PolicyEdit>,
+    Body { input: patch, .. }: Body<Map<String, Value>>,
 ) -> Answer<Json<PolicyShape>> {
     let permit = asker.may_here(Permission::ManagePolicies).await?;
     let present = asker.web.queries.policy(&name)?.policy;
-    let new = NewPolicy {
-        name: name.clone(),
-        kind: present.kind,
-        body: input.body.unwrap_or(present.body),
-        labels: input.labels.map(labels).transpose()?.unwrap_or(present.labels),
-        description: input.description.unwrap_or(present.description),
-    };
+    let before = PolicyEdit { body: present.body, labels: present.labels, description: present.description };
+    let before = serde_json::to_value(before).expect("texts are JSON");
+    let PolicyEdit { body, labels, description } = merge::patched(before, patch)?;
+    let new = NewPolicy { name: name.clone(), kind: present.kind, body, labels, description };
     asker.web.actions.save_policy(&permit, Saving::Change, new, None).await?;
     shown(&asker, &name)
 }

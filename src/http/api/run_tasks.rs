@@ -257,7 +257,8 @@ async fn change(
 fn patched(row: RunTaskRow, mut patch: Map<String, Value>) -> Result<RunTaskInput, Refused> {
     let task = row.task;
     let mut before = json!({
-        "name": task.name, "description": task.description, "enabled": task.enabled, "trusted": task.trusted,
+        "name": task.name, "kind": null, "url": null, "hmac_key": null, "guest": null,
+        "description": task.description, "enabled": task.enabled, "trusted": task.trusted,
     });
     match task.kind {
         RunTaskKind::Http { url, .. } => (before["kind"], before["url"]) = (json!("http"), json!(url)),
@@ -270,11 +271,7 @@ fn patched(row: RunTaskRow, mut patch: Map<String, Value>) -> Result<RunTaskInpu
     if patch.get("hmac_key").is_some_and(Value::is_null) {
         patch.insert("hmac_key".to_owned(), json!(""));
     }
-    let merged = merge::merge(before, Value::Object(patch));
-    serde_path_to_error::deserialize(merged).map_err(|error| match error.path().to_string().as_str() {
-        "." | "?" => Refused::invalid(format!("the run task does not fit: {}", error.inner())),
-        path => Refused::field(path, error.inner().to_string()),
-    })
+    merge::patched(before, patch)
 }
 
 /// Delete a run task that is on no stack any more.
@@ -480,27 +477,30 @@ async fn attached(asker: Asker, At((slug, id)): At<(Slug, AttachmentId)>) -> Ans
     Ok(Json(asker.web.queries.attachment(&asker.who, &slug, id)?.into()))
 }
 
-#[derive(Deserialize, ToSchema)]
+/// What a merge patch may change.
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ReattachInput {
-    #[serde(default)]
+    #[serde(default = "usual_stages")]
     #[schema(schema_with = words::stages)]
-    stages: Option<Vec<Stage>>,
-    #[serde(default)]
+    stages: Vec<Stage>,
+    #[serde(default = "usual_enforcement")]
     #[schema(schema_with = words::enforcement)]
-    enforcement: Option<Enforcement>,
+    enforcement: Enforcement,
 }
 
-/// Change when it is called, and what it means that it does not pass.
+/// Change when it is called, and what it means that it does not pass: a JSON merge patch (RFC 7396).
 #[utoipa::path(patch, path = "/stacks/{stack}/run-tasks/{attached}", request_body = ReattachInput, responses((status = 200, body = AttachedShape)))]
 async fn reattach(
     asker: Asker,
     At((slug, id)): At<(Slug, AttachmentId)>,
-    Body { input, .. }: Body<ReattachInput>,
+    Body { input: patch, .. }: Body<Map<String, Value>>,
 ) -> Answer<Json<AttachedShape>> {
     let (stack, permit) = asker.may_on(Permission::AttachRunTasks, &slug).await?;
     let old = asker.web.queries.attachment(&asker.who, &slug, id)?.attachment;
-    let (stages, enforcement) = (input.stages.unwrap_or(old.stages), input.enforcement.unwrap_or(old.enforcement));
+    let before = ReattachInput { stages: old.stages, enforcement: old.enforcement };
+    let before = serde_json::to_value(before).expect("words are JSON");
+    let ReattachInput { stages, enforcement } = merge::patched(before, patch)?;
     asker.web.actions.edit_attachment(&permit, stack.id, id, stages, enforcement).await?;
     Ok(Json(asker.web.queries.attachment(&asker.who, &slug, id)?.into()))
 }

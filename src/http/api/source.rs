@@ -5,7 +5,6 @@ use axum::{
     body::Body,
     http::{HeaderMap, StatusCode, header},
 };
-use futures_util::StreamExt as _;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -15,8 +14,8 @@ use crate::{
     auth::Permission,
     domain::{Digest, Slug},
     http::{
-        Problem, Web,
-        extract::{Asker, At},
+        Web,
+        extract::{Asker, At, taken_in},
     },
 };
 
@@ -41,12 +40,7 @@ async fn upload(asker: Asker, At(slug): At<Slug>, headers: HeaderMap, body: Body
     let (stack, permit) = asker.may_on(Permission::UploadSource, &slug).await?;
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let actions = &asker.web.actions;
-    let mut incoming = actions.receive_upload(&permit, stack.id, declared).await?;
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| Problem::of_status(StatusCode::BAD_REQUEST, "the upload was cut off"))?;
-        incoming.write(&chunk).await?;
-    }
-    let upload = actions.upload(&permit, stack.id, incoming.finish().await?).await?;
+    let (file, _) = taken_in(actions.receive_upload(&permit, stack.id, declared).await?, body).await?;
+    let upload = actions.upload(&permit, stack.id, file).await?;
     Ok(Json(UploadShape { digest: upload.digest, size: upload.size }))
 }

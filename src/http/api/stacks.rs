@@ -4,7 +4,7 @@ use axum::{
     Json,
     http::{HeaderMap, StatusCode, header},
 };
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
@@ -79,23 +79,14 @@ struct StackInput {
     settings: StackSettings,
 }
 
-impl<'de> Deserialize<'de> for StackInput {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut fields = Map::deserialize(deserializer)?;
+impl StackInput {
+    fn read(mut fields: Map<String, Value>) -> Result<Self, Refused> {
         let slug = match fields.remove("slug") {
             None | Some(Value::Null) => None,
-            Some(slug) => Some(Slug::deserialize(slug).map_err(|error| D::Error::custom(format!("slug: {error}")))?),
+            Some(slug) => Some(Slug::deserialize(slug).map_err(|error| Refused::field("slug", error.to_string()))?),
         };
-        Ok(Self { slug, settings: settings(Value::Object(fields)).map_err(D::Error::custom)? })
+        Ok(Self { slug, settings: merge::read(Value::Object(fields))? })
     }
-}
-
-/// Reads settings; what does not fit is named by its path.
-fn settings(fields: Value) -> Result<StackSettings, String> {
-    serde_path_to_error::deserialize(fields).map_err(|error| match error.path().to_string().as_str() {
-        "." | "?" => error.inner().to_string(),
-        path => format!("{path}: {}", error.inner()),
-    })
 }
 
 impl PartialSchema for StackInput {
@@ -115,11 +106,12 @@ impl ToSchema for StackInput {
 async fn create(
     asker: Asker,
     headers: HeaderMap,
-    Body { input, bytes }: Body<StackInput>,
+    Body { input, bytes }: Body<Map<String, Value>>,
 ) -> Answer<(StatusCode, [(header::HeaderName, String); 1], Json<StackShape>)> {
     let permit = asker.may_here(Permission::CreateStack).await?;
     let once = asker.once(&headers, "/stacks", &bytes)?;
-    let new = NewStack { slug: input.slug, settings: input.settings };
+    let StackInput { slug, settings } = StackInput::read(input)?;
+    let new = NewStack { slug, settings };
     let stack = asker.web.actions.create_stack(&permit, new, once).await?;
     let place = format!("{PREFIX}/stacks/{}", stack.slug);
     Ok((StatusCode::CREATED, [(header::LOCATION, place)], shown(&asker, &stack)?))
@@ -166,8 +158,8 @@ fn patched(stack: &Stack, mut patch: Map<String, Value>) -> Result<StackSettings
         return Err(Refused::field("slug", "never changes"));
     }
     let before = serde_json::to_value(&stack.settings).expect("settings are JSON");
-    let after = merge::merge_tagged(before, Value::Object(patch), &["vendor", "source"]);
-    settings(after).map_err(|error| Refused::invalid(format!("the settings do not fit: {error}")))
+    merge::refuse_unknown(&before, &patch)?;
+    merge::read(merge::merge_tagged(before, Value::Object(patch), &["vendor", "source"]))
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -283,9 +283,11 @@ struct Rollback {
 async fn roll_back(
     asker: Asker,
     At(slug): At<Slug>,
-    JsonBody { input, .. }: JsonBody<Rollback>,
+    headers: HeaderMap,
+    JsonBody { input, bytes }: JsonBody<Rollback>,
 ) -> Answer<(StatusCode, Json<VersionShape>)> {
     let (stack, permit) = asker.may_on(Permission::EditStack, &slug).await?;
-    let version = asker.web.actions.roll_back_state(&permit, stack.id, input.version).await?;
+    let once = asker.once(&headers, &format!("/stacks/{slug}/state/rollback"), &bytes)?;
+    let version = asker.web.actions.roll_back_state(&permit, stack.id, input.version, once).await?;
     Ok((StatusCode::CREATED, Json(version.into())))
 }

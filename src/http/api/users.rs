@@ -5,12 +5,14 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Answer,
     list::{List, Paging},
+    merge,
     shape::RoleShape,
     words,
 };
@@ -145,40 +147,55 @@ async fn show(asker: Asker, At(named): At<String>) -> Answer<Json<UserShape>> {
     Ok(Json(UserShape::new(&asker.web, find(&asker.web, &named)?)?))
 }
 
-#[derive(Deserialize, ToSchema)]
+/// What a merge patch may change.
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct UserPatch {
     #[serde(default)]
-    admin: Option<bool>,
+    admin: bool,
     /// All of their roles.
     #[serde(default)]
-    roles: Option<Vec<RoleShape>>,
-    #[serde(default)]
-    enabled: Option<bool>,
+    roles: Vec<RoleShape>,
+    #[serde(default = "yes")]
+    enabled: bool,
 }
 
-/// Change what a person may do, or switch them off. Their sessions end.
+const fn yes() -> bool {
+    true
+}
+
+/// Change what a person may do, or switch them off: a JSON merge patch (RFC 7396). Their sessions end.
 #[utoipa::path(patch, path = "/users/{user}", request_body = UserPatch, responses((status = 200, body = UserShape)))]
-async fn change(asker: Asker, At(named): At<String>, Body { input, .. }: Body<UserPatch>) -> Answer<Json<UserShape>> {
+async fn change(
+    asker: Asker,
+    At(named): At<String>,
+    Body { input: patch, .. }: Body<Map<String, Value>>,
+) -> Answer<Json<UserShape>> {
     let permit = asker.may_here(Permission::ManageUsers).await?;
     let mut user = find(&asker.web, &named)?;
     let actions = &asker.web.actions;
-    if input.admin.is_some() || input.roles.is_some() {
-        let roles = input.roles.map(|roles| RoleShape::read_all(&asker.web, &roles)).transpose()?;
-        let (admin, roles) = (input.admin.unwrap_or(user.admin), roles.unwrap_or(user.roles));
-        user = actions.set_rights(&permit, user.id, admin, roles).await?;
+    let roles = RoleShape::all_of(&asker.web, &user.roles)?;
+    let before = UserPatch { admin: user.admin, roles, enabled: user.enabled };
+    let before = serde_json::to_value(before).expect("rights are JSON");
+    let named = |name: &str| patch.contains_key(name);
+    let (of_rights, of_enabled) = (named("admin") || named("roles"), named("enabled"));
+    let after: UserPatch = merge::patched(before, patch)?;
+    if of_rights {
+        let roles = RoleShape::read_all(&asker.web, &after.roles)?;
+        user = actions.set_rights(&permit, user.id, after.admin, roles).await?;
     }
-    if let Some(enabled) = input.enabled {
-        user = actions.enable_user(&permit, user.id, enabled).await?;
+    if of_enabled {
+        user = actions.enable_user(&permit, user.id, after.enabled).await?;
     }
     Ok(Json(UserShape::new(&asker.web, user)?))
 }
 
 /// A new link for a person who lost theirs, or who forgot their password.
 #[utoipa::path(post, path = "/users/{user}/invite", responses((status = 200, body = Invitation)))]
-async fn invite_again(asker: Asker, At(named): At<String>) -> Answer<Json<Invitation>> {
+async fn invite_again(asker: Asker, At(named): At<String>, headers: HeaderMap) -> Answer<Json<Invitation>> {
     let permit = asker.may_here(Permission::ManageUsers).await?;
     let user = find(&asker.web, &named)?;
-    let invited = asker.web.actions.invite_again(&permit, user.id).await?;
+    let once = asker.once(&headers, &format!("/users/{}/invite", user.id), &[])?;
+    let invited = asker.web.actions.invite_again(&permit, user.id, once).await?;
     Ok(Json(Invitation::new(&asker.web, invited)?))
 }

@@ -6,13 +6,15 @@ use axum::{
     Json,
     http::{HeaderMap, HeaderName, StatusCode, header},
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Answer, PREFIX,
     list::{List, Paging},
+    merge,
     shape::ActorShape,
     words,
 };
@@ -173,52 +175,65 @@ async fn one(asker: Asker, At(id): At<Slug>) -> Answer<Json<WebhookShape>> {
     Ok(Json(asker.web.queries.webhook(&id)?.into()))
 }
 
-/// What is changed of a webhook; what is left out stays.
+/// What a merge patch may change.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = WebhookChange)]
 struct WebhookEdit {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    url: Option<String>,
-    #[serde(default)]
+    #[schema(required = false)]
+    name: String,
+    #[schema(required = false)]
+    url: String,
+    #[serde(default = "usual_form")]
     #[schema(schema_with = words::webhook_form)]
-    form: Option<WebhookForm>,
+    form: WebhookForm,
     /// null removes it.
-    #[serde(default, deserialize_with = "said")]
     #[schema(value_type = Option<String>)]
-    secret: Option<Option<Secret<String>>>,
+    secret: Option<Secret<String>>,
     /// Those that are named are set, or with null removed.
     #[serde(default)]
     #[schema(schema_with = words::header_changes)]
     headers: BTreeMap<String, Option<Secret<String>>>,
     #[serde(default)]
-    labels: Option<Vec<String>>,
+    #[schema(value_type = Vec<String>)]
+    labels: Vec<Label>,
     /// One that is switched on begins without failures.
-    #[serde(default)]
-    enabled: Option<bool>,
+    #[serde(default = "yes")]
+    enabled: bool,
 }
 
-/// Tells null from nothing.
-fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Secret<String>>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+/// What a webhook becomes. Its secret and its headers' values are not there to be merged: the action
+/// keeps those that are not named.
+fn patched(present: &Webhook, mut patch: Map<String, Value>) -> Result<WebhookEdit, Refused> {
+    let before = json!({
+        "name": present.name, "url": present.url, "form": present.form, "secret": null, "headers": {},
+        "labels": present.labels, "enabled": present.enabled,
+    });
+    merge::refuse_unknown(&before, &patch)?;
+    let headers = match patch.remove("headers") {
+        None => json!({}),
+        Some(Value::Null) => present.header_names.iter().map(|name| (name.clone(), Value::Null)).collect(),
+        Some(headers) => headers,
+    };
+    if patch.get("secret").is_some_and(Value::is_null) {
+        patch.insert("secret".to_owned(), json!(""));
+    }
+    let mut after = merge::merge(before, Value::Object(patch));
+    after["headers"] = headers;
+    merge::read(after)
 }
 
-/// Change a webhook. For admins.
+/// Change a webhook: a JSON merge patch (RFC 7396). For admins.
 #[utoipa::path(patch, path = "/webhooks/{id}", request_body = WebhookEdit, responses((status = 200, body = WebhookShape)))]
-async fn change(asker: Asker, At(id): At<Slug>, Body { input, .. }: Body<WebhookEdit>) -> Answer<Json<WebhookShape>> {
+async fn change(
+    asker: Asker,
+    At(id): At<Slug>,
+    Body { input: patch, .. }: Body<Map<String, Value>>,
+) -> Answer<Json<WebhookShape>> {
     let permit = asker.may_here(Permission::ManageWebhooks).await?;
     let present = asker.web.queries.webhook(&id)?;
-    let new = NewWebhook {
-        name: input.name.unwrap_or(present.name),
-        url: input.url.unwrap_or(present.url),
-        form: input.form.unwrap_or(present.form),
-        secret: input.secret.map(|secret| secret.unwrap_or_else(|| Secret::new(String::new()))),
-        headers: input.headers,
-        labels: input.labels.map(labels).transpose()?.unwrap_or(present.labels),
-        enabled: input.enabled.unwrap_or(present.enabled),
-    };
+    let WebhookEdit { name, url, form, secret, headers, labels, enabled } = patched(&present, patch)?;
+    let new = NewWebhook { name, url, form, secret, headers, labels, enabled };
     Ok(Json(asker.web.actions.edit_webhook(&permit, id, new).await?.into()))
 }
 
@@ -239,9 +254,10 @@ struct TestShape {
 
 /// Deliver something harmless. What became of it is in the list of deliveries. For admins.
 #[utoipa::path(post, path = "/webhooks/{id}/test", responses((status = 202, body = TestShape)))]
-async fn test(asker: Asker, At(id): At<Slug>) -> Answer<(StatusCode, Json<TestShape>)> {
+async fn test(asker: Asker, At(id): At<Slug>, headers: HeaderMap) -> Answer<(StatusCode, Json<TestShape>)> {
     let permit = asker.may_here(Permission::ManageWebhooks).await?;
-    let delivery = asker.web.actions.test_webhook(&permit, id).await?;
+    let once = asker.once(&headers, &format!("/webhooks/{id}/test"), &[])?;
+    let delivery = asker.web.actions.test_webhook(&permit, id, once).await?;
     Ok((StatusCode::ACCEPTED, Json(TestShape { delivery })))
 }
 

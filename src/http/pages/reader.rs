@@ -33,7 +33,7 @@ impl Reader {
         let headers = request.headers();
         let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let path = request.uri().path();
-        let program = ["/api/", "/oauth2/", "/static/", "/live/", "/healthz", "/readyz"]
+        let program = ["/api/", "/oauth2/", "/static/", "/live/", "/healthz", "/readyz", "/metrics"]
             .iter()
             .any(|start| path.starts_with(start));
         let cookie = |name: &str| extract::cookie(headers, name).map(str::to_owned);

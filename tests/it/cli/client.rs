@@ -1,5 +1,7 @@
 //! Exit codes and results of client verbs.
 
+use serde_json::json;
+
 use super::rig::{Desk, WAITS};
 
 #[test]
@@ -153,4 +155,18 @@ fn stacks_are_made_from_flags_and_from_files() {
     assert!(refused.err.contains("git"), "{}", refused.err);
     desk.run(&["stack", "upload", "infra", &desk.at("not-there")]).expect(4);
     server.stop();
+}
+
+#[test]
+fn a_configuration_is_checked_for_programs_too() {
+    let desk = Desk::new();
+    let text = "routes: {}\ntasks:\n  a:\n    type: native\n    run: {command: date}\n";
+    let good = desk.run(&["task", "check", &desk.write("good.yaml", text), "--json"]).expect(0).json();
+    assert_eq!((&good["valid"], &good["mistakes"]), (&json!(true), &json!([])));
+    assert_eq!((&good["notes"][0]["path"], &good["notes"][0]["line"]), (&json!("routes"), &json!(1)));
+    let file = desk.write("bad.yaml", &text.replace("{command: date}", "{command: date, timeout: 90000}"));
+    let bad = desk.run(&["--json", "task", "check", &file]).expect(3).json();
+    let mistake = &bad["mistakes"][0];
+    assert_eq!((&bad["valid"], &mistake["file"], &mistake["line"]), (&json!(false), &json!(file), &json!(5)));
+    assert!(mistake["column"].is_u64() && mistake["why"].is_string(), "{bad:#}");
 }

@@ -1,5 +1,10 @@
 //! serve, check: starting, refusing to, ending.
 
+use std::{
+    io::{Read as _, Write as _},
+    time::{Duration, Instant},
+};
+
 use airlock::{
     actions::Secret,
     app::App,
@@ -77,6 +82,31 @@ fn a_wrong_configuration_is_named_before_anything_is_made() {
 }
 
 #[test]
+fn a_check_refuses_what_a_server_would_and_says_where() {
+    let desk = Desk::new();
+    let cases = [
+        ("slots = 3\nlisten = \"nowhere\"\n", "line 2"),
+        ("outbound_allow = [\"0x7f.1\"]\n", "0x7f.1"),
+        ("public_url = \"not a url\"\n", "not a url"),
+        ("tls_cert = \"/nowhere/cert\"\ntls_key = \"/nowhere/key\"\n", "config.toml, line 1: tls_cert: /nowhere/cert"),
+        ("master_key_file = \"/nowhere/key\"\n", "/nowhere/key"),
+        ("binaries = {tofu = \"/nowhere/tofu\"}\n", "/nowhere/tofu"),
+        ("state_versions = 0\n", "state_versions"),
+    ];
+    for (text, why) in cases {
+        let file = desk.write("config.toml", text);
+        for verb in ["serve", "check"] {
+            let ran = desk.run(&[verb, "--config", &file]).expect(64);
+            assert!(ran.err.contains(&file) && ran.err.contains(why), "{verb}: {}", ran.err);
+        }
+    }
+    let garbage = desk.write("cert", "no certificate");
+    let text = format!("tls_cert = \"{garbage}\"\ntls_key = \"{garbage}\"\n");
+    let ran = desk.run(&["check", "--config", &desk.write("config.toml", &text)]).expect(64);
+    assert!(ran.err.contains("holds no certificate"), "{}", ran.err);
+}
+
+#[test]
 fn a_check_says_what_each_thing_means() {
     let desk = Desk::new();
     let file = desk.write("config.toml", "slots = 3\n");
@@ -117,4 +147,53 @@ fn a_self_signed_certificate_stays_and_can_be_trusted() {
     login(&again, &["--ca-cert", &certificate]).expect(0);
     login(&again, &["--insecure"]).expect(0);
     again.stop();
+}
+
+#[test]
+fn somebody_who_never_shakes_hands_keeps_nobody_waiting() {
+    let desk = Desk::new();
+    let server = desk.serve(&["--tls", "self-signed"]);
+    let idle: Vec<_> = (0..3).map(|_| std::net::TcpStream::connect(server.address()).unwrap()).collect();
+    let began = Instant::now();
+    let certificate = desk.at("data/self-signed.crt");
+    // Whatever it says of the password, it was answered.
+    desk.run_with(&["login", &server.url, "--user", "admin", "--ca-cert", &certificate], "wrong\n", &[]);
+    // A handshake is given up after 10 seconds: the three before would have taken 30.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    drop(idle);
+    server.stop();
+}
+
+#[test]
+fn a_hangup_ends_no_server_that_was_given_no_certificate() {
+    let desk = Desk::new();
+    let server = desk.signed_in();
+    server.process.signal(Signal::HUP);
+    desk.run(&["stack", "list"]).expect(0);
+    server.stop();
+}
+
+#[test]
+fn metrics_ask_for_their_token_where_there_is_one() {
+    let ask = |server: &Server, header: &str| {
+        let mut stream = std::net::TcpStream::connect(server.address()).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let desk = Desk::new();
+    let open = desk.serve(&[]);
+    let answer = ask(&open, "");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("# EOF\n"), "{answer}");
+    assert!(answer.contains("application/openmetrics-text") && answer.contains("airlock_slots "), "{answer}");
+    let through_a_proxy = ask(&open, "x-forwarded-for: 192.0.2.1\r\n");
+    assert!(through_a_proxy.starts_with("HTTP/1.1 403"), "{through_a_proxy}");
+    open.stop();
+    let token = desk.write("token", "a token of its own\n");
+    let closed = desk.serve(&["--metrics-token-file", &token]);
+    assert!(ask(&closed, "").starts_with("HTTP/1.1 401"));
+    assert!(ask(&closed, "authorization: Bearer another\r\n").starts_with("HTTP/1.1 401"));
+    assert!(ask(&closed, "authorization: Bearer a token of its own\r\n").starts_with("HTTP/1.1 200"));
+    closed.stop();
 }

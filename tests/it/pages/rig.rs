@@ -71,7 +71,7 @@ impl Site {
     pub async fn with(set: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = Some(dir.path().join("data"));
-        let flags = Flags { data, slots: Some(2), listen: Some("127.0.0.1:0".into()), ..Flags::default() };
+        let flags = Flags { data, slots: Some(2), listen: Some("127.0.0.1:0".parse().unwrap()), ..Flags::default() };
         let mut config = Config::load(&flags).unwrap();
         set(&mut config);
         let clock = Arc::new(TestClock::default());

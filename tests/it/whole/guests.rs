@@ -44,7 +44,7 @@ impl Rig {
         let scratch = self.data().join("uploads").join(format!("incoming-{name}"));
         std::fs::write(&scratch, code).unwrap();
         let new = NewGuest { name: GuestName::new(name).unwrap(), interpreter: false };
-        let imported = self.app.actions.import_guest(&self.here(Permission::ManageGuests), new, scratch).await;
+        let imported = self.app.actions.import_guest(&self.here(Permission::ManageGuests), new, scratch, None).await;
         imported.map(|guest| guest.digest.to_string()).map_err(|error| error.to_string())
     }
 

@@ -44,7 +44,7 @@ impl Rig {
         let scratch = self.data().join("uploads").join("incoming-image");
         fs::write(&scratch, archive).unwrap();
         let name = ImageName::new(name).unwrap();
-        let imported = self.app.actions.import_image(&self.for_images(), name, scratch).await;
+        let imported = self.app.actions.import_image(&self.for_images(), name, scratch, None).await;
         imported.map(drop).map_err(|error| error.to_string())
     }
 

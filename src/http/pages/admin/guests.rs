@@ -86,7 +86,7 @@ async fn import(web: &Web, visitor: &Visitor, permit: &Permit, request: Request)
     let (sent, file) = received(web, request, "guest", web.actions.receive_guest(permit, None).await?).await?;
     let wrong: Wrong = match wanted(&sent, file) {
         Err(refused) => refused.into(),
-        Ok((new, file)) => match web.actions.import_guest(permit, new, file).await {
+        Ok((new, file)) => match web.actions.import_guest(permit, new, file, None).await {
             Ok(guest) => {
                 let text = format!("The guest {} is registered as {}.", guest.name, guest.digest.short());
                 return visitor.done(PATH, Carried::good(text));

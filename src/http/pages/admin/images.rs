@@ -90,7 +90,7 @@ async fn import(web: &Web, visitor: &Visitor, permit: &Permit, request: Request)
     let file = file.and_then(|file| file.ok_or_else(|| Refused::field("image", "choose a file")));
     let wrong: Wrong = match name.and_then(|name| Ok((name, file?))) {
         Err(refused) => refused.into(),
-        Ok((name, file)) => match web.actions.import_image(permit, name, file).await {
+        Ok((name, file)) => match web.actions.import_image(permit, name, file, None).await {
             Ok(image) => {
                 let text = format!("The image {} is unpacked: {}.", image.name, bytes(image.bytes));
                 return visitor.done(PATH, Carried::good(text));

@@ -75,7 +75,7 @@ pub async fn post(State(web): State<Web>, visitor: Visitor, Form(sent): Form) ->
     let name = user.name.clone();
     match sent.verb() {
         "invite_again" => {
-            let invited = web.actions.invite_again(&permit, user.id).await?;
+            let invited = web.actions.invite_again(&permit, user.id, None).await?;
             show_link(&web, &visitor, &invited)
         }
         "roles" => {

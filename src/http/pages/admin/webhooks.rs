@@ -238,7 +238,7 @@ pub async fn post_one(State(web): State<Web>, visitor: Visitor, Path(id): Path<S
             visitor.done(PATH, Carried::good(format!("The webhook {name} was deleted.")))
         }
         "test" => {
-            let number = web.actions.test_webhook(&permit, id).await?;
+            let number = web.actions.test_webhook(&permit, id, None).await?;
             visitor.done(&path, Carried::good(format!("A test is on its way: delivery {number}.")))
         }
         "redeliver" => {
