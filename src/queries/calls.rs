@@ -10,7 +10,7 @@ use crate::{
     store::{Find as _, record::Run},
 };
 
-use super::{Queries, Result, not_found};
+use super::{Queries, Result, Which, not_found};
 
 /// How a run that answers a call stands.
 #[derive(Clone, Debug)]
@@ -53,7 +53,7 @@ impl Queries {
 
     /// The last line that the command printed, if it printed any.
     fn last_line(&self, run: &Run) -> Result<Option<String>> {
-        let Ok(text) = self.log_text(&Who::system(), run.id, Some(Phase::Performing)) else { return Ok(None) };
+        let Ok(text) = self.log_text(&Who::system(), run.id, Which::Named(Phase::Performing)) else { return Ok(None) };
         let end = text.read(text.len().saturating_sub(END_OF_LOG), END_OF_LOG as usize)?;
         let end = String::from_utf8_lossy(&end);
         let lines = end.lines().rev().map(|line| line.chars().filter(|c| !c.is_control()).collect::<String>());

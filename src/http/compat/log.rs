@@ -26,7 +26,7 @@ use crate::{
         extract::{At, Params},
     },
     live::Heard,
-    queries::{LogText, TextLine},
+    queries::{LogText, TextLine, Which},
 };
 
 /// At most between two looks at whether the reader still may.
@@ -130,7 +130,7 @@ impl Reading {
         let who = web.actions.narrowed(who).await?;
         // Whether it had ended is known before its log is read to the end.
         let ended = web.queries.run(&who, self.run)?.state.is_terminal();
-        let text = web.queries.log_text(&who, self.run, None)?;
+        let text = web.queries.log_text(&who, self.run, Which::All)?;
         let len = text.len();
         let (from, most) = (Start { at: self.at, known: self.known }, self.left);
         let read = tokio::task::spawn_blocking(move || items(text, from, most, ended));
