@@ -48,7 +48,10 @@ use axum::{
 pub use audit::ChainCheck;
 pub use reader::Reader;
 
-use super::{Problem, Web, view::ErrorPage};
+use super::{
+    Problem, Web,
+    view::{ErrorPage, error},
+};
 use crate::domain::limits;
 
 /// Bytes of a form with long texts: variables, commands, hooks. Browsers write up to three bytes for one.
@@ -129,10 +132,11 @@ fn live_routes() -> Router<Web> {
 
 /// A problem as a page in the reader's own frame.
 pub fn error_page(web: &Web, reader: &Reader, problem: &Problem) -> Response {
-    let mut page = ErrorPage::new(reader.frame(web, ""), problem.status, &problem.detail, &problem.request_id);
-    page.detail = sent::sentence(&page.detail);
-    page.fields = problem.errors.iter().map(|error| (error.field.clone(), error.error.clone())).collect();
-    if let Some(way) = reader.way_back() {
+    // What is wrong with single fields is said with the fields.
+    let detail = if problem.errors.is_empty() { sent::sentence(&problem.detail) } else { String::new() };
+    let mut page = ErrorPage::new(reader.frame(web, ""), problem.status, detail, &problem.request_id);
+    page.fields = problem.errors.iter().map(|error| (error.field.clone(), error::whole(&error.error))).collect();
+    if let Some(way) = reader.way_back(problem.status) {
         page.ways.insert(0, way);
     }
     match page.render() {

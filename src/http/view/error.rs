@@ -26,17 +26,26 @@ impl ErrorPage {
     /// The page for a status, in the frame of the person who asked or in [`Frame::bare`].
     pub fn new(frame: Frame, status: u16, detail: impl Into<String>, request_id: impl Into<String>) -> Self {
         let (title, advice) = words(status);
+        let detail: String = detail.into();
+        let said = detail.trim_end_matches('.') == title;
         Self {
             frame: Frame { subject: title.to_owned(), ..frame },
             status,
             title,
-            detail: detail.into(),
+            detail: if said { String::new() } else { whole(&detail) },
             advice,
             fields: Vec::new(),
             ways: ways(status),
             request_id: request_id.into(),
         }
     }
+}
+
+/// A whole sentence.
+pub fn whole(text: &str) -> String {
+    let text = text.trim_end();
+    let ended = text.is_empty() || text.ends_with(['.', '!', '?', '…', ':']);
+    if ended { text.to_owned() } else { format!("{text}.") }
 }
 
 const fn words(status: u16) -> (&'static str, &'static str) {
@@ -61,7 +70,8 @@ fn ways(status: u16) -> Vec<(String, String)> {
         401 => vec![way("Sign in", "/sign-in")],
         403 => vec![way("Home", "/"), way("Your account", "/account")],
         404 => vec![way("Stacks", "/stacks"), way("Runs", "/runs"), way("Home", "/")],
-        _ => vec![way("Home", "/"), way("Queue", "/queue")],
+        409 => vec![way("Queue", "/queue"), way("Home", "/")],
+        _ => vec![way("Home", "/")],
     }
 }
 
@@ -76,6 +86,9 @@ mod tests {
             let frame = Frame::bare("", "/", Theme::System, Timestamp::default());
             let page = ErrorPage::new(frame, status, "run #12 is applying", "req-1");
             assert!(!page.advice.is_empty() && !page.ways.is_empty(), "{status}");
+            assert_eq!(page.detail, "run #12 is applying.");
+            let page = ErrorPage::new(page.frame, status, page.title, "req-1");
+            assert_eq!(page.detail, "", "{status} says its title twice");
         }
     }
 }

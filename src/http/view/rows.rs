@@ -70,7 +70,7 @@ pub struct RunList {
     pub empty: Empty,
 }
 
-/// A stack in a list. Its state is that of its latest tracked run.
+/// A stack in a list. Its state is that of its current deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StackRow {
     pub stack: StackRef,
@@ -86,6 +86,21 @@ pub struct StackRow {
     pub disabled: bool,
     pub delta: Option<DeltaView>,
     pub when: Option<When>,
+}
+
+/// Labels that a row has room for.
+const LABELS: usize = 2;
+
+impl StackRow {
+    pub fn shown_labels(&self) -> &[String] {
+        self.labels.get(..LABELS).unwrap_or(&self.labels)
+    }
+
+    /// How many more there are, and which.
+    pub fn more_labels(&self) -> Option<(usize, String)> {
+        let more = self.labels.get(LABELS..).filter(|more| !more.is_empty())?;
+        Some((more.len(), more.join(", ")))
+    }
 }
 
 /// Stacks of one state.

@@ -21,7 +21,7 @@ use crate::{
         },
         view::{
             guest::{
-                ArtifactLink, Given, GuestPart, GuestView, PatchView, caps, patch_lines, patch_sentence, refusal, used,
+                ArtifactLink, Given, GuestPart, GuestView, PatchView, files, patch_lines, patch_sentence, refusal, used,
             },
             words,
         },
@@ -29,13 +29,22 @@ use crate::{
     queries::{Left, Run, RunDetail, RunGuests},
 };
 
+/// Whether somebody who may write can make a run of what the guest changed.
+pub fn may_propose(detail: &RunDetail, role: Role) -> bool {
+    let patch = detail.left.iter().rev().filter(|left| !left.expired).find_map(|left| left.patch);
+    role >= Role::Writer && detail.run.state.is_terminal() && patch.is_some_and(|patch| patch.objection().is_none())
+}
+
+/// What the row of a guest's arguments is called.
+const ARGUMENTS: &str = "Arguments";
+
 /// Whether a run has anything to do with guests.
 pub fn has_guest(detail: &RunDetail) -> bool {
     detail.run.guest.is_some() || !detail.left.is_empty()
 }
 
 /// The tab's content.
-pub fn view(web: &Web, visitor: &Visitor, detail: &RunDetail, rev: u64) -> Result<GuestView, Problem> {
+pub fn view(web: &Web, detail: &RunDetail, rev: u64) -> Result<GuestView, Problem> {
     let run = &detail.run;
     let guests = web.queries.guests_of(run)?;
     let mut parts: Vec<GuestPart> = detail.left.iter().map(|left| part(left, &guests)).collect();
@@ -53,7 +62,7 @@ pub fn view(web: &Web, visitor: &Visitor, detail: &RunDetail, rev: u64) -> Resul
         parts,
         artifacts: artifacts.collect(),
         expired: detail.left.iter().any(|left| left.expired),
-        patch: patch(web, visitor, run)?,
+        patch: patch(web, run)?,
     })
 }
 
@@ -69,20 +78,17 @@ fn part(left: &Left, guests: &RunGuests) -> GuestPart {
     let mut may: Vec<Given> = call.map(asked).unwrap_or_default();
     let given = receipt.map(granted).unwrap_or_default().into_iter();
     // A task's own line says its arguments.
-    may.extend(given.filter(|given| call.is_none() || given.name != "Argument"));
-    may.extend(receipt.map(|receipt| caps(receipt.caps)).unwrap_or_default());
-    let counts = |host: &crate::domain::guest::HostUse| {
-        let (sent, received) = (bytes(host.bytes_sent), bytes(host.bytes_received));
-        Given::code(&host.host, format!("{}, {sent} sent, {received} received", words::count(host.requests, "request")))
-    };
+    may.extend(given.filter(|given| call.is_none() || given.name != ARGUMENTS));
+    may.extend(receipt.map(files));
+    let named = receipt.and_then(|it| guests.pinned.iter().find(|pinned| pinned.digest == it.guest_digest));
     GuestPart {
         phase: super::phases::title(left.phase),
+        name: call.map(|call| call.guest.to_string()).or_else(|| named.map(|pinned| pinned.name.to_string())),
         digest: receipt.map(|receipt| (receipt.guest_digest.short(), receipt.guest_digest.to_string())),
         may,
         verdict: receipt.map(|receipt| receipt.verdict.to_string()),
         good: receipt.is_some_and(|receipt| receipt.verdict.is_success()),
         used: receipt.map(used).unwrap_or_default(),
-        hosts: receipt.map(|receipt| receipt.hosts.iter().map(counts).collect()).unwrap_or_default(),
         refusals: receipt.map(|receipt| receipt.denials.iter().map(refusal).collect()).unwrap_or_default(),
         refusals_dropped: receipt.map_or(0, |receipt| receipt.denials_dropped),
     }
@@ -92,17 +98,21 @@ fn part(left: &Left, guests: &RunGuests) -> GuestPart {
 fn waiting(call: &GuestCall, guests: &RunGuests) -> GuestPart {
     let digest = guests.pinned.iter().find(|pinned| pinned.name == call.guest).map(|pinned| &pinned.digest);
     let mut may = asked(call);
-    may.push(Given::new("Workspace", if call.may.workspace.is_none() { "read" } else { "as asked" }));
+    may.push(Given::code("Workspace", "/workspace").noted(if call.may.workspace.is_none() {
+        "read"
+    } else {
+        "as asked"
+    }));
     may.extend(call.may.network.iter().map(|host| Given::code("Host", host)));
     may.extend(call.may.env.iter().map(|name| Given::code("Variable", name.as_str())));
     GuestPart {
         phase: "Performing",
+        name: Some(call.guest.to_string()),
         digest: digest.map(|digest| (digest.short(), digest.to_string())),
         may,
         verdict: None,
         good: false,
         used: Vec::new(),
-        hosts: Vec::new(),
         refusals: Vec::new(),
         refusals_dropped: 0,
     }
@@ -114,8 +124,7 @@ fn asked(call: &GuestCall) -> Vec<Given> {
 
 /// Grants, as the receipt lists what went in; what every guest is told about its run is one line.
 fn granted(receipt: &Receipt) -> Vec<Given> {
-    const KINDS: [(&str, &str); 8] = [
-        ("argument", "Argument"),
+    const KINDS: [(&str, &str); 7] = [
         ("stdin", "Standard input"),
         ("directory", "Directory"),
         ("host", "Host"),
@@ -125,13 +134,18 @@ fn granted(receipt: &Receipt) -> Vec<Given> {
         ("random", "Randomness"),
     ];
     let (told, given): (Vec<&Input>, Vec<&Input>) = receipt.inputs.iter().partition(|input| is_told(input));
+    let arguments = given.iter().filter(|input| input.kind == "argument").map(|input| input.detail.as_str());
+    let arguments: Vec<&str> = arguments.collect();
     let mut rows = Vec::new();
+    if !arguments.is_empty() {
+        rows.push(Given::code(ARGUMENTS, arguments.join(" ")));
+    }
     for (kind, word) in KINDS {
-        rows.extend(given.iter().filter(|input| input.kind == kind).map(|input| Given::code(word, shown(input))));
+        rows.extend(given.iter().filter(|input| input.kind == kind).map(|input| shown(word, input, receipt)));
     }
     if !told.is_empty() {
         let count = words::count(told.len() as u64, "variable");
-        rows.push(Given::new("Facts about the run", format!("{count}, AIRLOCK_… and PLATFORM_…")));
+        rows.push(Given::code("About the run", "AIRLOCK_… PLATFORM_…").noted(count));
     }
     rows
 }
@@ -141,27 +155,40 @@ fn is_told(input: &Input) -> bool {
     input.kind == "variable" && (input.name.starts_with("AIRLOCK") || input.name.starts_with("PLATFORM_"))
 }
 
-fn shown(input: &Input) -> String {
-    match (input.kind.as_str(), input.detail.as_str()) {
-        ("argument", value) => value.to_owned(),
-        ("stdin", digest) => format!("{} ({})", input.name, digest.chars().take(15).collect::<String>()),
-        ("variable", "of the stack" | "declared") | (_, "") => input.name.clone(),
-        (_, detail) => format!("{} ({detail})", input.name),
+fn shown(word: &str, input: &Input, receipt: &Receipt) -> Given {
+    let note = match (input.kind.as_str(), input.detail.as_str()) {
+        ("stdin", digest) => digest.chars().take(15).collect(),
+        ("directory", "write") => "read, write".to_owned(),
+        ("host", detail) => traffic(&input.name, detail, receipt),
+        // The secret's name is said, and that is all that anybody sees of it.
+        ("header", detail) => format!("{detail}, never shown to it"),
+        (_, detail) => detail.to_owned(),
+    };
+    Given::code(word, &input.name).noted(note)
+}
+
+/// `3 requests, 1 KiB sent, 2 KiB received`
+fn traffic(host: &str, detail: &str, receipt: &Receipt) -> String {
+    match receipt.hosts.iter().find(|used| used.host == host) {
+        Some(used) => {
+            let (sent, received) = (bytes(used.bytes_sent), bytes(used.bytes_received));
+            format!("{}, {sent} sent, {received} received", words::count(used.requests, "request"))
+        }
+        None if detail == "http" => "not asked".to_owned(),
+        None => detail.to_owned(),
     }
 }
 
-fn patch(web: &Web, visitor: &Visitor, run: &Run) -> Result<Option<PatchView>, Problem> {
+fn patch(web: &Web, run: &Run) -> Result<Option<PatchView>, Problem> {
     let Some((left, text)) = web.queries.patch(run)? else { return Ok(None) };
     let summary = left.patch.unwrap_or_default();
     let (lines, hidden) = patch_lines(&text);
     let no_propose = summary.objection().map(|objection| format!("{}.", sentence(&objection)));
-    let writes = visitor.who.role_on(run.stack) >= Some(Role::Writer);
     Ok(Some(PatchView {
         sentence: format!("{}.", patch_sentence(summary)),
         lines,
         hidden,
         href: format!("/runs/{}/patch", run.id),
-        may_propose: no_propose.is_none() && writes && run.state.is_terminal(),
         no_propose,
         expired: left.expired,
     }))
