@@ -88,17 +88,19 @@ pub struct StackRow {
     pub when: Option<When>,
 }
 
-/// Labels that a row has room for.
-const LABELS: usize = 2;
-
 impl StackRow {
+    /// How many labels a row has room for.
+    const fn room(&self) -> usize {
+        if self.locked_by.is_some() { 1 } else { 2 }
+    }
+
     pub fn shown_labels(&self) -> &[String] {
-        self.labels.get(..LABELS).unwrap_or(&self.labels)
+        self.labels.get(..self.room()).unwrap_or(&self.labels)
     }
 
     /// How many more there are, and which.
     pub fn more_labels(&self) -> Option<(usize, String)> {
-        let more = self.labels.get(LABELS..).filter(|more| !more.is_empty())?;
+        let more = self.labels.get(self.room()..).filter(|more| !more.is_empty())?;
         Some((more.len(), more.join(", ")))
     }
 }

@@ -416,7 +416,7 @@ fn guest(theme: Theme) -> RunPage {
         may: vec![
             Given::code("Runs", "python patch.py --pin"),
             Given::code("Directory", "/workspace").noted("read, write"),
-            Given::code("Host", "api.model.example:443").noted("7 requests, 3.1 KiB sent, 88.0 KiB received"),
+            Given::code("Host", "api.model.example:443").noted("7 requests, 3.1 KiB out, 88.0 KiB in"),
             Given::code("Header with a secret", "api.model.example")
                 .noted("Authorization: MODEL_KEY, never shown to it"),
         ],

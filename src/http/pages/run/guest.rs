@@ -156,23 +156,25 @@ fn is_told(input: &Input) -> bool {
 }
 
 fn shown(word: &str, input: &Input, receipt: &Receipt) -> Given {
+    // The secret's name is said, and that is all that anybody sees of it.
+    if input.kind == "header" {
+        return Given::code(word, &input.detail).noted(format!("to {}, never shown to it", input.name));
+    }
     let note = match (input.kind.as_str(), input.detail.as_str()) {
         ("stdin", digest) => digest.chars().take(15).collect(),
         ("directory", "write") => "read, write".to_owned(),
         ("host", detail) => traffic(&input.name, detail, receipt),
-        // The secret's name is said, and that is all that anybody sees of it.
-        ("header", detail) => format!("{detail}, never shown to it"),
         (_, detail) => detail.to_owned(),
     };
     Given::code(word, &input.name).noted(note)
 }
 
-/// `3 requests, 1 KiB sent, 2 KiB received`
+/// `3 requests, 1 KiB out, 2 KiB in`
 fn traffic(host: &str, detail: &str, receipt: &Receipt) -> String {
     match receipt.hosts.iter().find(|used| used.host == host) {
         Some(used) => {
             let (sent, received) = (bytes(used.bytes_sent), bytes(used.bytes_received));
-            format!("{}, {sent} sent, {received} received", words::count(used.requests, "request"))
+            format!("{}, {sent} out, {received} in", words::count(used.requests, "request"))
         }
         None if detail == "http" => "not asked".to_owned(),
         None => detail.to_owned(),
