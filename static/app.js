@@ -69,15 +69,27 @@ setInterval(tick, 1000);
 
 // ── Copying ────────────────────────────────────────────────────────────────────────────────────
 under("click", "[data-copy]", async (button) => {
-  try {
-    await navigator.clipboard.writeText(button.dataset.copy);
-    button.dataset.done = "";
-    say("Copied");
-    setTimeout(() => delete button.dataset.done, 1500);
-  } catch {
-    say("Your browser does not allow copying here");
-  }
+  if (!(await copied(button.dataset.copy))) return button.replaceWith("Select it and press Ctrl-C");
+  button.dataset.done = "";
+  say("Copied");
+  setTimeout(() => delete button.dataset.done, 1500);
 });
+async function copied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Over plain http there is no clipboard, but a selection.
+    const field = document.createElement("textarea");
+    field.className = "visually-hidden";
+    field.value = text;
+    document.body.append(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    return done;
+  }
+}
 const say = (text) => put($("[data-say]") ?? document.createElement("p"), text);
 
 // ── Forms: a second submission of the same form is no submission ───────────────────────────────
@@ -103,12 +115,13 @@ addEventListener("pageshow", () => {
 under("change", "form[data-auto] select", (select) => select.form.requestSubmit());
 
 function countChosen(form) {
-  const chosen = all("input[type=checkbox]:checked", form).length;
+  const chosen = all("input[type=checkbox]:checked", form);
   const label = $("[data-bulk-count]", form);
   if (!label) return;
   label.dataset.before ??= label.textContent;
-  put(label, chosen ? `${chosen} of ${all("input[type=checkbox]", form).length} chosen` : label.dataset.before);
-  all(".bulk .button", form).forEach((button) => (button.disabled = chosen === 0));
+  put(label, chosen.length ? `${chosen.length} of ${all("input[type=checkbox]", form).length} chosen` : label.dataset.before);
+  all(".bulk button", form).forEach((button) => (button.disabled = chosen.length === 0));
+  all("[data-bulk-names]", form).forEach((names) => put(names, chosen.map((box) => box.value).join(", ")));
 }
 under("change", "form[data-bulk]", countChosen);
 
@@ -126,7 +139,8 @@ under("click", "[data-open]", (button) => {
 // ── Keyboard ───────────────────────────────────────────────────────────────────────────────────
 let before = "";
 function step(by) {
-  const rows = all("[data-row] .go, [data-row] a").filter((a, i, list) => list.findIndex((b) => b.closest("[data-row]") === a.closest("[data-row]")) === i);
+  const first = (row) => $(".go, .what a, .row-acts :is(summary, button), td a", row);
+  const rows = all("[data-row]").map(first).filter(Boolean);
   const here = rows.findIndex((a) => a.closest("[data-row]").contains(document.activeElement));
   rows[here < 0 ? (by > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, here + by))]?.focus();
 }
@@ -215,6 +229,11 @@ function ended(why) {
   if (why === "forbidden") show("Your role has changed. Reload the page.");
 }
 
+// What somebody has unfolded stays unfolded when its block is replaced.
+const unfolded = new Map();
+const folds = (block, act) => all("details:not([data-popover])", block).forEach((fold) => act(fold, $("summary", fold).textContent));
+on("htmx:beforeSwap", (event) => folds(event.detail.target, (fold, words) => unfolded.set(words, fold.open)));
+
 /** Whether replacing this element would take something out of the reader's hands. */
 function inUse(element) {
   const active = document.activeElement;
@@ -270,6 +289,7 @@ function start(root) {
 }
 on("htmx:load", ({ detail: { elt } }) => {
   start(elt);
+  folds(elt, (fold, words) => (fold.open = unfolded.get(words) ?? fold.open));
   if (asked.delete(elt.dataset?.block)) compare(elt);
 });
 start(document);

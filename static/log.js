@@ -125,7 +125,7 @@ function row({ n, t, s, e }) {
     part.textContent = words;
     text.append(part);
   }
-  made.append(element("b", { "data-n": n }), text, element("i", { "data-t": t }));
+  made.append(element("a", { href: `#L${n}`, tabindex: -1, "data-n": n, "aria-label": `Line ${n}` }), text, element("i", { "data-t": t }));
   return made;
 }
 function flush() {
@@ -217,8 +217,9 @@ function fetchAround(n) {
   location.replace(url);
 }
 document.addEventListener("click", (event) => {
-  const number = event.target.closest?.(".ln > b");
-  if (!number) return;
+  const number = event.target.closest?.('.ln > a[href^="#"]');
+  if (!number || event.ctrlKey || event.metaKey) return;
+  event.preventDefault();
   const to = Number(number.dataset.n);
   const from = event.shiftKey ? (range()?.first ?? to) : to;
   history.replaceState(null, "", from === to ? `#L${to}` : `#L${Math.min(from, to)}-L${Math.max(from, to)}`);

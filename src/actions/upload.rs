@@ -183,7 +183,8 @@ impl Actions {
             tx.put(t::STACK_ID_TO_STACK, id.number(), &stack)?;
             let source = SourceVersion::Upload { digest: info.digest.clone() };
             declaration::keep_upload(tx, moment, &stack, source, &files)?;
-            let detail = format!("{}, {} bytes, {} files and directories", info.digest, info.size, info.entries);
+            let held = if info.entries == 1 { "file or directory" } else { "files and directories" };
+            let detail = format!("{}, {} bytes, {} {held}", info.digest, info.size, info.entries);
             Ok((row, Some(detail)))
         })
         .await

@@ -8,7 +8,7 @@ use crate::{
     store::{Find as _, record::Run},
 };
 
-use super::{Queries, Result, not_found};
+use super::{Queries, Result, Which, not_found};
 
 /// How a run that answers a call stands.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Queries {
 
     /// The last line that the command printed, if it printed any.
     fn last_line(&self, run: &Run) -> Result<Option<String>> {
-        let Ok(text) = self.log_text(&Who::system(), run.id, Some(Phase::Performing)) else { return Ok(None) };
+        let Ok(text) = self.log_text(&Who::system(), run.id, Which::Named(Phase::Performing)) else { return Ok(None) };
         text.last_line()
     }
 

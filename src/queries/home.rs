@@ -69,7 +69,7 @@ impl Queries {
         let lost = lost_stacks(&view)?;
         let stacks = visible_stacks(&view, who)?.into_iter().map(|stack| row(&view, stack, &lost));
         let mut stacks = stacks.collect::<std::result::Result<Vec<_>, _>>()?;
-        stacks.sort_by_key(|row| std::cmp::Reverse(row.latest.as_ref().map(|run| run.updated_at)));
+        stacks.sort_by_key(|row| std::cmp::Reverse(row.current().map(|run| run.updated_at)));
         Ok(Home {
             needs,
             open,

@@ -9,7 +9,7 @@ use crate::{
     log::{Chunk, LogReader, Stream},
 };
 
-use super::{Queries, Result, logs::unreadable};
+use super::{PhaseRow, Queries, Result, logs::unreadable};
 
 /// The text of some phases, one behind the other, as long as it was when this was made.
 #[derive(Debug)]
@@ -43,10 +43,29 @@ pub struct TextLine {
     pub ended: bool,
 }
 
+/// Which phases of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    All,
+    /// A phase that was gone through twice (after a replan) is there twice.
+    Named(Phase),
+    /// The one of this number.
+    Numbered(u32),
+}
+
+impl Which {
+    fn holds(self, row: &PhaseRow) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(phase) => row.phase == phase,
+            Self::Numbered(number) => row.number == number,
+        }
+    }
+}
+
 impl Queries {
-    /// The log of a run, or of one of its phases. A phase that was gone through twice (after a replan)
-    /// is there twice.
-    pub fn log_text(&self, who: &Who, run: RunId, only: Option<Phase>) -> Result<LogText> {
+    /// The log of a run, or of some of its phases.
+    pub fn log_text(&self, who: &Who, run: RunId, which: Which) -> Result<LogText> {
         let run = self.run(who, run)?;
         if run.logs_expired {
             let why = "the logs of this run were removed, because their time was up; its record stays";
@@ -54,7 +73,7 @@ impl Queries {
         }
         let mut parts = Vec::new();
         let mut from = 0;
-        for row in run.phases.iter().filter(|row| only.is_none_or(|only| only == row.phase)) {
+        for row in run.phases.iter().filter(|row| which.holds(row)) {
             let Some(log) = self.open_log(&run, row)? else { continue };
             let len = log.len().map_err(unreadable)?;
             parts.push(Part { log, phase: row.phase, started_at: row.started_at, from, len });

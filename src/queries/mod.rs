@@ -66,7 +66,7 @@ pub use home::{Home, Queue, Waiting, blocked_by};
 pub use images::ImageRow;
 pub use inbox::MessageRow;
 pub use log_page::{LogLine, LogMark, LogPart, LogSpan, LogWindow};
-pub use log_text::{LogLines, LogText, TextLine};
+pub use log_text::{LogLines, LogText, TextLine, Which};
 pub use logs::{LogPlace, PhaseLog};
 pub use policies::{AttachedPolicy, PolicyRow, SampleRow};
 pub use run_tasks::{AttachmentRow, DeliveryRow, OnStack, RunTaskRow, StageDetail};

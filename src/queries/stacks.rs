@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use crate::{
     auth::Who,
-    domain::{Label, Slug, StackId, StackName, State},
+    domain::{Kind, Label, Slug, StackId, StackName, State},
     store::{
-        Fault, Find, Rows, Snapshot,
+        Fault, Find, Flow, Order, Rows, Snapshot,
         record::{File, Run, Stack, Upload, Variable},
         tables as t,
     },
@@ -14,11 +14,16 @@ use crate::{
 
 use super::{Queries, Result, not_found, sees};
 
-/// A stack with its newest tracked run, whose state is the stack's.
+/// A stack with the run whose state is the stack's.
 #[derive(Clone, Debug)]
 pub struct StackRow {
     pub stack: Stack,
+    /// Its newest tracked or destroy run.
     pub latest: Option<Run>,
+    /// The deployment that has the stack to itself: others wait behind it.
+    pub holder: Option<Run>,
+    /// The newest run of any kind, of a stack that was never deployed.
+    pub other: Option<Run>,
     /// A run of it was lost while it changed something, and nobody acknowledged it.
     pub lost: bool,
     pub group: StackGroup,
@@ -50,8 +55,8 @@ impl StackGroup {
         }
     }
 
-    fn of(latest: Option<&Run>, lost: bool) -> Self {
-        match latest.map(|run| run.state) {
+    fn of(current: Option<&Run>, lost: bool) -> Self {
+        match current.map(|run| run.state) {
             _ if lost => Self::NeedsAttention,
             Some(State::Unconfirmed | State::PendingReview) => Self::NeedsAttention,
             Some(state) if state.is_active() => Self::InProgress,
@@ -65,6 +70,14 @@ impl StackGroup {
             ) => Self::Finished,
             None => Self::NeverRun,
         }
+    }
+}
+
+impl StackRow {
+    /// The run whose state is the stack's: whoever looks at a stack wants to know of the run that asks
+    /// for a person, not of the one that is queued behind it.
+    pub fn current(&self) -> Option<&Run> {
+        self.holder.as_ref().or(self.latest.as_ref())
     }
 }
 
@@ -102,7 +115,7 @@ impl Queries {
                 continue;
             }
             let row = row(&view, stack, &lost)?;
-            let state = row.latest.as_ref().map(|run| run.state);
+            let state = row.current().map(|run| run.state);
             if filter.group.is_none_or(|group| group == row.group) && (filter.state.is_none() || filter.state == state)
             {
                 rows.push(row);
@@ -189,13 +202,30 @@ pub(super) fn lost_stacks(view: &Snapshot) -> std::result::Result<Vec<StackId>, 
 }
 
 pub(super) fn row(view: &Snapshot, stack: Stack, lost: &[StackId]) -> std::result::Result<StackRow, Fault> {
-    let latest = match stack.latest_tracked {
-        Some(id) => view.run(id)?,
-        None => None,
-    };
+    let latest = stack.latest_tracked.map(|id| view.run(id)).transpose()?.flatten();
+    // One that was canceled while it waited says as little of the stack as one that still waits.
+    let beside = latest.as_ref().is_some_and(|run| !run.state.is_past_queue());
+    let holder = if beside { holder(view, stack.id)? } else { None };
+    let other = if latest.is_none() && stack.runs > 0 { newest(view, stack.id)? } else { None };
     let lost = lost.contains(&stack.id);
-    let group = StackGroup::of(latest.as_ref(), lost);
-    Ok(StackRow { stack, latest, lost, group })
+    let group = StackGroup::of(holder.as_ref().or(latest.as_ref()), lost);
+    Ok(StackRow { stack, latest, holder, other, lost, group })
+}
+
+/// The deployment that is past the queue: there is at most one.
+fn holder(view: &Snapshot, stack: StackId) -> std::result::Result<Option<Run>, Fault> {
+    let deploys = |run: &Run| matches!(run.kind, Kind::Tracked | Kind::Destroy) && run.state.is_past_queue();
+    Ok(view.active_runs(stack)?.into_iter().find(deploys))
+}
+
+fn newest(view: &Snapshot, stack: StackId) -> std::result::Result<Option<Run>, Fault> {
+    let id = stack.number();
+    let mut seqs = Vec::new();
+    view.walk_index(t::STACK_RUN, (id, 0)..=(id, u64::MAX), Order::Down, |(_, seq)| {
+        seqs.push(seq);
+        Ok(Flow::Break(()))
+    })?;
+    Ok(view.runs_of(&seqs)?.pop())
 }
 
 impl StackFilter {

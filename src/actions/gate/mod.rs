@@ -290,6 +290,7 @@ fn said(result: &TaskResult) -> String {
         ResultStatus::Pending | ResultStatus::Running => "was not done",
         ResultStatus::Passed => "passed",
     };
-    let name = format!("{} run task {} {what} ({})", payload::adjective(result.enforcement), result.name, result.stage);
+    let when = result.stage.title().to_lowercase();
+    let name = format!("{} run task {} {what} {when}", payload::adjective(result.enforcement), result.name);
     if result.message.is_empty() { name } else { format!("{name}: {}", result.message) }
 }

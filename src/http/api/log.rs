@@ -20,7 +20,7 @@ use crate::{
         Problem, Web,
         extract::{Asker, At, Params},
     },
-    queries::{LogText, TextLine},
+    queries::{LogText, TextLine, Which},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
@@ -30,8 +30,10 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct LogParams {
-    /// Only this phase.
+    /// Only this phase, as often as the run went through it.
     phase: Option<String>,
+    /// Only the phase of this number, from 1: tells a phase from its repetition after a replan.
+    number: Option<u32>,
     /// Bytes to leave out at the beginning.
     #[serde(default)]
     offset: u64,
@@ -49,8 +51,12 @@ async fn log(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let (run, _) = asker.may_on_run(Permission::See, run).await?;
-    let only = params.phase.as_deref().map(phase).transpose()?;
-    let text = asker.web.queries.log_text(&asker.who, run.id, only)?;
+    let which = match (params.number, params.phase.as_deref()) {
+        (Some(number), _) => Which::Numbered(number),
+        (None, Some(word)) => Which::Named(phase(word)?),
+        (None, None) => Which::All,
+    };
+    let text = asker.web.queries.log_text(&asker.who, run.id, which)?;
     match params.format.as_deref() {
         None | Some("text") => Ok(as_text(text, params.offset, &headers)),
         Some("jsonl") => Ok(as_lines(text, params.offset)),

@@ -111,22 +111,24 @@ pub(super) struct StackShape {
     slug: Slug,
     #[serde(flatten)]
     settings: StackSettings,
-    /// The state of its newest tracked or destroy run; null before the first.
+    /// The state of the tracked or destroy run that has the stack to itself, else of the newest; null
+    /// before the first.
     state: Option<State>,
     /// Where lists show it, such as `needs_attention`.
     group: &'static str,
     lock: Option<LockShape>,
-    /// The id of that run.
+    /// The id of its newest tracked or destroy run.
     latest_run: Option<RunId>,
     created_at: Timestamp,
 }
 
 impl From<StackRow> for StackShape {
     fn from(row: StackRow) -> Self {
+        let state = row.current().map(|run| run.state);
         Self {
             slug: row.stack.slug,
             settings: row.stack.settings,
-            state: row.latest.as_ref().map(|run| run.state),
+            state,
             group: row.group.word(),
             lock: row.stack.lock.as_ref().map(Into::into),
             latest_run: row.latest.map(|run| run.id),

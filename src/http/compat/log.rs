@@ -26,7 +26,7 @@ use crate::{
         extract::{At, Params},
     },
     live::Heard,
-    queries::{LogText, TextLine},
+    queries::{LogText, TextLine, Which},
 };
 
 /// At most between two looks at whether the reader still may.
@@ -134,7 +134,7 @@ impl Reading {
         if ended && run.logs_expired {
             return Ok(self.seal(run.phases.iter().map(|phase| phase.log_bytes).sum()));
         }
-        let text = web.queries.log_text(&who, self.run, None)?;
+        let text = web.queries.log_text(&who, self.run, Which::All)?;
         let len = text.len();
         let (from, most) = (Start { at: self.at, known: self.known }, self.left);
         let read = tokio::task::spawn_blocking(move || items(text, from, most, ended));

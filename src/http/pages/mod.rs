@@ -48,7 +48,10 @@ use axum::{
 pub use audit::ChainCheck;
 pub use reader::Reader;
 
-use super::{Problem, Web, view::ErrorPage};
+use super::{
+    Problem, Web,
+    view::{ErrorPage, error},
+};
 use crate::domain::limits;
 
 /// Bytes of a form with long texts: variables, commands, hooks. Browsers write up to three bytes for one.
@@ -133,7 +136,7 @@ pub fn error_page(web: &Web, reader: &Reader, problem: &Problem) -> Response {
     let page = ErrorPage::new(reader.frame(web, ""), problem.status, &problem.detail, &problem.request_id);
     let mut page = page.with_fields(fields);
     page.detail = sent::sentence(&page.detail);
-    if let Some(way) = reader.way_back() {
+    if let Some(way) = reader.way_back(problem.status) {
         page.ways.insert(0, way);
     }
     match page.render() {

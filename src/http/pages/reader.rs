@@ -20,6 +20,8 @@ use crate::{
 pub struct Reader {
     path: String,
     posts: bool,
+    /// The address has a query.
+    asks: bool,
     wants_page: bool,
     theme: Theme,
     shortcuts: bool,
@@ -40,6 +42,7 @@ impl Reader {
         Self {
             path: path.to_owned(),
             posts: request.method() == Method::POST,
+            asks: request.uri().query().is_some(),
             wants_page: !program && accepts.contains("text/html"),
             theme: Theme::from_word(&cookie(Theme::COOKIE).unwrap_or_default()),
             shortcuts: cookie(cookies::SHORTCUTS).as_deref() != Some("off"),
@@ -53,9 +56,14 @@ impl Reader {
         self.wants_page
     }
 
-    /// A form's page has the form's own path.
-    pub fn way_back(&self) -> Option<(String, String)> {
-        self.posts.then(|| ("Back".to_owned(), self.path.clone()))
+    /// A form's page has the form's own path; a page that could not read its filters has one without them.
+    pub fn way_back(&self, status: u16) -> Option<(String, String)> {
+        let word = match (self.posts, self.asks && status == 422) {
+            (true, _) => "Back",
+            (false, true) => "Without these filters",
+            (false, false) => return None,
+        };
+        Some((word.to_owned(), self.path.clone()))
     }
 
     fn who(&self, web: &Web) -> Option<Who> {

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     domain::{
-        BlockedBy, Kind, Look, Slug, StackId, StackName, State, Timestamp, Verdict, actor::ActorName,
+        BlockedBy, Delta, Kind, Look, Slug, StackId, StackName, State, Timestamp, Verdict, actor::ActorName,
         run::SourceVersion,
     },
     http::view::{
@@ -52,7 +52,7 @@ impl Rows {
             why: why(run),
             mark: Some(run.triggered_by.clone().into()),
             commit: run.source.commit().map(|commit| commit.short().to_owned()),
-            delta: run.delta.map(DeltaView::resources),
+            delta: delta(run),
             when: when(run, self.now),
         }
     }
@@ -60,17 +60,18 @@ impl Rows {
     /// A stack in a list.
     pub fn stack_row(&self, row: &queries::StackRow) -> StackRow {
         let stack = &row.stack;
+        let run = row.current().or(row.other.as_ref());
         StackRow {
             stack: StackRef { slug: stack.slug.to_string(), name: stack.settings.name.to_string() },
             badge: stack_badge(row),
-            detail: row.latest.as_ref().map_or_else(|| "nothing has run yet".to_owned(), detail),
-            run: row.latest.as_ref().map(|run| format!("/runs/{}", run.id)),
+            detail: run.map_or_else(|| "nothing has run yet".to_owned(), detail),
+            run: run.map(|run| format!("/runs/{}", run.id)),
             vendor: stack.settings.vendor.word(),
             labels: stack.settings.labels.iter().map(ToString::to_string).collect(),
             locked_by: stack.lock.as_ref().map(|lock| lock.by.name.clone()),
             disabled: !stack.settings.enabled,
-            delta: row.latest.as_ref().and_then(|run| run.delta).map(DeltaView::resources),
-            when: row.latest.as_ref().map(|run| when(run, self.now)),
+            delta: row.current().and_then(delta),
+            when: run.map(|run| when(run, self.now)),
         }
     }
 }
@@ -80,18 +81,19 @@ pub fn badge(run: &Run) -> Badge {
     if run.unacknowledged { Badge::lost() } else { Badge::of(run.state) }
 }
 
-/// The state of a stack is that of its latest tracked run, unless something else was lost.
+/// The state of a stack is that of its current deployment, unless something else was lost.
 pub fn stack_badge(row: &queries::StackRow) -> Badge {
-    match &row.latest {
+    match row.current() {
         _ if row.lost => Badge::lost(),
         Some(run) => badge(run),
-        None => Badge::never_run(),
+        None => Badge::never_deployed(),
     }
 }
 
 fn detail(run: &Run) -> String {
     let label = offers::label(run.kind, run.number);
-    match (&run.reason, &run.message) {
+    let reason = if run.state == State::Failed { why(run).map(|why| why.text) } else { run.reason.clone() };
+    match (reason, &run.message) {
         (Some(reason), _) => format!("{label} · {reason}"),
         (None, Some(message)) => format!("{label} · {}", words::first_line(message.as_str(), TITLE_CHARS)),
         (None, None) => label,
@@ -130,9 +132,31 @@ pub fn why(run: &Run) -> Option<Why> {
     match run.state {
         State::Unconfirmed => Some(Why::new("waits for a decision")),
         State::PendingReview => Some(Why::new("waits for a review")),
-        State::Failed => run.reason.clone().or_else(|| failed(run)).map(Why::new),
+        State::Failed => {
+            let parts = [run.reason.clone().or_else(|| failed(run)), error_line(run)];
+            let parts: Vec<String> = parts.into_iter().flatten().collect();
+            (!parts.is_empty()).then(|| Why::new(parts.join(" · ")))
+        }
         _ => run.reason.clone().map(Why::new),
     }
+}
+
+/// The line that says what went wrong, where the reason does not say it.
+fn error_line(run: &Run) -> Option<String> {
+    let line = words::first_line(run.error_line.as_deref()?, TITLE_CHARS);
+    let said = run.reason.as_ref().is_some_and(|reason| reason.contains(&line));
+    (!line.is_empty() && !said).then_some(line)
+}
+
+/// The numbers of a plan; none where it changes something and does not list what.
+pub fn delta(run: &Run) -> Option<DeltaView> {
+    run.delta.filter(|_| !is_unlisted(run)).map(DeltaView::resources)
+}
+
+/// Whether the plan changes something, and does not list what: such are the plans of custom commands
+/// that only exit with 2.
+pub fn is_unlisted(run: &Run) -> bool {
+    (run.changes == Some(true) || run.state == State::Unconfirmed) && run.delta.is_none_or(Delta::is_empty)
 }
 
 fn blocked_why(blocked: &BlockedBy, slug: &Slug) -> Why {
@@ -197,7 +221,8 @@ impl Rev {
     pub fn stacks<'r>(self, rows: impl IntoIterator<Item = &'r queries::StackRow>) -> Self {
         rows.into_iter().fold(self.with("stacks"), |rev, row| {
             let rev = rev.with((row.stack.slug.as_str(), row.stack.version, row.lost));
-            row.latest.as_ref().into_iter().fold(rev, Self::run)
+            let shown = row.current().or(row.other.as_ref());
+            shown.into_iter().fold(rev, Self::run)
         })
     }
 

@@ -107,7 +107,7 @@ fn groups(rows: &Rows, found: &[StackRow]) -> Vec<rows::StackGroup> {
         StackGroup::Failed => "Failed",
         StackGroup::OnHold => "On hold",
         StackGroup::Finished => "Finished",
-        StackGroup::NeverRun => "Never run",
+        StackGroup::NeverRun => "Never deployed",
     };
     StackGroup::ALL
         .into_iter()

@@ -26,11 +26,13 @@ impl ErrorPage {
     /// The page for a status, in the frame of the person who asked or in [`Frame::bare`].
     pub fn new(frame: Frame, status: u16, detail: impl Into<String>, request_id: impl Into<String>) -> Self {
         let (title, advice) = words(status);
+        let detail: String = detail.into();
+        let said = detail.trim_end_matches('.') == title;
         Self {
             frame: Frame { subject: title.to_owned(), ..frame },
             status,
             title,
-            detail: detail.into(),
+            detail: if said { String::new() } else { whole(&detail) },
             advice,
             fields: Vec::new(),
             ways: ways(status),
@@ -43,12 +45,20 @@ impl ErrorPage {
     #[must_use]
     pub fn with_fields(mut self, fields: Vec<(String, String)>) -> Self {
         let all: Vec<String> = fields.iter().map(|(name, error)| format!("{name}: {error}")).collect();
-        if !fields.is_empty() && self.detail == all.join("; ") {
+        if !fields.is_empty() && self.detail.trim_end_matches('.') == all.join("; ") {
             self.detail.clear();
         }
-        self.fields = fields.into_iter().filter(|(_, error)| !self.detail.contains(error)).collect();
+        let unsaid = fields.into_iter().filter(|(_, error)| !self.detail.contains(error));
+        self.fields = unsaid.map(|(name, error)| (name, whole(&error))).collect();
         self
     }
+}
+
+/// A whole sentence.
+pub fn whole(text: &str) -> String {
+    let text = text.trim_end();
+    let ended = text.is_empty() || text.ends_with(['.', '!', '?', '…', ':']);
+    if ended { text.to_owned() } else { format!("{text}.") }
 }
 
 const fn words(status: u16) -> (&'static str, &'static str) {
@@ -76,7 +86,8 @@ fn ways(status: u16) -> Vec<(String, String)> {
         401 => vec![way("Sign in", "/sign-in")],
         403 => vec![way("Home", "/"), way("Your account", "/account")],
         404 => vec![way("Stacks", "/stacks"), way("Runs", "/runs"), way("Home", "/")],
-        _ => vec![way("Home", "/"), way("Queue", "/queue")],
+        409 => vec![way("Queue", "/queue"), way("Home", "/")],
+        _ => vec![way("Home", "/")],
     }
 }
 
@@ -117,6 +128,9 @@ mod tests {
         for status in [400, 401, 403, 404, 409, 413, 422, 429, 500, 503] {
             let page = page(status, "run #12 is applying");
             assert!(!page.advice.is_empty() && !page.ways.is_empty(), "{status}");
+            assert_eq!(page.detail, "run #12 is applying.");
+            let page = ErrorPage::new(page.frame, status, page.title, "req-1");
+            assert_eq!(page.detail, "", "{status} says its title twice");
         }
     }
 }

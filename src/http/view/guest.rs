@@ -9,26 +9,35 @@ use super::{
     words,
 };
 use crate::domain::{
-    guest::{Caps, Denial, DenialKind, PatchSummary, Receipt},
+    Look,
+    guest::{Denial, DenialKind, PatchSummary, Receipt},
     limits,
     verdict::bytes,
 };
 
-/// One line of what a guest was given, or used: name, value, whether it is code.
+/// One line of what a guest was given: what kind of thing, which, and what of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
     pub name: String,
     pub value: String,
     pub code: bool,
+    /// `read, write`, `3 requests`.
+    pub note: String,
 }
 
 impl Given {
     pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
-        Self { name: name.into(), value: value.into(), code: false }
+        Self { name: name.into(), value: value.into(), code: false, note: String::new() }
     }
 
     pub fn code(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self { code: true, ..Self::new(name, value) }
+    }
+
+    #[must_use]
+    pub fn noted(mut self, note: impl Into<String>) -> Self {
+        self.note = note.into();
+        self
     }
 }
 
@@ -36,12 +45,25 @@ impl Given {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Used {
     pub name: &'static str,
-    /// `1 204 512`
+    /// `3.12 G`
     pub used: String,
-    /// `of 10 000 000 000`
+    /// `10 G`
     pub of: String,
     /// Per cent.
     pub share: u64,
+    /// All digits: `3 120 044 912 of 10 000 000 000`.
+    pub exact: String,
+}
+
+impl Used {
+    /// How it looks: fine, nearly used up, used up.
+    pub const fn look(&self) -> Look {
+        match self.share {
+            0..90 => Look::Succeeded,
+            90..100 => Look::NeedsYou,
+            _ => Look::Failed,
+        }
+    }
 }
 
 /// Something that was refused.
@@ -58,6 +80,8 @@ pub struct Refusal {
 pub struct GuestPart {
     /// `Performing`
     pub phase: &'static str,
+    /// Its name, as long as it is registered under one.
+    pub name: Option<String>,
     /// `sha256:9c41…e07b`, and all of it.
     pub digest: Option<(String, String)>,
     /// What it may do.
@@ -66,8 +90,6 @@ pub struct GuestPart {
     pub verdict: Option<String>,
     pub good: bool,
     pub used: Vec<Used>,
-    /// `host`, `3 requests, 1 KB sent, 2 KB received`
-    pub hosts: Vec<Given>,
     pub refusals: Vec<Refusal>,
     pub refusals_dropped: u64,
 }
@@ -100,8 +122,6 @@ pub struct PatchView {
     pub href: String,
     /// Why nobody can propose it, where somebody might wish to.
     pub no_propose: Option<String>,
-    /// A button proposes it.
-    pub may_propose: bool,
     pub expired: bool,
 }
 
@@ -211,29 +231,25 @@ pub fn used(receipt: &Receipt) -> Vec<Used> {
         used: show(used),
         of: show(of),
         share: (u128::from(used) * 100 / u128::from(of.max(1))).min(100) as u64,
+        exact: format!("{} of {}", words::number(used), words::number(of)),
     };
     let seconds = |ms: u64| match ms % 1_000 / 10 {
         0 if ms > 0 => format!("{} s", words::number(ms / 1_000)),
         part => format!("{}.{part:02} s", words::number(ms / 1_000)),
     };
     let mut rows = Vec::new();
-    rows.extend(receipt.fuel_used.map(|fuel| one("Fuel", fuel, caps.fuel, words::number)));
+    rows.extend(receipt.fuel_used.map(|fuel| one("Fuel", fuel, caps.fuel, words::short_number)));
     rows.extend(receipt.peak_memory_bytes.map(|peak| one("Memory", peak, caps.memory_bytes, bytes)));
     rows.push(one("Wall time", receipt.wall_ms, caps.wall_seconds.saturating_mul(1_000), seconds));
     rows.push(one("Output", receipt.output_bytes, caps.output_bytes, bytes));
-    rows.push(one("Files written", receipt.files_written, caps.files, words::number));
     rows
 }
 
-/// The caps as a list, before anything was used.
-pub fn caps(caps: Caps) -> Vec<Given> {
-    vec![
-        Given::new("Fuel", words::number(caps.fuel)),
-        Given::new("Memory", bytes(caps.memory_bytes)),
-        Given::new("Wall time", format!("{} s", words::number(caps.wall_seconds))),
-        Given::new("Output", bytes(caps.output_bytes)),
-        Given::new("Files", format!("{} in {}", bytes(caps.files_bytes), words::count(caps.files, "file"))),
-    ]
+/// What it wrote, beside what it may write.
+pub fn files(receipt: &Receipt) -> Given {
+    let caps = receipt.caps;
+    let most = format!("at most {} in {}", bytes(caps.files_bytes), words::count(caps.files, "file"));
+    Given::new("Files", most).noted(format!("{} written", words::number(receipt.files_written)))
 }
 
 pub fn refusal(denial: &Denial) -> Refusal {

@@ -71,7 +71,7 @@ impl StackFilter {
             ("failed", "Failed"),
             ("on_hold", "On hold"),
             ("finished", "Finished"),
-            ("never_run", "Never run"),
+            ("never_run", "Never deployed"),
         ];
         let states = states.map(|(value, word)| Choice::new(value, word)).to_vec();
         let any = std::iter::once(Choice::new("", "Any label"));

@@ -80,7 +80,7 @@ impl Nothing {
 /// Below the lines: how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foot {
-    /// `exit 0`, `killed by signal 9 (SIGKILL)`, `Following`.
+    /// `exit 0`, `killed by signal 9 (SIGKILL)`, `Running`.
     pub badge: Badge,
     pub took: Option<Took>,
     /// `142 KiB`.
@@ -107,7 +107,9 @@ pub struct LogView {
     pub rev: u64,
     /// The phase's word, as in [`super::live::LiveLog`].
     pub phase: &'static str,
-    /// One tab per phase that has, had or will have a log.
+    /// The phase's number, where it was asked for by that: *Find* asks for the same.
+    pub number: Option<u32>,
+    /// One tab for each phase that has begun, and for the one that is shown.
     pub phases: Vec<Tab>,
     /// At most the last 1 000, or a window around an asked-for line, or what a search found.
     pub lines: Vec<Line>,

@@ -20,6 +20,8 @@ pub struct Situation {
     pub prioritized: bool,
     /// The stack lets previews be made tracked runs.
     pub promotable: bool,
+    /// A guest left changes that a run can be made of.
+    pub proposes: bool,
 }
 
 /// What a form asks before it does it.
@@ -85,6 +87,9 @@ impl Situation {
         if self.waits() && !self.prioritized {
             acts.push(Act::plain("prioritize", format!("Prioritize {object}")));
         }
+        if self.waits() && self.prioritized {
+            acts.push(Act::plain("deprioritize", format!("Put {object} back into its order")));
+        }
         if self.may_cancel() {
             let what = "It will not start, and its place in the queue is gone.";
             let what = if self.state.is_active() { "Its command is ended now." } else { what };
@@ -112,6 +117,9 @@ impl Situation {
         }
         if self.state.is_terminal() {
             acts.push(Act::plain("retry", format!("Retry {object}")));
+        }
+        if self.proposes {
+            acts.push(Act { weight: Weight::Primary, ..Act::plain("propose", "Propose these changes".to_owned()) });
         }
         acts
     }
@@ -180,6 +188,7 @@ mod tests {
             lost: false,
             prioritized: false,
             promotable: false,
+            proposes: false,
         };
         situation.acts().into_iter().map(|act| act.verb).collect()
     }
@@ -211,10 +220,30 @@ mod tests {
             lost: false,
             prioritized: false,
             promotable: false,
+            proposes: false,
         };
         assert_eq!(checking.acts(), []);
         checking.confirmed = false;
         assert_eq!(checking.acts()[0].label, "Stop run #1");
+    }
+
+    #[test]
+    fn prioritizing_can_be_taken_back_and_what_a_guest_changed_is_proposed_first() {
+        let mut it = Situation {
+            number: 7,
+            kind: Kind::OnDemand,
+            state: State::Queued,
+            role: Role::Writer,
+            confirmed: false,
+            lost: false,
+            prioritized: true,
+            promotable: false,
+            proposes: false,
+        };
+        assert_eq!(it.acts().iter().map(|act| act.verb).collect::<Vec<_>>(), ["deprioritize", "cancel"]);
+        (it.state, it.proposes) = (State::Finished, true);
+        let acts = it.acts();
+        assert_eq!(acts.last().map(|act| (act.verb, act.weight)), Some(("propose", Weight::Primary)));
     }
 
     #[test]
@@ -229,6 +258,7 @@ mod tests {
             lost: true,
             prioritized: false,
             promotable: false,
+            proposes: false,
         };
         assert_eq!(lost.acts().iter().map(|act| act.verb).collect::<Vec<_>>(), ["acknowledge", "retry"]);
     }

@@ -160,6 +160,7 @@ pub struct Result {
 #[template(path = "policy.html")]
 pub struct PolicyPage {
     pub frame: Frame,
+    pub tabs: Vec<Tab>,
     pub name: String,
     pub kind: &'static str,
     pub when: &'static str,

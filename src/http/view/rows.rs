@@ -70,7 +70,7 @@ pub struct RunList {
     pub empty: Empty,
 }
 
-/// A stack in a list. Its state is that of its latest tracked run.
+/// A stack in a list. Its state is that of its current deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StackRow {
     pub stack: StackRef,
@@ -86,6 +86,23 @@ pub struct StackRow {
     pub disabled: bool,
     pub delta: Option<DeltaView>,
     pub when: Option<When>,
+}
+
+impl StackRow {
+    /// How many labels a row has room for.
+    const fn room(&self) -> usize {
+        if self.locked_by.is_some() { 1 } else { 2 }
+    }
+
+    pub fn shown_labels(&self) -> &[String] {
+        self.labels.get(..self.room()).unwrap_or(&self.labels)
+    }
+
+    /// How many more there are, and which.
+    pub fn more_labels(&self) -> Option<(usize, String)> {
+        let more = self.labels.get(self.room()..).filter(|more| !more.is_empty())?;
+        Some((more.len(), more.join(", ")))
+    }
 }
 
 /// Stacks of one state.

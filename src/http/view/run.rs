@@ -5,14 +5,14 @@ use askama::Template;
 use super::{
     changes::ChangesView,
     context::RuntimeView,
-    frame::{Frame, Tab},
+    frame::{Empty, Frame, Tab},
     guest::GuestView,
     log::LogView,
     offers::Act,
     policy::ReceiptRow,
     rows::{StackRef, Why},
     run_task::RunTasksView,
-    status::{Badge, Mark, Moment, Took},
+    status::{Badge, DeltaView, Mark, Moment, Took},
 };
 
 /// What is true of the run as a whole.
@@ -86,6 +86,8 @@ pub struct Decision {
     /// When the system discards it.
     pub expires: Option<Moment>,
     pub warnings: Vec<String>,
+    /// The numbers of the plan, where it lists its changes.
+    pub delta: Option<DeltaView>,
     /// The run destroys: the box is red and the words are plain.
     pub destroys: bool,
 }
@@ -124,7 +126,7 @@ pub struct PhaseRow {
     pub took: Option<Took>,
     /// In the place of a duration: `2 passed`, `reviewer`.
     pub note: Option<String>,
-    /// Per cent of the run's longest phase.
+    /// Per cent of the run's longest phase, which counts as a second at least.
     pub bar: Option<u8>,
     /// It is the present one.
     pub now: bool,
@@ -170,6 +172,8 @@ pub struct Event {
     pub told: Told,
     pub actor: Mark,
     pub at: Moment,
+    /// How long after the entry before: `0.6s`.
+    pub after: Option<String>,
     /// Why the system did it.
     pub reason: Option<String>,
     /// What the person wrote.
@@ -184,11 +188,18 @@ pub struct Timeline {
     pub may_comment: bool,
 }
 
+/// Why there is no list of changes.
+#[derive(Clone, Debug)]
+pub struct NoChanges {
+    pub rev: u64,
+    pub empty: Empty,
+}
+
 /// The opened tab. Further tabs (policies) become further variants.
 #[derive(Clone, Debug)]
 pub enum Panel {
     /// A plan with changes, without changes, or none yet and why.
-    Changes(Result<ChangesView, String>),
+    Changes(Result<ChangesView, NoChanges>),
     Log(Box<LogView>),
     /// What guests may do, did and left.
     Guest(Box<GuestView>),
@@ -233,7 +244,7 @@ impl RunPage {
         match &self.panel {
             Panel::Changes(Ok(changes)) => changes.rev,
             Panel::Timeline(timeline) => timeline.rev,
-            Panel::Changes(Err(_)) => self.rev,
+            Panel::Changes(Err(none)) => none.rev,
             Panel::Log(log) => log.rev,
             Panel::Guest(guest) => guest.rev,
             Panel::RunTasks(view) => view.rev,

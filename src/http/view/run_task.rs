@@ -9,6 +9,7 @@ use super::{
     rows::StackRef,
     stack::StackHead,
     status::{Badge, Moment, Took},
+    words,
 };
 use crate::domain::{Enforcement, Look, ResultStatus, Stage, StageStatus, limits, run_task::Level};
 
@@ -26,7 +27,17 @@ pub fn result_badge(status: ResultStatus) -> Badge {
     Badge::new(look, word)
 }
 
-/// How a stage looks.
+/// How a stage looks of whose advisory checks some did not pass.
+pub fn stage_badge_with(status: StageStatus, warnings: usize) -> Badge {
+    match (status, warnings) {
+        (StageStatus::Passed, n @ 1..) => {
+            Badge::new(Look::NeedsYou, format!("Passed with {}", words::count(n as u64, "warning")))
+        }
+        _ => stage_badge(status),
+    }
+}
+
+/// How a stage looks by itself.
 pub fn stage_badge(status: StageStatus) -> Badge {
     let (look, word) = match status {
         StageStatus::Pending => (Look::Waiting, "Pending"),
@@ -363,6 +374,13 @@ mod tests {
         assert_eq!(label(false, Level::Error).tone(), "plain");
         assert_eq!(label(false, Level::Error).icon(), None);
         assert_eq!(label(true, Level::None).tone(), "plain");
+    }
+
+    #[test]
+    fn a_stage_that_only_warns_is_no_plain_success() {
+        assert_eq!(stage_badge_with(StageStatus::Passed, 0), stage_badge(StageStatus::Passed));
+        assert_eq!(stage_badge_with(StageStatus::Passed, 2), Badge::new(Look::NeedsYou, "Passed with 2 warnings"));
+        assert_eq!(stage_badge_with(StageStatus::Failed, 1), stage_badge(StageStatus::Failed));
     }
 
     #[test]

@@ -43,14 +43,11 @@ impl TriggerForm {
             Choice::new("proposed", "Proposed").hint("A preview: plans and ends"),
             Choice::new("destroy", "Destroy").hint("Plans the deletion of everything, always waits for a decision"),
         ];
-        let hint = branch.map_or_else(
-            || "The latest upload is used.".to_owned(),
-            |branch| format!("A whole commit id. Empty: the newest of {branch}."),
-        );
+        let hint = branch.map(|branch| format!("A whole commit id. Empty: the newest of {branch}."));
         Self {
             kind: Field::new("kind", "Kind", Control::Radio(kinds)).value("tracked"),
             message: Field::text("message", "Message").hint("Why, for those who confirm it").placeholder("Optional"),
-            commit: Field::code("commit", "Commit").hint(hint),
+            commit: Field::code("commit", "Commit").hint(hint.unwrap_or_default()),
             runtime_config: Field::code_area("runtime_config", "Runtime configuration", 4)
                 .hint(
                     "YAML, for this run only: environment, project_root, terraform_version, hooks such as before_plan. \
@@ -71,14 +68,18 @@ pub struct StackHead {
     /// `run #42`, and its address.
     pub latest: Option<(String, String)>,
     pub vendor: &'static str,
-    /// `main of https://…`, `an upload of 12 min ago`, none while there is no source.
+    /// `main of https://…`, none while there is no source.
     pub source: Option<String>,
+    /// When its source was uploaded last.
+    pub uploaded: Option<Moment>,
     pub disabled: bool,
     pub lock: Option<LockCard>,
     /// May lock.
     pub may_lock: bool,
     /// May trigger; absent without the right or without a source.
     pub trigger: Option<TriggerForm>,
+    /// Its runs are of commits; those of an upload are of the latest one.
+    pub has_commits: bool,
     /// The form is unfolded: after `?trigger` or a refusal.
     pub trigger_open: bool,
     /// What is wrong with the trigger and has no field.

@@ -26,9 +26,9 @@ impl Badge {
         Self::new(Look::Failed, "Lost")
     }
 
-    /// A stack without runs.
-    pub fn never_run() -> Self {
-        Self::new(Look::Skipped, "Never run")
+    /// A stack without a tracked run.
+    pub fn never_deployed() -> Self {
+        Self::new(Look::Skipped, "Never deployed")
     }
 
     /// What a title begins with, for those who see only the browser's tab.
@@ -99,6 +99,11 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// `2026-02-03 14:05:09`, where it is said elsewhere that this is UTC.
+    pub fn clock(&self) -> &str {
+        self.absolute.trim_end_matches(" UTC")
+    }
+
     pub fn new(at: Timestamp, now: Timestamp) -> Self {
         Self { iso: at.to_string(), absolute: words::absolute(at), words: words::relative(at, now) }
     }

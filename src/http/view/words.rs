@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::domain::Timestamp;
 
-/// A length of time: `0.4s`, `8s`, `1m 04s`, `2h 03m`, `3d 04h`.
+/// A length of time: `12ms`, `0.4s`, `8s`, `1m 04s`, `2h 03m`, `3d 04h`.
 pub fn span(length: Duration) -> String {
     let seconds = length.as_secs();
     match seconds {
+        0 if (1..50).contains(&length.as_millis()) => format!("{}ms", length.as_millis()),
         0..10 if length.subsec_millis() >= 50 => format!("{:.1}s", length.as_secs_f64()),
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
@@ -72,6 +73,19 @@ pub fn number(n: u64) -> String {
     text
 }
 
+/// A large number with three digits that count: `3.12 G`, `61 M`, `1 204`.
+pub fn short_number(n: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1_000, "k")];
+    let Some((unit, word)) = UNITS.into_iter().find(|(unit, _)| n >= *unit && n >= 10_000) else { return number(n) };
+    let (whole, hundredths) = (n / unit, n % unit * 100 / unit);
+    match (whole, hundredths) {
+        (_, 0) | (100.., _) => format!("{whole} {word}"),
+        (10.., _) if hundredths / 10 == 0 => format!("{whole} {word}"),
+        (10.., _) => format!("{whole}.{} {word}", hundredths / 10),
+        _ => format!("{whole}.{hundredths:02} {word}"),
+    }
+}
+
 /// A small number at the beginning of a sentence: `Two`, `Seven`, `14`.
 pub fn capital_number(n: u64) -> String {
     const WORDS: [&str; 13] =
@@ -106,6 +120,20 @@ pub fn first_line(text: &str, most: usize) -> String {
     format!("{}…", short.trim_end())
 }
 
+/// The pieces of a text, each with whether it stood between backticks. A backtick without its pair is text.
+pub fn ticked(text: &str) -> Vec<(&str, bool)> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('`') {
+        let Some((code, after)) = after.split_once('`') else { break };
+        pieces.extend([(before, false), (code, true)]);
+        rest = after;
+    }
+    pieces.push((rest, false));
+    pieces.retain(|(piece, _)| !piece.is_empty());
+    pieces
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +142,8 @@ mod tests {
     fn lengths_are_short_and_keep_their_width() {
         let text = |millis| span(Duration::from_millis(millis));
         assert_eq!(text(0), "0s");
+        assert_eq!(text(12), "12ms");
+        assert_eq!(text(50), "0.1s");
         assert_eq!(text(412), "0.4s");
         assert_eq!(text(9_960), "10.0s");
         assert_eq!(text(31_200), "31s");
@@ -136,10 +166,23 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_between_backticks_is_code() {
+        assert_eq!(ticked("`state`: is not"), [("state", true), (": is not", false)]);
+        assert_eq!(ticked("use `a` or `b`"), [("use ", false), ("a", true), (" or ", false), ("b", true)]);
+        assert_eq!(ticked("one ` alone"), [("one ` alone", false)]);
+        assert_eq!(ticked(""), []);
+    }
+
+    #[test]
     fn numbers_and_nouns_agree() {
         assert_eq!(count(1, "resource"), "1 resource");
         assert_eq!(count(1_204, "line"), "1\u{202f}204 lines");
         assert_eq!(number(1_234_567), "1\u{202f}234\u{202f}567");
+        assert_eq!(short_number(9_999), "9\u{202f}999");
+        assert_eq!(short_number(3_120_044_912), "3.12 G");
+        assert_eq!(short_number(10_000_000_000), "10 G");
+        assert_eq!(short_number(61_230_000), "61.2 M");
+        assert_eq!(short_number(214_900), "214 k");
         assert_eq!(capital_number(2), "Two");
         assert_eq!(initials("ops-lead"), "OL");
         assert_eq!(short_id("run_01K00000000000000000000042"), "run_01K…0042");

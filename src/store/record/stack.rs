@@ -22,7 +22,7 @@ pub struct Stack {
     pub upload: Option<Digest>,
     /// Number of the newest run.
     pub runs: u64,
-    /// The newest tracked run: the stack's state is its state.
+    /// The newest tracked run: the stack's state is its state, unless another still has the stack to itself.
     pub latest_tracked: Option<RunId>,
     /// Of the terraform or tofu that changes were applied with last.
     #[serde(default)]

@@ -138,7 +138,8 @@ async fn without_scripts_all_of_it_works_too() {
     window.click("button[value=detach]").await;
     window.find_text(".flash", "no longer checked").await;
     window.go("/admin/run-tasks/cost-check").await;
-    window.click("button[value=delete]").await;
+    window.click(".panel.danger summary").await;
+    window.click(".panel.danger button[value=delete]").await;
     window.find_text(".flash", "was deleted").await;
     window.close().await;
 }

@@ -81,7 +81,8 @@ async fn everything(window: &Window, scripts: bool) {
     window.find_text(".flash", "is sent again").await;
     assert_eq!(outside.next().await.json()["state"], "UNCONFIRMED");
     assert_eq!(window.find("#secret").await.prop("value").await.unwrap().unwrap(), "");
-    window.click("button[value=delete]").await;
+    window.click(".panel.danger summary").await;
+    window.click(".panel.danger button[value=delete]").await;
     window.find_text(".flash", "was deleted").await;
     assert_eq!(window.console().await, Vec::<String>::new());
 }

@@ -95,6 +95,13 @@ async fn two_people_see_what_the_other_does_without_a_reload() {
     one.click("button[value=discard]").await;
     one.find_text(".verdict", "Discarded").await;
     other.find_text("h1", "Nothing needs you").await;
+    other.go("/stacks").await;
+    other.press("j").await;
+    other.find("li.row a.go:focus").await;
+    one.go("/stacks/shop?trigger").await;
+    one.click("button[value=trigger]").await;
+    other.find_text("li.row", "Unconfirmed").await;
+    assert!(other.has("li.row a.go:focus").await, "a new list leaves the reader where they stand");
     for window in [one, other] {
         assert_eq!(window.console().await, Vec::<String>::new());
         window.close().await;
@@ -131,6 +138,9 @@ async fn keys_search_move_and_help_and_a_follower_stops_when_somebody_scrolls_up
     assert_eq!(top, 0, "what is being read stays where it is");
     window.click("[data-jump]").await;
     window.find_text(".verdict", "Finished").await;
+    window.run("Object.defineProperty(navigator, 'clipboard', { value: undefined })").await;
+    window.click(".facts [data-copy]").await;
+    window.find(".facts [data-copy][data-done]").await;
     window.find_text(".log-foot", "440 lines").await;
     assert_eq!(window.run("return document.querySelectorAll('.ln').length").await, 440);
     assert_eq!(window.console().await, Vec::<String>::new());

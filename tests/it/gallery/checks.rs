@@ -22,6 +22,8 @@ pub fn problems(html: &str) -> Vec<String> {
     wrong.extend(references(&document));
     wrong.extend(labels(&document));
     wrong.extend(forms(&document));
+    wrong.extend(told_apart(&document));
+    wrong.extend(words(&document));
     wrong
 }
 
@@ -127,6 +129,41 @@ fn forms(document: &Html) -> Vec<String> {
         if form.ancestors().filter_map(ElementRef::wrap).any(|above| above.value().name() == "form") {
             wrong.push("a form in a form".to_owned());
         }
+    }
+    for button in document.select(&select("button[value=delete], button[value=remove], button[value=revoke]")) {
+        let mut above = button.ancestors().filter_map(ElementRef::wrap);
+        if !above.any(|it| it.value().name() == "details" || it.value().classes().any(|name| name == "delete-form")) {
+            wrong.push(format!("deletes without asking: {}", button.html()));
+        }
+    }
+    wrong
+}
+
+/// Landmarks and what unfolds have names of their own: a list of them can be read.
+fn told_apart(document: &Html) -> Vec<String> {
+    let text = |element: ElementRef<'_>| element.text().collect::<String>().trim().to_owned();
+    let name = |element: ElementRef<'_>| {
+        let attr = |name: &str| element.value().attr(name);
+        let by = attr("aria-labelledby").and_then(|id| document.select(&select(&format!("[id='{id}']"))).next());
+        attr("aria-label").map(str::to_owned).or_else(|| by.map(text)).unwrap_or_else(|| text(element))
+    };
+    let mut wrong = Vec::new();
+    for kind in ["section[aria-labelledby], section[aria-label], [role=region]", "nav", "details.sure > summary"] {
+        let mut names = BTreeSet::new();
+        let again = document.select(&select(kind)).map(name).filter(|name| !names.insert(name.clone()));
+        wrong.extend(again.map(|name| format!("`{name}` is the name of two: {kind}")));
+    }
+    wrong
+}
+
+/// Tables can be read on a phone, and code in our sentences is shown as code.
+fn words(document: &Html) -> Vec<String> {
+    let tables = document.select(&select(".scroll > table:not(.stacked)"));
+    let mut wrong: Vec<_> = tables.map(|_| "a table that a phone cannot show".to_owned()).collect();
+    for element in document.select(&select("main p, main li, main dd, main td, main span")) {
+        let own = element.children().filter_map(|child| child.value().as_text());
+        let ticked = own.filter(|text| text.matches('`').count() > 1);
+        wrong.extend(ticked.map(|text| format!("backticks: {}", text.trim())));
     }
     wrong
 }

@@ -5,16 +5,19 @@ use airlock::{
     http::view::{
         RunChangesPage, RunLogPage, RunPage,
         changes::{ChangesView, SHOWN},
-        frame::{Crumb, Place, Tab, Theme},
+        frame::{Crumb, Empty, Place, Tab, Theme},
+        guest::{ArtifactLink, Given, GuestPart, GuestView, PatchView, Refusal, Used, patch_lines},
         log::{LogView, Nothing},
         offers::Situation,
         rows::Why,
         run::{
-            Decision, Event, Fact, Failure, Panel, PhaseRow, PlanDigest, ReviewLine, RunHead, SourceRef, Timeline, Told,
+            Decision, Event, Fact, Failure, NoChanges, Panel, PhaseRow, PlanDigest, ReviewLine, RunHead, SourceRef,
+            Timeline, Told,
         },
         status::{Badge, DeltaView},
     },
 };
+use askama::Template as _;
 use serde_json::{Value, json};
 
 use super::{
@@ -36,6 +39,8 @@ pub fn all(theme: Theme) -> Vec<Page> {
         page("run-task", &task(theme)),
         page("run-lost", &lost(theme)),
         page("run-no-change", &no_change(theme)),
+        page("run-unlisted", &unlisted(theme)),
+        page("run-guest", &guest(theme)),
         page("run-changes", &changes_page(theme)),
         page("log", &log_page(theme, log_view())),
         page("log-search", &log_page(theme, searched())),
@@ -119,6 +124,7 @@ fn situation(kind: Kind, state: State) -> Situation {
         lost: false,
         prioritized: false,
         promotable: false,
+        proposes: false,
     }
 }
 
@@ -209,6 +215,7 @@ pub fn waiting(theme: Theme) -> RunPage {
             discard: Some("Discard run #42".into()),
             expires: None,
             warnings: vec!["plan policy “cost”: the database grows by 40 %".into()],
+            delta: Some(DeltaView::resources(delta(1, 1, 1, 0))),
             destroys: false,
         }),
         failure: None,
@@ -277,6 +284,7 @@ fn timeline(theme: Theme) -> RunPage {
         told: Told::Decided(Badge::of(state)),
         actor: who,
         at: ago(at),
+        after: Some("0.6s".into()),
         reason: reason.map(Into::into),
         note: note.map(Into::into),
     };
@@ -315,7 +323,10 @@ fn queued(theme: Theme) -> RunPage {
     let mut page = in_state(theme, situation(Kind::Tracked, State::Queued));
     page.head.why = Some(Why::linked("behind run #41", "/runs/run_01K00000000000000000000041"));
     page.phases = vec![phase("Preparing", Look::Waiting, None, None), phase("Planning", Look::Waiting, None, None)];
-    page.panel = Panel::Changes(Err("It appears here once the run has planned.".into()));
+    page.panel = Panel::Changes(Err(NoChanges {
+        rev: 1,
+        empty: empty("No plan yet", "It appears here once the run has planned."),
+    }));
     page
 }
 
@@ -371,6 +382,84 @@ fn no_change(theme: Theme) -> RunPage {
     page
 }
 
+fn unlisted(theme: Theme) -> RunPage {
+    let mut page = waiting(theme);
+    if let Some(decision) = &mut page.decision {
+        decision.sentence = "Something would change; the plan does not list what.".into();
+        decision.warnings = vec!["Only aws_db_instance.orders was planned. What else would change is left out.".into()];
+        decision.delta = None;
+    }
+    let empty = Empty {
+        action: Some(("Log of Planning".into(), format!("{PATH}?tab=log&phase=planning"))),
+        ..empty("The plan does not list its changes", "What it would do is in the words of its own log.")
+    };
+    page.panel = Panel::Changes(Err(NoChanges { rev: 1, empty }));
+    page
+}
+
+fn guest(theme: Theme) -> RunPage {
+    let mut page = in_state(theme, Situation { proposes: true, ..situation(Kind::OnDemand, State::Finished) });
+    page.head.title = "patcher: pin provider versions".into();
+    page.head.verdict = Some("exit 0".into());
+    let used = |name, used: &str, of: &str, share| Used {
+        name,
+        used: used.into(),
+        of: of.into(),
+        share,
+        exact: format!("{used} of {of}"),
+    };
+    let patch = "diff --git a/infra/versions.tf b/infra/versions.tf\n--- a/infra/versions.tf\n+++ b/infra/versions.tf\n\
+                 @@ -2,3 +2,4 @@\n required_providers {\n-  aws = { version = \">= 4.0\" }\n+  aws = { version = \"~> 5.94.1\" }\n\
+                 +  # pinned by patcher, see report.md\n }\n";
+    let (lines, hidden) = patch_lines(patch);
+    let part = GuestPart {
+        phase: "Performing",
+        name: Some("python".into()),
+        digest: Some(("sha256:51d0…9c41".into(), format!("sha256:{}", "51d0".repeat(16)))),
+        may: vec![
+            Given::code("Runs", "python patch.py --pin"),
+            Given::code("Directory", "/workspace").noted("read, write"),
+            Given::code("Host", "api.model.example:443").noted("7 requests, 3.1 KiB out, 88.0 KiB in"),
+            Given::code("Header with a secret", "api.model.example")
+                .noted("Authorization: MODEL_KEY, never shown to it"),
+        ],
+        verdict: Some("exit 0".into()),
+        good: true,
+        used: vec![
+            used("Fuel", "3.12 G", "10 G", 31),
+            used("Memory", "61.0 MiB", "256.0 MiB", 23),
+            used("Wall time", "21.40 s", "300 s", 7),
+            used("Output", "15.1 MiB", "16.0 MiB", 94),
+        ],
+        refusals: vec![
+            Refusal { kind: "host", tried: "packages.example:443".into(), count: 1 },
+            Refusal { kind: "path", tried: "../../etc/passwd".into(), count: 2 },
+        ],
+        refusals_dropped: 0,
+    };
+    page.tabs = vec![Tab::new("Guest", format!("{PATH}?tab=guest"), true).counted(1), tabs("").remove(1)];
+    page.panel = Panel::Guest(Box::new(GuestView {
+        rev: 1,
+        parts: vec![part],
+        artifacts: vec![ArtifactLink {
+            path: "report.md".into(),
+            href: format!("{PATH}/artifacts/report.md"),
+            size: "2.1 KiB".into(),
+            digest: "sha256:0a1b…".into(),
+        }],
+        expired: false,
+        patch: Some(PatchView {
+            sentence: "1 file changed.".into(),
+            lines,
+            hidden,
+            href: format!("{PATH}/patch"),
+            no_propose: None,
+            expired: false,
+        }),
+    }));
+    page
+}
+
 fn changes_page(theme: Theme) -> RunChangesPage {
     let resources = (0..300).map(|n| {
         resource(&format!("module.cell[{n}].random_pet.name"), Action::Create, Value::Null, json!({"length": n}))
@@ -408,6 +497,14 @@ fn log_page(theme: Theme, log: LogView) -> RunLogPage {
     let mut frame = waiting(theme).frame;
     frame.path = format!("{PATH}/log");
     RunLogPage { frame, badge: Badge::of(State::Failed), title: "Log of run #42".into(), run_href: PATH.into(), log }
+}
+
+#[test]
+fn what_is_proposed_is_the_primary_action_and_stands_once() {
+    let html = guest(Theme::System).render().unwrap();
+    assert_eq!(html.matches("value=\"propose\"").count(), 1);
+    let (head, rest) = html.split_once("class=\"two\"").unwrap();
+    assert!(head.contains("value=\"propose\"") && rest.contains("meters"), "it stands at the top");
 }
 
 /// Keeps the delta's words in one place.

@@ -182,7 +182,7 @@ fn stacks_page(theme: Theme) -> StacksPage {
         groups: vec![
             StackGroup { title: "Needs attention", rows: attention() },
             StackGroup { title: "Finished", rows: stacks() },
-            StackGroup { title: "Never run", rows: never_run() },
+            StackGroup { title: "Never deployed", rows: never_run() },
         ],
         total: 5,
         empty: empty("", ""),
@@ -205,6 +205,8 @@ pub fn head(here: &str) -> StackHead {
         latest: Some(("run #42".into(), "/runs/run_01K00000000000000000000042".into())),
         vendor: "terraform",
         source: Some("main of https://git.example.org/infra.git".into()),
+        uploaded: None,
+        has_commits: true,
         disabled: false,
         lock: None,
         may_lock: true,
@@ -248,7 +250,7 @@ fn stack_pages(theme: Theme) -> Vec<Page> {
         form.commit.error = Some("must be a whole commit id: 40 or 64 hexadecimal digits".into());
     }
     let mut fresh = runs.clone();
-    fresh.head.badge = Badge::never_run();
+    fresh.head.badge = Badge::never_deployed();
     fresh.head.latest = None;
     fresh.head.trigger = None;
     fresh.head.source = None;

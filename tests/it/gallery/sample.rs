@@ -263,7 +263,8 @@ pub fn stacks() -> Vec<StackRow> {
 
 pub fn attention() -> Vec<StackRow> {
     vec![StackRow {
-        labels: vec!["prod".into(), "team:shop".into()],
+        labels: vec!["prod".into(), "team:shop".into(), "tier:one".into(), "eu".into()],
+        locked_by: Some("a-rather-long-name@example.org".into()),
         delta: Some(DeltaView::resources(delta(1, 1, 1, 0))),
         when: Some(When::At(ago(720))),
         ..stack_row(Badge::of(State::Unconfirmed), ("Shop", "shop"), "run #42 · Raise the replica count", "terraform")
@@ -275,7 +276,7 @@ pub fn never_run() -> Vec<StackRow> {
         run: None,
         when: None,
         disabled: true,
-        ..stack_row(Badge::never_run(), ("Playground", "playground"), "no source yet", "custom")
+        ..stack_row(Badge::never_deployed(), ("Playground", "playground"), "no source yet", "custom")
     }]
 }
 

@@ -60,6 +60,7 @@ pub fn log_view() -> LogView {
     LogView {
         rev: 1,
         phase: "applying",
+        number: None,
         phases: vec![tab("Initializing", false), tab("Planning", false), tab("Applying", true)],
         lines: lines(),
         nothing: None,

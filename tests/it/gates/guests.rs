@@ -41,7 +41,7 @@ async fn a_guest_judges_the_plan_here_without_a_server_of_its_own() {
         } else {
             let failed = rig.until_state(&run, State::Failed).await;
             let reason = failed.reason.unwrap();
-            assert!(reason.starts_with("mandatory run task guard failed (post_plan): 1 of 1 changes"), "{reason}");
+            assert!(reason.starts_with("mandatory run task guard failed after planning: 1 of 1 changes"), "{reason}");
         }
     }
     rig.until_tidy().await;

@@ -178,7 +178,7 @@ async fn an_end_that_waits_for_its_hooks_outlives_the_server() {
     let rig = rig.served_again().await;
     knock.let_on().await;
     let failed = rig.until_state(&run, State::Failed).await;
-    assert_eq!(failed.reason.as_deref(), Some("mandatory run task check failed (post_plan): never"));
+    assert_eq!(failed.reason.as_deref(), Some("mandatory run task check failed after planning: never"));
     assert_eq!(said(&rig, &run), "over: failed\n");
     until_nothing_is_held(rig).await;
 }

@@ -108,7 +108,7 @@ async fn answers_that_are_no_acceptance_end_the_call_within_bounds() {
         let run = rig.trigger(&stack, Kind::Tracked).await;
         let failed = rig.until_state(&run, State::Failed).await;
         let reason = failed.reason.unwrap();
-        assert!(reason.starts_with(&format!("mandatory run task {name} is unreachable (post_plan)")), "{reason}");
+        assert!(reason.starts_with(&format!("mandatory run task {name} is unreachable after planning")), "{reason}");
         assert!(reason.contains(said) && reason.chars().count() < 1_000, "{name}: {reason}");
         let asked = std::iter::from_fn(|| receiver.asked.try_recv().ok()).count();
         assert_eq!(asked, tries + 1, "{name}: with the verification");

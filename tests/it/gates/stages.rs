@@ -75,7 +75,7 @@ async fn a_mandatory_failure_ends_the_run_with_its_reason_and_an_advisory_one_is
     assert_eq!(rig.run(run.id).state, State::Checking, "the stage ends with its last result");
     assert_eq!(other.says("failed", "costs too much").await, 200);
     let waits = rig.until_state(&run, State::Unconfirmed).await;
-    assert_eq!(waits.warnings, ["advisory run task mild failed (post_plan): costs too much"]);
+    assert_eq!(waits.warnings, ["advisory run task mild failed after planning: costs too much"]);
     rig.confirm(&waits).await;
     let ended = rig.until_state(&run, State::Finished).await;
     assert_eq!(ended.warnings.len(), 1, "applying does not forget it");
@@ -84,7 +84,7 @@ async fn a_mandatory_failure_ends_the_run_with_its_reason_and_an_advisory_one_is
     assert_eq!(mild.called().await.says("passed", "").await, 200);
     assert_eq!(strict.called().await.says("failed", "not on a Friday").await, 200);
     let failed = rig.until_state(&run, State::Failed).await;
-    assert_eq!(failed.reason.unwrap(), "mandatory run task strict failed (post_plan): not on a Friday");
+    assert_eq!(failed.reason.unwrap(), "mandatory run task strict failed after planning: not on a Friday");
     rig.until_tidy().await;
     let dir = rig.stop().await;
     assert_nothing_held(&dir.path().join("data"), 0);

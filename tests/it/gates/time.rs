@@ -35,7 +35,7 @@ async fn a_service_that_never_accepts_is_unreachable() {
     let run = rig.trigger(&stack, Kind::Tracked).await;
     let failed = rig.until_state(&run, State::Failed).await;
     let reason = failed.reason.unwrap();
-    assert_eq!(reason, "mandatory run task check is unreachable (post_plan): could not be reached: HTTP 500");
+    assert_eq!(reason, "mandatory run task check is unreachable after planning: could not be reached: HTTP 500");
     assert_eq!(service.all_calls().await.iter().filter(|call| call.payload["stage"] != "test").count(), 5);
 }
 
@@ -59,7 +59,7 @@ async fn silence_and_slowness_have_an_end() {
     let run = rig.trigger(&stack, Kind::Tracked).await;
     let call = service.called().await;
     let failed = rig.until_state(&run, State::Failed).await;
-    assert!(failed.reason.unwrap().contains("silent errored (post_plan): nothing was heard of it"));
+    assert!(failed.reason.unwrap().contains("silent errored after planning: nothing was heard of it"));
     assert_eq!(call.sends(&super::service::body("passed", "")).await.status, 422, "too late");
 
     let rig = rig_with(|config| config.run_task_total = Duration::from_millis(800)).await;
@@ -72,7 +72,7 @@ async fn silence_and_slowness_have_an_end() {
         tokio::task::yield_now().await;
     }
     let waits = rig.until_state(&run, State::Unconfirmed).await;
-    assert!(waits.warnings[0].contains("slow errored (post_plan): no result within"), "{:?}", waits.warnings);
+    assert!(waits.warnings[0].contains("slow errored after planning: no result within"), "{:?}", waits.warnings);
 }
 
 #[tokio::test(flavor = "multi_thread")]

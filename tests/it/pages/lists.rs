@@ -21,7 +21,8 @@ async fn home_says_what_needs_somebody_and_what_failed() {
     assert_eq!(page.words("h1"), "One thing needs you");
     assert_eq!(page.words("[data-needs-you] [data-n]"), "1");
     assert!(page.has(&format!("section[aria-labelledby=needs-you] a[href='/runs/{}']", run.id)));
-    assert!(page.words("section[aria-labelledby=failed]").contains("planning: exit 1"), "{}", page.words("main"));
+    let said = page.words("section[aria-labelledby=failed]");
+    assert!(said.contains("planning: exit 1 · Error: no such thing"), "{said}");
     assert_eq!(page.count("section[aria-labelledby=stacks] li"), 2);
 }
 
@@ -44,7 +45,40 @@ async fn stacks_are_grouped_by_state_and_filtered_by_the_address() {
     let page = admin.get("/stacks?q=edg&label=lab").await;
     assert_eq!(page.attribute("#q", "value").as_deref(), Some("edg"));
     assert!(page.has("#label option[value=lab][selected]"));
-    assert_eq!(admin.get("/stacks?state=odd").await.status, 422);
+    let wrong = admin.get("/stacks?state=odd").await;
+    assert_eq!(wrong.status, 422);
+    assert_eq!(wrong.words("main").matches("is not a state of stacks.").count(), 1, "{}", wrong.words("main"));
+    assert_eq!(wrong.attribute(".ways a", "href").as_deref(), Some("/stacks"), "the way on is the page itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_that_needs_a_person_says_so_whatever_is_queued_behind() {
+    let site = Site::new().await;
+    let (shop, first) = site.waiting("Shop").await;
+    let behind = site.trigger(&shop, Kind::Tracked).await;
+    let admin = site.admin().await;
+    for path in ["/stacks", "/stacks?state=needs_attention"] {
+        let page = admin.get(path).await;
+        assert!(page.words("section.list").starts_with("Needs attention 1"), "{path}: {}", page.words("main"));
+        assert!(page.has(&format!("section.list a[href='/runs/{}']", first.id)), "{path}");
+    }
+    assert!(admin.get("/stacks/shop").await.words(".state-line").contains("Unconfirmed run #1"));
+    assert_eq!(admin.get("/stacks?state=on_hold").await.count("li.row"), 0);
+    admin.post(&format!("/runs/{}", behind.id), &[("do", "cancel")]).await;
+    site.until(behind.id, State::Canceled).await;
+    let page = admin.get("/stacks").await;
+    assert!(page.words("section.list").starts_with("Needs attention 1"), "{}", page.words("main"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_with_tasks_only_was_never_deployed_and_leads_to_the_latest() {
+    let site = Site::new().await;
+    site.stack(custom("Shop")).await;
+    let admin = site.admin().await;
+    let task = admin.post("/stacks/shop/tasks", &[("do", "perform"), ("command", "true")]).await.to();
+    let page = admin.get("/stacks").await;
+    assert!(page.words("section.list").starts_with("Never deployed 1"), "{}", page.words("main"));
+    assert!(page.words("li.row").contains("Never deployed") && page.has(&format!("li.row a[href='{task}']")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,8 +144,12 @@ async fn runs_are_filtered_and_paged_and_every_filter_lives_in_the_address() {
     let newest = admin.get("/tasks").await.attribute("li.row a.go", "href").unwrap();
     let id = newest.trim_start_matches("/runs/");
     let page = admin.post_and_follow("/queue", &[("do", "prioritize"), ("run", id)]).await;
+    assert!(page.has("button[value=deprioritize]"), "it can be taken back");
     assert!(page.words(".flash").contains("Task #56 of shop stands in front now"), "{}", page.words(".flash"));
     assert!(page.words("section[aria-labelledby=blocked]").contains("prioritized"));
+    let page = admin.post_and_follow("/queue", &[("do", "deprioritize"), ("run", id)]).await;
+    assert!(page.words(".flash").contains("no longer stands in front"), "{}", page.words(".flash"));
+    assert!(!page.has("button[value=deprioritize]"));
     drop(shop);
 }
 
@@ -125,6 +163,7 @@ async fn the_audit_log_is_filtered_and_its_chain_is_checked() {
     assert_eq!(page.count("tbody tr"), 1);
     assert!(page.words("tbody tr").contains("ada"));
     assert!(page.words("tbody tr").contains("<i>why</i>"), "what people wrote is text");
+    assert_eq!(page.words("tbody .clock").len(), "2026-02-03 14:05:09".len(), "{}", page.words("tbody .clock"));
     assert!(page.has("tbody a[href='/stacks/shop']"));
     assert!(page.words(".head").contains("Unbroken"), "{}", page.words(".head"));
     let export = page.attribute("a[download]", "href").unwrap();

@@ -21,7 +21,7 @@ async fn a_plan_is_shown_confirmed_and_applied() {
     let page = admin.get(&path).await;
     assert_eq!(page.words("title"), "⏸ run #1 · Shop · Airlock");
     assert!(page.words(".verdict").contains("Unconfirmed — waits for a decision"));
-    assert!(page.words(".decide").contains("1 resource would change."), "{}", page.words(".decide"));
+    assert!(page.words(".decide").contains("1 resource would change. +1 ~0 ±0 −0"), "{}", page.words(".decide"));
     assert_eq!(page.words(".change summary code"), "a.b");
     assert!(page.text.contains("&#60;b&#62;1"), "values are text");
     assert!(page.has(".change input"), "whatever the vendor: a plan command finds the chosen ones in AIRLOCK_TARGETS");
@@ -43,11 +43,36 @@ async fn a_plan_is_shown_confirmed_and_applied() {
     assert_eq!(page.verbs(), ["retry"]);
     let timeline = admin.get(&format!("{path}?tab=timeline")).await;
     let events = timeline.words(".timeline");
+    assert!(
+        timeline.has(".timeline .clock") && timeline.count(".timeline .after") + 1 == timeline.count(".timeline > li")
+    );
     for word in ["Queued", "Planning", "Unconfirmed", "Confirmed", "Applying", "Finished"] {
         assert!(events.contains(word), "{events}");
     }
     let retried = admin.post_and_follow(&path, &[("do", "retry")]).await;
     assert!(retried.words(".flash").starts_with("Run #2 retries run #1."), "{}", retried.words(".flash"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_lists_nothing_is_never_said_to_change_nothing() {
+    let site = Site::new().await;
+    let mut silent = custom("Shop");
+    silent["vendor"]["plan"] = "echo 'it will all be different'; exit 2".into();
+    let stack = site.stack(silent).await;
+    let run = site.trigger(&stack, Kind::Tracked).await;
+    site.until(run.id, State::Unconfirmed).await;
+    let admin = site.admin().await;
+    let path = format!("/runs/{}", run.id);
+    let page = admin.get(&path).await;
+    assert!(page.words(".decide").contains("Something would change"), "{}", page.words(".decide"));
+    assert_eq!(page.words("section[data-block=panel] .title"), "The plan does not list its changes");
+    assert!(!page.has(".tabs [aria-current] .count") && !page.has(".delta"), "numbers would be a guess");
+    let log = admin.get(&page.attribute("section[data-block=panel] a", "href").unwrap()).await;
+    assert!(log.words("[data-lines]").contains("it will all be different"));
+    for list in ["/", "/runs", "/stacks", "/stacks/shop"] {
+        assert!(!admin.get(list).await.has(".delta"), "{list}");
+    }
+    assert_eq!(admin.get(&format!("{path}/changes")).await.status, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,6 +88,8 @@ async fn somebody_elses_lock_takes_the_confirm_button_away_and_says_whose_it_is(
     assert_eq!(will.post(&path, &[("do", "confirm")]).await.status, 409);
     let card = will.get("/stacks/shop").await;
     assert!(card.words(".lockcard").contains("Locked by ada"));
+    let held = card.words(".held");
+    assert!(held.starts_with("Locked by ada since") && held.ends_with(": moving house"), "{held}");
     assert!(!card.verbs().contains(&"unlock".to_owned()));
     will.post("/stacks/shop", &[("do", "trigger"), ("kind", "proposed")]).await;
     let queue = will.get("/queue").await;
@@ -158,6 +185,14 @@ async fn a_log_is_read_from_its_end_backwards_searched_and_linked() {
     assert!(before.has("#L1501") && before.has("#L502") && !before.has("#L1502"));
     let block = admin.get(&format!("{earlier}&block=lines")).await;
     assert!(!block.text.contains("<html") && block.count(".ln") == 1_000);
+    assert_eq!(
+        page.attribute("#L2501 > a", "href").as_deref(),
+        Some("#L2501"),
+        "a line has an address without scripts"
+    );
+    assert_eq!(page.words(".log-phases"), "Preparing Initializing Performing", "only what has begun");
+    let raw = admin.get(&page.attribute(".log-tools > a[href*=number]", "href").unwrap()).await;
+    assert_eq!(raw.text.lines().count(), 2_501, "of this phase alone");
     let around = admin.get(&format!("{to}/log?phase=performing&line=42")).await;
     assert!(around.has("#L42") && around.has("#L1") && around.has(".log-note"));
     let found = admin.get(&format!("{to}/log?phase=performing&q=line%20199")).await;

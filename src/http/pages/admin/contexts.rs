@@ -20,7 +20,7 @@ use crate::{
             admin::admin_tabs,
             context::{ContextForm, ContextRow, NewContextForm, Provenance},
             form::{Field, Fields as _},
-            frame::{Crumb, Empty, Place},
+            frame::{Empty, Place},
             stack::VariableRow,
             status::Moment,
             words,
@@ -49,7 +49,7 @@ fn list(web: &Web, visitor: &Visitor) -> Result<ContextsPage, Problem> {
         description: detail.context.description,
     };
     Ok(ContextsPage {
-        frame: visitor.frame(Place::Admin, "Contexts", vec![Crumb::here("Contexts")])?,
+        frame: visitor.frame(Place::Admin, "Contexts", super::crumbs("Contexts"))?,
         tabs: admin_tabs("Contexts"),
         contexts: web.queries.contexts()?.into_iter().map(row).collect(),
         form: NewContextForm::new(),
@@ -174,7 +174,7 @@ fn one(web: &Web, visitor: &Visitor, name: &Slug) -> Result<ContextPage, Problem
     };
     let labels: Vec<String> = context.labels.iter().map(ToString::to_string).collect();
     let (form_variable, form_file) = forms();
-    let crumbs = vec![Crumb::link("Contexts", PATH), Crumb::here(name.as_str())];
+    let crumbs = super::crumbs_below("Contexts", PATH, name.as_str());
     Ok(ContextPage {
         frame: visitor.frame(Place::Admin, format!("{name} · Contexts"), crumbs)?,
         tabs: admin_tabs("Contexts"),

@@ -18,7 +18,7 @@ use crate::{
             CredentialsPage,
             admin::{CredentialForm, CredentialRow, admin_tabs},
             form::Fields as _,
-            frame::{Crumb, Empty, Place},
+            frame::{Empty, Place},
             status::Moment,
         },
     },
@@ -36,7 +36,7 @@ fn page(web: &Web, visitor: &Visitor, chosen: &[&str]) -> Result<CredentialsPage
     let rows = web.queries.credentials()?;
     let stacks = stacks(web, visitor)?;
     Ok(CredentialsPage {
-        frame: visitor.frame(Place::Admin, "Credentials", vec![Crumb::here("Credentials")])?,
+        frame: visitor.frame(Place::Admin, "Credentials", super::crumbs("Credentials"))?,
         tabs: admin_tabs("Credentials"),
         credentials: rows.into_iter().map(|row| shown(web, row, &stacks)).collect(),
         form: CredentialForm::new(),

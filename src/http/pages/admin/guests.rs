@@ -17,7 +17,7 @@ use crate::{
         view::{
             admin::admin_tabs,
             form::Fields as _,
-            frame::{Crumb, Empty, Place},
+            frame::{Empty, Place},
             guest::{GuestForm, GuestRow, GuestsPage},
             status::Moment,
         },
@@ -36,7 +36,7 @@ fn page(web: &Web, visitor: &Visitor) -> Result<GuestsPage, Problem> {
     let rows = web.queries.guests(&visitor.who)?;
     let none = rows.iter().all(|row| row.imported.is_none());
     Ok(GuestsPage {
-        frame: visitor.frame(Place::Admin, "Guests", vec![Crumb::here("Guests")])?,
+        frame: visitor.frame(Place::Admin, "Guests", super::crumbs("Guests"))?,
         tabs: admin_tabs("Guests"),
         guests: rows.into_iter().map(|row| shown(web, row)).collect(),
         form: GuestForm::new(),

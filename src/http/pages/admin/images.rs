@@ -17,7 +17,7 @@ use crate::{
         view::{
             admin::admin_tabs,
             form::Fields as _,
-            frame::{Crumb, Empty, Place},
+            frame::{Empty, Place},
             image::{ImageForm, ImageRow, ImagesPage},
             status::Moment,
             words,
@@ -37,7 +37,7 @@ fn page(web: &Web, visitor: &Visitor) -> Result<ImagesPage, Problem> {
     let rows = web.queries.images(&visitor.who)?;
     let none = rows.is_empty();
     Ok(ImagesPage {
-        frame: visitor.frame(Place::Admin, "Images", vec![Crumb::here("Images")])?,
+        frame: visitor.frame(Place::Admin, "Images", super::crumbs("Images"))?,
         tabs: admin_tabs("Images"),
         images: rows.into_iter().map(|row| shown(web, row)).collect(),
         form: ImageForm::new(),

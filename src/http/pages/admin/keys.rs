@@ -21,7 +21,7 @@ use crate::{
             KeysPage,
             admin::{KeyForm, KeyRow, Once, admin_tabs},
             form::Fields as _,
-            frame::{Crumb, Empty, Place},
+            frame::{Empty, Place},
             status::{Badge, Moment},
         },
     },
@@ -42,7 +42,7 @@ fn page(web: &Web, visitor: &Visitor) -> Result<KeysPage, Problem> {
     let stacks = stacks(web, visitor)?;
     let keys = web.queries.keys()?;
     Ok(KeysPage {
-        frame: visitor.frame(Place::Admin, "API keys", vec![Crumb::here("API keys")])?,
+        frame: visitor.frame(Place::Admin, "API keys", super::crumbs("API keys"))?,
         tabs: admin_tabs("API keys"),
         keys: keys.iter().map(|key| row(web, &stacks, key)).collect(),
         form: KeyForm::new(),

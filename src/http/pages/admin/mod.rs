@@ -18,12 +18,22 @@ use crate::{
     domain::{Refused, Role, StackId},
     http::{
         Problem, Web,
-        view::{admin::RoleGrid, words},
+        view::{admin::RoleGrid, frame::Crumb, words},
     },
     queries::{RoleOnStack, StackFilter, StackRow},
 };
 
 use super::{sent::Sent, visitor::Visitor};
+
+/// The way to a part of the administration.
+fn crumbs(part: &str) -> Vec<Crumb> {
+    vec![Crumb::link("Admin", "/admin/users"), Crumb::here(part)]
+}
+
+/// The way to something in a part of it.
+fn crumbs_below(part: &str, path: &str, name: &str) -> Vec<Crumb> {
+    vec![Crumb::link("Admin", "/admin/users"), Crumb::link(part, path), Crumb::here(name)]
+}
 
 /// Every stack, by name.
 fn stacks(web: &Web, visitor: &Visitor) -> Result<Vec<StackRow>, Problem> {

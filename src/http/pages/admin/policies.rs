@@ -18,7 +18,7 @@ use crate::{
             NewPolicyPage, PoliciesPage, PolicyPage,
             admin::admin_tabs,
             form::Fields as _,
-            frame::{Crumb, Empty, Place},
+            frame::{Empty, Place},
             policy::{self as view, BodyLine, OfferedRow, OriginRow, PolicyForm, SampleRow},
             status::{Badge, Moment},
             words,
@@ -42,7 +42,7 @@ pub async fn get(State(web): State<Web>, visitor: Visitor) -> Answer {
         name: row.policy.name.to_string(),
     };
     let page = PoliciesPage {
-        frame: visitor.frame(Place::Admin, "Policies", vec![Crumb::here("Policies")])?,
+        frame: visitor.frame(Place::Admin, "Policies", super::crumbs("Policies"))?,
         tabs: admin_tabs("Policies"),
         policies: web.queries.policies()?.into_iter().map(shown).collect(),
         empty: Empty {
@@ -109,7 +109,7 @@ pub async fn get_new(State(web): State<Web>, visitor: Visitor, Asked(asked): Ask
 }
 
 fn new_page(visitor: &Visitor, from: &str) -> Result<NewPolicyPage, Problem> {
-    let crumbs = vec![Crumb::link("Policies", PATH), Crumb::here("New policy")];
+    let crumbs = super::crumbs_below("Policies", PATH, "New policy");
     let row = |offered: &queries::Offered| OfferedRow {
         name: offered.name,
         kind: offered.kind.word(),
@@ -205,9 +205,10 @@ fn workbench(web: &Web, visitor: &Visitor, name: &PolicyName, asked: Option<&str
         at: Moment::new(sample.at, now),
         here: Some(sample.number) == chosen,
     };
-    let crumbs = vec![Crumb::link("Policies", PATH), Crumb::here(name.as_str())];
+    let crumbs = super::crumbs_below("Policies", PATH, name.as_str());
     Ok(PolicyPage {
         frame: visitor.frame(Place::Admin, format!("policy {name}"), crumbs)?,
+        tabs: admin_tabs("Policies"),
         name: name.to_string(),
         kind: row.policy.kind.word(),
         when: row.policy.kind.when(),

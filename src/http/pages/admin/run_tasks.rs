@@ -20,7 +20,7 @@ use crate::{
             RunTaskPage, RunTasksPage,
             admin::admin_tabs,
             form::Fields as _,
-            frame::{Crumb, Empty, Place},
+            frame::{Empty, Place},
             rows::StackRef,
             run_task::{DeliveryRow, RunTaskForm, RunTaskRow, VerificationRow},
             status::{Badge, Moment},
@@ -41,7 +41,7 @@ pub async fn get(State(web): State<Web>, visitor: Visitor) -> Answer {
 
 fn page(web: &Web, visitor: &Visitor) -> Result<RunTasksPage, Problem> {
     Ok(RunTasksPage {
-        frame: visitor.frame(Place::Admin, "Run tasks", vec![Crumb::here("Run tasks")])?,
+        frame: visitor.frame(Place::Admin, "Run tasks", super::crumbs("Run tasks"))?,
         tabs: admin_tabs("Run tasks"),
         tasks: web.queries.run_tasks()?.into_iter().map(|row| shown(web, row)).collect(),
         form: RunTaskForm::new(&guests(web, visitor)?),
@@ -161,7 +161,7 @@ pub async fn get_one(
 fn one(web: &Web, visitor: &Visitor, name: &RunTaskName, asked: &Sent) -> Result<RunTaskPage, Problem> {
     let row = web.queries.run_task(name)?;
     let task = row.task;
-    let crumbs = vec![Crumb::link("Run tasks", PATH), Crumb::here(task.name.as_str())];
+    let crumbs = super::crumbs_below("Run tasks", PATH, task.name.as_str());
     let sent = web.queries.deliveries(task.id, cursor(asked)?.as_ref(), limits::PAGE_ROWS)?;
     let pages = pager(&format!("{PATH}/{}", task.name), asked, &sent);
     let mut form = RunTaskForm::new(&guests(web, visitor)?);

@@ -18,7 +18,7 @@ use crate::{
             admin::admin_tabs,
             declared::{ServiceForm, ServiceRow},
             form::Fields as _,
-            frame::{Crumb, Empty, Place},
+            frame::{Empty, Place},
             status::Moment,
         },
     },
@@ -42,7 +42,7 @@ fn page(web: &Web, visitor: &Visitor) -> Result<ServicesPage, Problem> {
         updated: Moment::new(row.updated_at, now),
     };
     Ok(ServicesPage {
-        frame: visitor.frame(Place::Admin, "Services", vec![Crumb::here("Services")])?,
+        frame: visitor.frame(Place::Admin, "Services", super::crumbs("Services"))?,
         tabs: admin_tabs("Services"),
         services: web.queries.services()?.into_iter().map(shown).collect(),
         form: ServiceForm::new(),

@@ -19,7 +19,7 @@ use crate::{
             UsersPage,
             admin::{InviteForm, Once, UserRow, admin_tabs},
             form::Fields as _,
-            frame::{Crumb, Place},
+            frame::Place,
             status::{Badge, Moment},
         },
     },
@@ -35,7 +35,7 @@ fn page(web: &Web, visitor: &Visitor) -> Result<UsersPage, Problem> {
     let stacks = stacks(web, visitor)?;
     let users = web.queries.users()?;
     Ok(UsersPage {
-        frame: visitor.frame(Place::Admin, "Users", vec![Crumb::here("Users")])?,
+        frame: visitor.frame(Place::Admin, "Users", super::crumbs("Users"))?,
         tabs: admin_tabs("Users"),
         users: users.iter().map(|user| row(web, visitor, &stacks, user)).collect::<Result<_, _>>()?,
         invite: InviteForm::new(),

@@ -20,7 +20,7 @@ use crate::{
             WebhookPage, WebhooksPage,
             admin::admin_tabs,
             form::Fields as _,
-            frame::{Crumb, Empty, Place},
+            frame::{Empty, Place},
             status::{Badge, Moment},
             webhook::{AttemptRow, DeliveryRow, WebhookForm, WebhookRow},
             words,
@@ -42,7 +42,7 @@ pub async fn get(State(web): State<Web>, visitor: Visitor) -> Answer {
 
 fn page(web: &Web, visitor: &Visitor) -> Result<WebhooksPage, Problem> {
     Ok(WebhooksPage {
-        frame: visitor.frame(Place::Admin, "Webhooks", vec![Crumb::here("Webhooks")])?,
+        frame: visitor.frame(Place::Admin, "Webhooks", super::crumbs("Webhooks"))?,
         tabs: admin_tabs("Webhooks"),
         webhooks: web.queries.webhooks()?.into_iter().map(|row| shown(web, row)).collect(),
         form: WebhookForm::new(),
@@ -170,7 +170,7 @@ fn one(web: &Web, visitor: &Visitor, id: &Slug, asked: &Sent) -> Result<WebhookP
         frame: visitor.frame(
             Place::Admin,
             format!("Webhook {}", row.name),
-            vec![Crumb::link("Webhooks", PATH), Crumb::here(row.name.as_str())],
+            super::crumbs_below("Webhooks", PATH, row.name.as_str()),
         )?,
         tabs: admin_tabs("Webhooks"),
         id: row.id.to_string(),

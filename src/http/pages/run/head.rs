@@ -73,6 +73,7 @@ fn situation(detail: &RunDetail, role: Role) -> Situation {
             || detail.history.iter().any(|entry| entry.state == State::Confirmed),
         lost: run.unacknowledged,
         prioritized: run.prioritized,
+        proposes: super::guest::may_propose(detail, role),
         promotable: detail.stack.as_ref().is_some_and(|stack| stack.settings.allow_promotion),
     }
 }
@@ -160,12 +161,26 @@ fn warnings(detail: &RunDetail) -> Vec<String> {
     warnings
 }
 
+/// A plan of chosen resources leaves out the rest.
+fn partial(run: &Run) -> Option<String> {
+    let said = |targets: &str| format!("Only {targets} was planned. What else would change is left out.");
+    match run.targets.as_slice() {
+        [] => None,
+        [one] => Some(said(one)),
+        [first, second] => Some(format!("Only {first} and {second} were planned. What else would change is left out.")),
+        more => Some(format!(
+            "Only {} were planned. What else would change is left out.",
+            words::count(more.len() as u64, "chosen resource")
+        )),
+    }
+}
+
 /// What the vendor and the plan policies want somebody to know.
 fn said_warnings(run: &Run) -> Vec<String> {
     let warns = |one: &&PolicyReceipt| one.kind == PolicyKind::Plan && one.decision == PolicyOutcome::Warn;
     let policies = run.policies.iter().filter(warns);
     let said = policies.flat_map(|one| one.messages.iter().map(|text| format!("{text} (policy {})", one.name)));
-    run.warnings.iter().cloned().chain(said).collect()
+    run.warnings.iter().map(|text| super::super::sent::sentence(text)).chain(said).collect()
 }
 
 /// What the approval policies said, when that is neither yes nor no.
@@ -209,7 +224,8 @@ pub fn decision(rows: &Rows, who: &Who, detail: &RunDetail, role: Role) -> Optio
         reject: (asked && own != Some(ReviewDecision::Reject)).then(|| format!("Reject {object}")),
         discard: decided.then(|| format!("Discard {object}")),
         expires,
-        warnings: said_warnings(run),
+        warnings: partial(run).into_iter().chain(said_warnings(run)).collect(),
+        delta: show::delta(run).filter(|_| run.state != State::Queued),
         destroys,
     })
 }

@@ -58,11 +58,11 @@ impl Shown {
         Self { phase: row.as_ref().map_or(first, |row| row.phase), row, asked: None, asked_word: None }
     }
 
-    /// Changes when another element is needed: another phase, or its end.
+    /// Changes when another element is needed: another phase, its end, or the beginning of a later one.
     pub fn rev(&self, run: &Run) -> u64 {
         let rev = Rev::default().with(self.phase.word());
         match &self.row {
-            Some(row) => rev.with((row.number, row.finished_at)).number(),
+            Some(row) => rev.with((row.number, row.finished_at, run.phases.len())).number(),
             None => rev.run(run).number(),
         }
     }
@@ -120,7 +120,8 @@ pub async fn log_view(
         nothing: nothing(web, run, shown, part.as_ref()),
         earlier: part.as_ref().and_then(|part| links.earlier(&window, part)),
         later: part.as_ref().and_then(|part| links.later(&window, part, asked)),
-        raw: format!("/api/v1/runs/{}/log?phase={}&format=text", run.id, shown.phase.word()),
+        number: shown.asked,
+        raw: raw(run, shown),
         action: format!("/runs/{}/log", run.id),
         hits: part.as_ref().and_then(|part| links.hits(&window, part)),
         error: part.as_ref().and_then(first_error),
@@ -130,6 +131,15 @@ pub async fn log_view(
         full: None,
     };
     Ok((view, next))
+}
+
+/// The same log as text: of this phase, not of every phase of its name.
+fn raw(run: &Run, shown: &Shown) -> String {
+    let which = match &shown.row {
+        Some(row) => format!("number={}", row.number),
+        None => format!("phase={}", shown.phase.word()),
+    };
+    format!("/api/v1/runs/{}/log?{which}&format=text", run.id)
 }
 
 /// Files are read where waiting for them holds nobody up.
@@ -160,19 +170,30 @@ fn window(asked: &Sent) -> LogWindow {
     number("line").map_or(LogWindow::Tail, LogWindow::Around)
 }
 
-/// One tab for each phase that has, had or will have a log.
+/// One tab for each phase that has begun, and for the one that is shown.
 fn tabs(run: &Run, shown: &Shown, page: Page) -> Vec<Tab> {
-    let mut phases: Vec<Phase> = Vec::new();
-    for phase in run.phases.iter().map(|row| row.phase).chain(phases::ahead(run)) {
-        if !phases.contains(&phase) {
-            phases.push(phase);
-        }
-    }
-    let to = |phase: Phase| match page {
-        Page::Run => format!("/runs/{}?tab=log&phase={}", run.id, phase.word()),
-        Page::Log => format!("/runs/{}/log?phase={}", run.id, phase.word()),
+    let to = |which: &str| match page {
+        Page::Run => format!("/runs/{}?tab=log&{which}", run.id),
+        Page::Log => format!("/runs/{}/log?{which}", run.id),
     };
-    phases.into_iter().map(|phase| Tab::new(phases::title(phase), to(phase), phase == shown.phase)).collect()
+    let here = shown.row.as_ref().map(|row| row.number);
+    let begun = run
+        .phases
+        .iter()
+        .map(|row| Tab::new(nth_title(run, row), to(&phases::which(run, row)), here == Some(row.number)));
+    let ahead = here
+        .is_none()
+        .then(|| Tab::new(phases::title(shown.phase), to(&format!("phase={}", shown.phase.word())), true));
+    begun.chain(ahead).collect()
+}
+
+/// `Planning`, and `Planning 2` where it was gone through again.
+fn nth_title(run: &Run, row: &PhaseRow) -> String {
+    let before = run.phases.iter().filter(|other| other.phase == row.phase && other.number < row.number).count();
+    match before {
+        0 => phases::title(row.phase).to_owned(),
+        n => format!("{} {}", phases::title(row.phase), n + 1),
+    }
 }
 
 fn nothing(web: &Web, run: &Run, shown: &Shown, part: Option<&LogPart>) -> Option<Nothing> {
@@ -277,7 +298,7 @@ fn first_error(part: &LogPart) -> Option<String> {
 
 fn foot(web: &Web, part: &LogPart, row: &PhaseRow) -> Foot {
     let badge = match &row.verdict {
-        None => Badge::new(Look::Working, "Following"),
+        None => Badge::new(Look::Working, "Running"),
         Some(verdict) if verdict.is_success() => Badge::new(Look::Succeeded, verdict.to_string()),
         Some(verdict) if row.phase == Phase::Planning && verdict.exit_code() == Some(2) => {
             Badge::new(Look::Succeeded, "exit 2: changes")

@@ -20,17 +20,18 @@ use super::{
     visitor::{Answer, Visitor, block},
 };
 use crate::{
-    domain::{Changes, Role, RunId, State as RunState},
+    domain::{Changes, Role, RunId, Stage, State as RunState},
     http::{
         Problem, Web,
         view::{
             Frame, RunChangesPage, RunLogPage, RunPage,
             changes::{ChangesView, SHOWN},
-            frame::{Crumb, Place, Tab},
+            frame::{Crumb, Empty, Place, Tab},
             live::LiveHook,
             offers,
-            run::{Event, LogLines, Panel, Timeline, Told},
+            run::{Event, LogLines, NoChanges, Panel, Timeline, Told},
             status::{Badge, Moment},
+            words,
         },
     },
     queries::{Run, RunDetail},
@@ -114,11 +115,10 @@ impl Revs {
         let all = Rev::default().run(run).with((beside, told, run.unacknowledged, phases));
         let all = all.number();
         let panel = match part {
-            Part::Changes => {
-                let digest = run.plan_digest.as_ref().map(ToString::to_string);
-                Rev::default().with((digest, run.state == RunState::Unconfirmed)).number()
-            }
-            Part::Guest | Part::RunTasks | Part::Runtime => all,
+            Part::Changes => changes_rev(run),
+            // What people say meanwhile closes nothing that somebody reads.
+            Part::RunTasks => Rev::default().with((beside, run.checking.map(Stage::word), run.stages)).number(),
+            Part::Guest | Part::Runtime => all,
             Part::Timeline => Rev::default().with((run.history, run.remarks, run.comments, run.reviews)).number(),
             Part::Policies => policies::rev(run),
             Part::Log => shown.rev(run),
@@ -223,7 +223,7 @@ fn tabs(detail: &RunDetail, here: Part) -> Vec<Tab> {
     let mut tabs = Vec::new();
     if run.kind.plans() {
         let changes = tab(Part::Changes, "Changes");
-        tabs.push(match run.delta {
+        tabs.push(match run.delta.filter(|_| !show::is_unlisted(run)) {
             Some(delta) => changes.counted(u64::from(delta.resources.total() + delta.outputs.total())),
             None => changes,
         });
@@ -266,7 +266,7 @@ async fn panel(
         Part::Changes => (Panel::Changes(changes(web, visitor, detail, SHOWN)?), None),
         Part::Guest => {
             let rev = Revs::of(run, beside(detail), part, shown).panel;
-            (Panel::Guest(Box::new(guest::view(web, visitor, detail, rev)?)), None)
+            (Panel::Guest(Box::new(guest::view(web, detail, rev)?)), None)
         }
         Part::RunTasks => {
             let rev = Revs::of(run, beside(detail), part, shown).panel;
@@ -286,26 +286,48 @@ async fn panel(
     })
 }
 
+/// Changes with the plan, and with what can be done about it.
+fn changes_rev(run: &Run) -> u64 {
+    let digest = run.plan_digest.as_ref().map(ToString::to_string);
+    let state = (run.state == RunState::Unconfirmed, run.state.is_terminal());
+    Rev::default().with((digest, run.changes, state)).number()
+}
+
+/// Why there is no list of changes.
+fn no_changes(run: &Run, planned: bool) -> Empty {
+    if planned {
+        return Empty {
+            title: "The plan does not list its changes".to_owned(),
+            text: "What it would do is in the words of its own log.".to_owned(),
+            action: Some(("Log of Planning".to_owned(), format!("/runs/{}?tab=log&phase=planning", run.id))),
+        };
+    }
+    let text = match run.state.is_terminal() {
+        true => "The run ended before it had planned.",
+        false => "It appears here once the run has planned.",
+    };
+    Empty { title: "No plan yet".to_owned(), text: text.to_owned(), action: None }
+}
+
 /// What the plan would change, or why there is nothing to show.
 fn changes(
     web: &Web,
     visitor: &Visitor,
     detail: &RunDetail,
     most: usize,
-) -> Result<Result<ChangesView, String>, Problem> {
+) -> Result<Result<ChangesView, NoChanges>, Problem> {
     let run = &detail.run;
     let found = web.queries.changes(&visitor.who, run.id)?;
-    let Some(found) = found.or_else(|| run.delta.map(|_| Changes::default())) else {
-        return Ok(Err(match run.state.is_terminal() {
-            true => "The run ended before it had planned.".to_owned(),
-            false => "It appears here once the run has planned.".to_owned(),
-        }));
+    let found = found.or_else(|| run.delta.map(|_| Changes::default()));
+    let found = match found {
+        Some(found) if !show::is_unlisted(run) => found,
+        found => return Ok(Err(NoChanges { rev: changes_rev(run), empty: no_changes(run, found.is_some()) })),
     };
     let delta = run.delta.unwrap_or_default();
     let mut view = ChangesView::new(&found, delta, most, &format!("/runs/{}/changes", run.id));
     let writes = visitor.who.role_on(run.stack) >= Some(Role::Writer);
     view.replan = writes && run.state == RunState::Unconfirmed && !view.groups.is_empty();
-    view.rev = Revs::of(run, 0, Part::Changes, &Shown::of(&Sent::default(), run)).panel;
+    view.rev = changes_rev(run);
     Ok(Ok(view))
 }
 
@@ -317,6 +339,7 @@ fn timeline(web: &Web, visitor: &Visitor, detail: &RunDetail) -> Timeline {
             told: Told::Decided(Badge::of(entry.state)),
             actor: mark(&entry.actor),
             at: Moment::new(entry.at, now),
+            after: None,
             reason: entry.reason.clone(),
             note: entry.note.clone(),
         };
@@ -327,6 +350,7 @@ fn timeline(web: &Web, visitor: &Visitor, detail: &RunDetail) -> Timeline {
             told: Told::Remark,
             actor: mark(&remark.actor),
             at: Moment::new(remark.at, now),
+            after: None,
             reason: Some(remark.text.clone()),
             note: remark.note.clone(),
         };
@@ -337,6 +361,7 @@ fn timeline(web: &Web, visitor: &Visitor, detail: &RunDetail) -> Timeline {
             told: Told::Comment,
             actor: mark(&comment.actor),
             at: Moment::new(comment.at, now),
+            after: None,
             reason: None,
             note: Some(comment.text.to_string()),
         };
@@ -347,6 +372,7 @@ fn timeline(web: &Web, visitor: &Visitor, detail: &RunDetail) -> Timeline {
             told: Told::Decided(head::review_badge(review.decision)),
             actor: mark(&review.by.public()),
             at: Moment::new(review.at, now),
+            after: None,
             reason: (!review.is_current(&detail.run)).then(|| format!("while {}", review.state.title().to_lowercase())),
             note: review.note.as_ref().map(ToString::to_string),
         };
@@ -354,6 +380,10 @@ fn timeline(web: &Web, visitor: &Visitor, detail: &RunDetail) -> Timeline {
     }
     // Stable: entries of the same moment stay in the order in which they were written.
     events.sort_by_key(|(at, _)| *at);
+    for later in 1..events.len() {
+        let length = events[later].0 - events[later - 1].0;
+        events[later].1.after = Some(words::span(length));
+    }
     Timeline {
         rev: Revs::of(&detail.run, 0, Part::Timeline, &Shown::of(&Sent::default(), &detail.run)).panel,
         events: events.into_iter().map(|(_, event)| event).collect(),
@@ -392,7 +422,7 @@ pub async fn get_changes(State(web): State<Web>, visitor: Visitor, Path(id): Pat
     let detail = web.queries.run_detail(&visitor.who, id_of(&id)?)?;
     let run = &detail.run;
     let found = changes(&web, &visitor, &detail, usize::MAX)?;
-    let view = found.map_err(Problem::not_found)?;
+    let view = found.map_err(|none| Problem::not_found(none.empty.title))?;
     let rows = Rows { now: web.queries.now(), names: super::lists::names_of(&web, [run])? };
     let page = RunChangesPage {
         frame: frame(&visitor, &rows, run, Some("Changes"))?,

@@ -50,10 +50,13 @@ pub fn ahead(run: &Run) -> Vec<Phase> {
     expected(run).into_iter().skip(last.map_or(0, |last| last + 1)).collect()
 }
 
+/// Milliseconds that are nothing to compare: a bar as wide as its place stands for more.
+const SHORT_MS: u128 = 1_000;
+
 /// Phases, with the decision in its place between them.
 pub fn phases(rows: &Rows, detail: &RunDetail) -> Vec<PhaseRow> {
     let run = &detail.run;
-    let longest = run.phases.iter().filter_map(|phase| length(phase, rows.now)).max().unwrap_or(1).max(1);
+    let longest = run.phases.iter().filter_map(|phase| length(phase, rows.now)).max().unwrap_or(0).max(SHORT_MS);
     let mut list: Vec<(Timestamp, PhaseRow)> =
         run.phases.iter().map(|phase| (phase.started_at, row(rows, run, phase, longest))).collect();
     list.extend(detail.stages.iter().map(|stage| (stage.row.created_at, super::run_tasks::phase_row(run, stage))));
@@ -97,14 +100,17 @@ pub fn is_changes(phase: &Record, verdict: &Verdict) -> bool {
     phase.phase == Phase::Planning && verdict.exit_code() == Some(2)
 }
 
-/// A phase that was repeated is named by its number.
 fn href(run: &Run, phase: &Record) -> String {
+    format!("/runs/{}?tab=log&{}", run.id, which(run, phase))
+}
+
+/// A phase that was repeated is named by its number.
+pub fn which(run: &Run, phase: &Record) -> String {
     let newest = run.phases.iter().rev().find(|other| other.phase == phase.phase);
-    let which = match newest {
+    match newest {
         Some(newest) if newest.number != phase.number => format!("n={}", phase.number),
         _ => format!("phase={}", phase.phase.word()),
-    };
-    format!("/runs/{}?tab=log&{which}", run.id)
+    }
 }
 
 fn decisions(detail: &RunDetail) -> impl Iterator<Item = &HistoryEntry> {
@@ -161,7 +167,7 @@ pub fn facts(run: &Run) -> Vec<Fact> {
         facts.push(Fact::code("Exit code", code.to_string()));
     }
     if let Some(sealed) = run.sealed {
-        let text = format!("{} in {}", bytes(sealed.tree_bytes), bytes(sealed.sealed_bytes));
+        let text = format!("{} → {}", bytes(sealed.tree_bytes), bytes(sealed.sealed_bytes));
         facts.push(Fact::new("Sealed workspace", text));
     }
     if let Some(peak) = run.phases.iter().filter_map(|phase| phase.peak_memory_bytes).max() {

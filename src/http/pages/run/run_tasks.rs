@@ -25,7 +25,7 @@ use crate::{
             run::PhaseRow,
             run_task::{
                 BODIES_SHOWN, LabelView, OUTCOMES_SHOWN, OutcomeView, ResultView, RunTasksView, StageView,
-                result_badge, stage_badge,
+                result_badge, stage_badge_with,
             },
             status::{Moment, Took},
             words,
@@ -76,7 +76,7 @@ fn stage_view(web: &Web, run: &Run, stage: &StageDetail, admin: bool, bytes: &mu
         id: row.id.to_string(),
         title: row.stage.title(),
         word: row.stage.word(),
-        badge: stage_badge(row.status),
+        badge: stage_badge_with(row.status, warnings(stage)),
         results,
         overridden,
         may_override: (admin && may_override(run, stage)).then(|| {
@@ -169,6 +169,14 @@ pub async fn get_outcome(
     visitor.page(&page)
 }
 
+/// How many of a stage's checks did not pass: where the stage itself did, these only warn.
+fn warnings(stage: &StageDetail) -> usize {
+    let bad = |result: &&TaskResult| {
+        matches!(result.status, ResultStatus::Failed | ResultStatus::Errored | ResultStatus::Unreachable)
+    };
+    stage.results.iter().filter(bad).count()
+}
+
 /// `2 passed, 1 failed`
 fn counts(stage: &StageDetail) -> String {
     let count = |status: ResultStatus| stage.results.iter().filter(|result| result.status == status).count();
@@ -183,7 +191,7 @@ fn counts(stage: &StageDetail) -> String {
 
 /// A stage among the phases.
 pub fn phase_row(run: &Run, stage: &StageDetail) -> PhaseRow {
-    let mut badge = stage_badge(stage.row.status);
+    let mut badge = stage_badge_with(stage.row.status, warnings(stage));
     badge.word = format!("Checks {}", stage.row.stage.title().to_lowercase());
     PhaseRow {
         badge,

@@ -32,9 +32,14 @@ pub fn head(web: &Web, who: &Who, row: &StackRow, here: &str) -> Result<StackHea
         description: stack.settings.description.clone(),
         labels: stack.settings.labels.iter().map(ToString::to_string).collect(),
         badge: show::stack_badge(row),
-        latest: row.latest.as_ref().map(|run| (offers::label(run.kind, run.number), format!("/runs/{}", run.id))),
+        latest: row
+            .current()
+            .or(row.other.as_ref())
+            .map(|run| (offers::label(run.kind, run.number), format!("/runs/{}", run.id))),
         vendor: stack.settings.vendor.word(),
-        source: source(web, who, stack)?,
+        source: source(stack),
+        uploaded: uploaded(web, who, stack)?,
+        has_commits: branch(stack).is_some(),
         disabled: !stack.settings.enabled,
         lock: stack.lock.as_ref().map(|lock| lock_card(web, who, lock, writes, administers)),
         may_lock: writes,
@@ -81,18 +86,20 @@ fn branch(stack: &Stack) -> Option<&str> {
     }
 }
 
-fn source(web: &Web, who: &Who, stack: &Stack) -> Result<Option<String>, Problem> {
-    Ok(match &stack.settings.source {
+fn source(stack: &Stack) -> Option<String> {
+    match &stack.settings.source {
         Some(Source::Git { url, branch, .. }) => Some(format!("{branch} of {url}")),
-        Some(Source::Upload { .. }) => {
-            let newest = web.queries.uploads(who, &stack.slug)?.into_iter().next();
-            let words = |at| Moment::new(at, web.queries.now()).words;
-            Some(
-                newest.map_or_else(|| "uploads, none so far".to_owned(), |it| format!("an upload of {}", words(it.at))),
-            )
-        }
-        None => None,
-    })
+        Some(Source::Upload { .. }) if stack.upload.is_none() => Some("uploads, none so far".to_owned()),
+        Some(Source::Upload { .. }) | None => None,
+    }
+}
+
+fn uploaded(web: &Web, who: &Who, stack: &Stack) -> Result<Option<Moment>, Problem> {
+    let newest = match stack.settings.source {
+        Some(Source::Upload { .. }) => web.queries.uploads(who, &stack.slug)?.into_iter().next(),
+        Some(Source::Git { .. }) | None => None,
+    };
+    Ok(newest.map(|upload| Moment::new(upload.at, web.queries.now())))
 }
 
 fn lock_card(web: &Web, who: &Who, lock: &Lock, writes: bool, administers: bool) -> LockCard {
