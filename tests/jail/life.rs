@@ -121,9 +121,9 @@ fn grants_are_seen_as_they_were_granted() {
             fs::create_dir(&path).unwrap();
             fs::write(path.join("there"), "content\n").unwrap();
             std::os::unix::fs::chown(&path, Some(server.jail_uid()), None).unwrap();
-            Bind { host: path, inside: format!("/run/{name}").into(), writable: write }
+            Bind { writable: write, ..Bind::read_only(path, format!("/run/{name}").into()) }
         };
-        let file = Bind { host: host.key(), inside: "/opt/one/file".into(), writable: false };
+        let file = Bind::read_only(host.key(), "/opt/one/file".into());
         let binds = vec![own("mirror", false), own("cache", true), file];
         let report = host.run(Phase {
             binds,
@@ -210,12 +210,12 @@ fn requests_that_cannot_be_are_refused() {
         let mut relative = phase("true");
         relative.argv[0] = "sh".into();
         assert_eq!(host.try_run(vec![relative]).unwrap_err(), "the program `sh` is not an absolute path");
-        let missing = Bind { host: "/nowhere/at/all".into(), inside: "/run/x".into(), writable: false };
+        let missing = Bind::read_only("/nowhere/at/all".into(), "/run/x".into());
         let error = host.try_run(vec![Phase { binds: vec![missing], ..phase("true") }]).unwrap_err();
         assert_eq!(error, "cannot show /nowhere/at/all as /run/x: No such file or directory (os error 2)");
         // A link in the workspace that leads to where something is to be mounted is not followed.
         std::os::unix::fs::symlink("/etc", host.workspace().join("link")).unwrap();
-        let through = Bind { host: "/usr".into(), inside: "/workspace/link/x".into(), writable: false };
+        let through = Bind::read_only("/usr".into(), "/workspace/link/x".into());
         let error = host.try_run(vec![Phase { binds: vec![through], ..phase("true") }]).unwrap_err();
         assert!(error.starts_with("cannot show /usr as /workspace/link/x: "), "{error}");
     }

@@ -293,7 +293,5 @@ fn credential(of: &GitCredential) -> Credential<'_> {
 }
 
 fn bind_local(host: Option<&PathBuf>) -> Vec<Bind> {
-    host.map(|host| Bind { host: host.clone(), inside: PathBuf::from(LOCAL_REPOSITORY), writable: false })
-        .into_iter()
-        .collect()
+    host.map(|host| Bind::read_only(host.clone(), PathBuf::from(LOCAL_REPOSITORY))).into_iter().collect()
 }

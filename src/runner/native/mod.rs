@@ -25,6 +25,7 @@ mod error;
 mod fence;
 mod init;
 mod jailer;
+mod kept;
 mod mounts;
 mod privileges;
 mod probe;
