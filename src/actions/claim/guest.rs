@@ -98,6 +98,7 @@ impl Reading<'_> {
                 random: call.may.random.unwrap_or_default(),
                 headers: headers(call),
                 mounts: Vec::new(),
+                fresh: Vec::new(),
             },
             cache: Some(code::cache(data)),
             artifacts: true,

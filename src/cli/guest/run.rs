@@ -97,6 +97,7 @@ fn grants(args: &GuestGrants) -> Grants {
             (Some(_), true) => WorkspaceGrant::Write,
         },
         mounts: Vec::new(),
+        fresh: Vec::new(),
         network: args.network.clone(),
         headers: args.headers.iter().map(header).collect(),
         clock: match args.clock {

@@ -83,6 +83,7 @@ impl Chain {
         if phase.phase == Phase::Planning {
             self.forget_old_plans()?;
         }
+        self.make_demanded()?;
         let module = self.module(&phase.name, &phase.code)?;
         let (stdin, mut inputs) = self.stdin(&phase.stdin)?;
         inputs.extend(self.inputs(phase));
@@ -115,9 +116,25 @@ impl Chain {
     /// workspace's own grant, so that the receipt need not name it.
     fn home(&self, phase: &GuestPhase) -> Option<Directory> {
         let workspace = directories(phase).into_iter().find(|directory| directory.path == inside::WORKSPACE)?;
-        let root = self.spec.run.project_root.as_str();
-        let path = if root.is_empty() { workspace.path } else { format!("{}/{root}", workspace.path) };
-        Some(Directory { path, at: None, writable: workspace.writable })
+        Some(Directory { path: self.start(), at: None, writable: workspace.writable })
+    }
+
+    /// Where relative paths of a native phase begin.
+    fn start(&self) -> String {
+        match self.spec.run.project_root.as_str() {
+            "" => inside::WORKSPACE.to_owned(),
+            root => format!("{}/{root}", inside::WORKSPACE),
+        }
+    }
+
+    /// Mounts by their relative paths: through the home they would be what the workspace is.
+    fn at_home(&self, phase: &GuestPhase) -> Vec<Directory> {
+        let start = format!("{}/", self.start());
+        let relative = mounts(phase).filter_map(|mount| {
+            let path = mount.path.strip_prefix(&start)?.to_owned();
+            Some(Directory { path, at: Some(mount.path), ..mount })
+        });
+        relative.collect()
     }
 
     pub(super) fn module(&self, name: &str, code: &GuestCode) -> Result<Module, Fault> {
@@ -173,7 +190,7 @@ impl Chain {
             args: std::iter::once(&phase.name).chain(&phase.args).cloned().collect(),
             environment: self.guest_environment(phase)?,
             caps,
-            directories: directories(phase),
+            directories: directories(phase).into_iter().chain(self.at_home(phase)).collect(),
             home: self.home(phase),
             clock: phase.grants.clock,
             random: phase.grants.random,
@@ -197,6 +214,7 @@ impl Chain {
             },
             writable: Some(Writable { bytes: caps.files_bytes, files: caps.files }),
             judged: judges.is_some(),
+            fresh: phase.grants.fresh.clone(),
         };
         let memory_bytes = caps.memory_bytes.saturating_add(caps.files_bytes).saturating_add(ENGINE_BYTES);
         Ok(Program {
@@ -426,9 +444,15 @@ pub(super) fn directories(phase: &GuestPhase) -> Vec<Directory> {
         WorkspaceGrant::Read => Some(own(inside::WORKSPACE, false)),
         WorkspaceGrant::Write | WorkspaceGrant::Keep => Some(own(inside::WORKSPACE, true)),
     };
-    let mounts = phase.grants.mounts.iter().map(|bind| own(&bind.inside.display().to_string(), bind.writable));
-    let fresh = [own(guest_path::TMP, true), own(guest_path::OUTPUT, true)];
-    workspace.into_iter().chain(fresh).chain(mounts).collect()
+    let always = [own(guest_path::TMP, true), own(guest_path::OUTPUT, true)];
+    workspace.into_iter().chain(always).chain(mounts(phase)).collect()
+}
+
+/// Those that it was granted by name.
+fn mounts(phase: &GuestPhase) -> impl Iterator<Item = Directory> {
+    let Grants { mounts, fresh, .. } = &phase.grants;
+    let shown = mounts.iter().map(|bind| (&bind.inside, bind.writable)).chain(fresh.iter().map(|path| (path, true)));
+    shown.map(|(path, writable)| Directory { path: path.display().to_string(), at: None, writable })
 }
 
 fn sha256(file: &mut (impl io::Read + Seek)) -> io::Result<Digest> {

@@ -96,9 +96,7 @@ impl Chain {
             desk.log.note("skipped, because the stack's environment says AIRLOCK_SKIP_APPLYING=true");
             return Ok(Verdict::SUCCESS);
         }
-        for path in self.spec.demand.iter().flat_map(|demand| &demand.directories) {
-            self.tree()?.directories(path.as_str())?;
-        }
+        self.make_demanded()?;
         let cli_config = self.write_cli_config(shell)?;
         if shell.phase == Phase::Planning {
             self.forget_old_plans()?;
@@ -126,6 +124,14 @@ impl Chain {
             (Command::Plan { .. }, Some(code)) if verdict.is_success() => self.read_planned(code, desk),
             _ => Ok(verdict),
         }
+    }
+
+    /// Makes the directories that something is mounted on.
+    pub(super) fn make_demanded(&self) -> Result<(), Fault> {
+        for path in self.spec.demand.iter().flat_map(|demand| &demand.directories) {
+            self.tree()?.directories(path.as_str())?;
+        }
+        Ok(())
     }
 
     /// Runs one program in a jail of its own.

@@ -6,7 +6,7 @@ use airlock::{
     domain::{Phase, State, Verdict},
     queries::{Run, Stack},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::rig::Rig;
 
@@ -18,10 +18,38 @@ async fn stack(rig: &Rig) -> Stack {
 
 /// Runs the task `work` of a source that declares it with these mounts.
 async fn work(rig: &Rig, stack: &Stack, command: &str, mounts: &str) -> Run {
-    let command = serde_json::to_string(command).unwrap();
-    let tasks = format!("tasks: {{work: {{type: native, run: {{command: {command}}}, mounts: {mounts}}}}}");
-    rig.upload(stack, &[(CONFIG, &tasks)]).await;
+    declared(rig, stack, &json!({"type": "native", "run": {"command": command}}), mounts).await
+}
+
+async fn declared(rig: &Rig, stack: &Stack, task: &Value, mounts: &str) -> Run {
+    let mut task = task.clone();
+    task["mounts"] = serde_json::from_str(mounts).unwrap();
+    let tasks = json!({"tasks": {"work": task}}).to_string();
+    rig.upload(stack, &[(CONFIG, tasks.as_bytes()), ("names.wasm", &wat::parse_str(NAMES).unwrap())]).await;
     rig.declared(stack, "work", &[]).await
+}
+
+/// Prints the names of the directories that it is given.
+const NAMES: &str = r#"(module
+  (import "wasi_snapshot_preview1" "fd_prestat_get" (func $get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_prestat_dir_name" (func $name (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start") (local $fd i32) (local $len i32)
+    (local.set $fd (i32.const 3))
+    (loop $next
+      (if (call $get (local.get $fd) (i32.const 0)) (then (return)))
+      (local.set $len (i32.load (i32.const 4)))
+      (drop (call $name (local.get $fd) (i32.const 100) (local.get $len)))
+      (i32.store8 (i32.add (i32.const 100) (local.get $len)) (i32.const 10))
+      (i32.store (i32.const 16) (i32.const 100))
+      (i32.store (i32.const 20) (i32.add (local.get $len) (i32.const 1)))
+      (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 24)))
+      (local.set $fd (i32.add (local.get $fd) (i32.const 1)))
+      (br $next))))"#;
+
+fn storage(path: &str) -> String {
+    json!({"keep": {"source": "storage", "source_path": path}}).to_string()
 }
 
 /// What a run was refused for.
@@ -54,8 +82,8 @@ async fn a_link_that_a_run_left_in_a_mount_leads_no_later_run_out_of_it() {
     victim(&outside);
     // From the directory that is mounted: its owner's, the stack's, `mounts`, `data`.
     let relative = format!("{}victim", "../".repeat(5));
-    for source in ["source: storage", "source: service, service: files"] {
-        let mount = |path: &str| format!("{{keep: {{{source}, source_path: {path}}}}}");
+    for source in [r#""source": "storage""#, r#""source": "service", "service": "files""#] {
+        let mount = |path: &str| format!(r#"{{"keep": {{{source}, "source_path": "{path}"}}}}"#);
         for target in [outside.to_str().unwrap(), &relative] {
             let command = format!("ln -sfn '{target}' keep/esc");
             let made = work(&rig, &stack, &command, &mount("x")).await;
@@ -70,9 +98,54 @@ async fn a_link_that_a_run_left_in_a_mount_leads_no_later_run_out_of_it() {
         }
     }
     // The control: the link is there, and what is no link is shown and made.
-    let control = work(&rig, &stack, "readlink keep/esc; pwd", "{keep: {source: storage, source_path: x}}").await;
+    let control = work(&rig, &stack, "readlink keep/esc; pwd", &storage("x")).await;
     let control = rig.until_state(&control, State::Finished).await;
     assert_eq!(rig.log(&control, Phase::Performing), format!("{relative}\n/workspace\n"));
-    let control = work(&rig, &stack, "echo x > keep/new", "{keep: {source: storage, source_path: x/a/b}}").await;
+    let control = work(&rig, &stack, "echo x > keep/new", &storage("x/a/b")).await;
     rig.until_state(&control, State::Finished).await;
+}
+
+const THREE: &str = r#"{"keep": {"source": "storage"}, "scratch": {"source": "tmp"}, "own": {"source": "instance"}}"#;
+
+fn guest(kind: &str, command: &str, workspace: &str) -> Value {
+    json!({"type": kind, "run": {"command": command}, "airlock": {"workspace": workspace}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_writes_to_every_kind_of_mount_whatever_it_may_do_with_the_workspace() {
+    let rig = Rig::new().await;
+    let stack = stack(&rig).await;
+    let kept = rig.data().join("mounts").join(stack.id.to_string()).join("task-work/keep/log");
+    let mut expected = String::new();
+    for workspace in ["none", "read", "write"] {
+        let task = guest("wasi:patcher", "append keep/log x write scratch/a y write own/b/c z", workspace);
+        let run = rig.until_state(&declared(&rig, &stack, &task, THREE).await, State::Finished).await;
+        expected.push_str("x\n");
+        assert_eq!(fs::read_to_string(&kept).unwrap(), expected, "{workspace}");
+        let left = rig.app.queries.left(&run).unwrap();
+        let receipt = left[0].receipt.as_ref().unwrap();
+        for path in ["/workspace/keep", "/workspace/scratch", "/workspace/own"] {
+            let fits = |input: &&airlock::domain::guest::Input| input.kind == "directory" && input.name == path;
+            let inputs: Vec<_> = receipt.inputs.iter().filter(fits).map(|input| input.detail.as_str()).collect();
+            assert_eq!(inputs, ["write"], "{workspace} {path}");
+        }
+        // What was written there is no change of the source.
+        assert_eq!(rig.app.queries.patch(&run).unwrap().map(|(_, text)| text), None, "{workspace}");
+        // Nothing stays of the others.
+        for path in ["scratch/a y y", "own/b/c z z"] {
+            let task = guest("wasi:patcher", &format!("replace {path}"), workspace);
+            let run = rig.until_state(&declared(&rig, &stack, &task, THREE).await, State::Failed).await;
+            assert_eq!(run.verdict, Some(Verdict::Exited { code: 1 }), "{workspace} {path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_finds_its_mounts_by_relative_paths_too() {
+    let rig = Rig::new().await;
+    let stack = stack(&rig).await;
+    let run = declared(&rig, &stack, &guest("wasi:names.wasm", "x", "read"), THREE).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    let names = "/workspace /tmp /output /workspace/keep /workspace/own /workspace/scratch keep own scratch . ";
+    assert_eq!(rig.log(&run, Phase::Performing).replace('\n', " "), names);
 }

@@ -1,8 +1,8 @@
 //! A declared task that is a guest: its `airlock:` block in the runner's words.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
-use super::{Told, joined};
+use super::{Told, inside_of, joined};
 use crate::{
     actions::{
         claim::Reading,
@@ -12,7 +12,9 @@ use crate::{
         EnvName, Phase, RelativePath,
         guest::{Caps, GuestClock, GuestRandom, WorkspaceGrant},
     },
-    manifest::declared::{Airlock, ClockGrant, RandomGrant, Stdin, TaskCommand, TaskType, WorkspaceGrant as Declared},
+    manifest::declared::{
+        Airlock, ClockGrant, MountSource, RandomGrant, Stdin, TaskCommand, TaskType, WorkspaceGrant as Declared,
+    },
     protocol::{Bind, Grants, GuestCode, GuestInput, GuestPhase, HeaderGrant, Variable},
     store::Error,
 };
@@ -62,6 +64,7 @@ impl Told {
                 Declared::Write => WorkspaceGrant::Write,
             },
             mounts: binds.to_vec(),
+            fresh: self.fresh(),
             network: self.hosts()?,
             clock: match airlock.clock {
                 ClockGrant::Real => GuestClock::Real,
@@ -82,6 +85,16 @@ impl Told {
                 })
                 .collect(),
         })
+    }
+
+    /// Its mounts that nothing is kept of. To a native task they are directories of its workspace, which is as
+    /// fresh as they are.
+    fn fresh(&self) -> Vec<PathBuf> {
+        let fresh = self.task.mounts.iter().filter(|(_, mount)| match mount.source {
+            MountSource::Instance | MountSource::Tmp => true,
+            MountSource::Storage | MountSource::Service(_) => false,
+        });
+        fresh.map(|(path, _)| inside_of(&self.task, path)).collect()
     }
 
     fn guest_input(&self) -> GuestInput {
