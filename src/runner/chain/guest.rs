@@ -34,7 +34,8 @@ use crate::{
     runner::{
         attend::Attended,
         fault::Fault,
-        native::{self, Room, RoomView, RoomWorkspace, StopSignal, Writable},
+        native::{self, Room, RoomView, RoomWorkspace, StopSignal, Writable, Written},
+        size::Extent,
         wasi::{
             changes::{Change, Views},
             is_too_deep,
@@ -94,11 +95,16 @@ impl Chain {
                 let attended = self.run_program(program, desk)?;
                 let told: Option<Told> = serde_json::from_slice(&attended.report).ok();
                 let told = told.map(|told| told.bounded(|text| self.tools.masks.mask_text(text)));
-                let written =
+                let room =
                     attended.room.as_ref().map(RoomView::written).transpose().map_err(Fault::io("count files"))?;
-                let verdict = judge(phase, &attended, told.as_ref(), written.is_some_and(|written| written.full));
+                let written = written(room, &attended);
+                let verdict = match judge(phase, &attended, told.as_ref(), room.is_some_and(|room| room.full)) {
+                    // Neither the room nor the mounts were full, and yet it is too much.
+                    verdict if is_good(phase, &verdict) && written.exceeds(may_write(phase)) => file_limit(phase),
+                    verdict => verdict,
+                };
                 receipt.cpu_ms = attended.usage.cpu_ms;
-                receipt.files_written = written.map_or(0, |written| written.files);
+                receipt.files_written = written.entries;
                 self.note_used(&mut receipt, told, &desk.produced);
                 match &attended.room {
                     Some(room) => self.collect(phase, room, verdict, desk)?,
@@ -231,6 +237,7 @@ impl Chain {
             network: NetworkMode::None,
             host_root: true,
             binds: phase.grants.mounts.clone(),
+            growth: Some(may_write(phase)),
             serves: gateway.into_iter().collect(),
             signal: StopSignal::Terminate,
             wall: Duration::from_secs(caps.wall_seconds).saturating_add(SPARE_TIME),
@@ -387,6 +394,17 @@ impl Module {
         }
         Ok(&self.file)
     }
+}
+
+/// What it may write, wherever.
+const fn may_write(phase: &GuestPhase) -> Extent {
+    Extent { bytes: phase.caps.files_bytes, entries: phase.caps.files }
+}
+
+/// What it wrote, in its room and beyond.
+fn written(room: Option<Written>, attended: &Attended) -> Extent {
+    let room = room.map_or(Extent::default(), |room| Extent { bytes: room.bytes, entries: room.files });
+    room.plus(attended.mounts_grew)
 }
 
 /// A planning guest may say with exit code 2 that there are changes.

@@ -207,6 +207,7 @@ impl Chain {
             network: if local.is_some() { NetworkMode::None } else { NetworkMode::Host },
             host_root: true,
             binds: bind_local(wanted.local.as_ref().filter(|_| confined)),
+            growth: None,
             serves: Vec::new(),
             signal: StopSignal::Terminate,
             wall: limits::FETCH_WALL,

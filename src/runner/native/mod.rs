@@ -45,7 +45,7 @@ pub use error::JailError;
 pub use fence::landlock_abi;
 pub use jailer::{Jailer, PhaseJail};
 pub use probe::{HostItem, HostReport, HostStatus, Question, probe};
-pub use room::{Room, RoomView, RoomWorkspace, Writable};
+pub use room::{Room, RoomView, RoomWorkspace, Writable, Written};
 pub use running::{JailEnd, Mechanism, RunningJail, StopSignal, Usage};
 
 use std::os::fd::OwnedFd;

@@ -79,19 +79,24 @@ pub struct RoomView {
 }
 
 impl RoomView {
-    /// Files, directories and links that were written, and whether there is room for more files and
-    /// bytes.
+    /// What was written, and whether there is room for more files and bytes.
     pub fn written(&self) -> io::Result<Written> {
         let now = rustix::fs::fstatvfs(&self.output)?;
         let used = now.f_files.saturating_sub(now.f_ffree);
-        Ok(Written { files: used.saturating_sub(self.files), full: now.f_ffree == 0 || now.f_bfree == 0 })
+        Ok(Written {
+            files: used.saturating_sub(self.files),
+            bytes: now.f_blocks.saturating_sub(now.f_bfree).saturating_mul(now.f_frsize),
+            full: now.f_ffree == 0 || now.f_bfree == 0,
+        })
     }
 }
 
 /// What became of a room's file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
+    /// Files, directories and links.
     pub files: u64,
+    pub bytes: u64,
     pub full: bool,
 }
 

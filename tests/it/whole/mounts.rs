@@ -13,7 +13,11 @@ use super::rig::Rig;
 const CONFIG: &str = ".airlock/config.yaml";
 
 async fn stack(rig: &Rig) -> Stack {
-    rig.stack(json!({"name": "Shop", "vendor": {"kind": "custom", "plan": "exit 2"}}), &[]).await
+    rig.stack(settings(), &[]).await
+}
+
+fn settings() -> Value {
+    json!({"name": "Shop", "vendor": {"kind": "custom", "plan": "exit 2"}})
 }
 
 /// Runs the task `work` of a source that declares it with these mounts.
@@ -25,9 +29,33 @@ async fn declared(rig: &Rig, stack: &Stack, task: &Value, mounts: &str) -> Run {
     let mut task = task.clone();
     task["mounts"] = serde_json::from_str(mounts).unwrap();
     let tasks = json!({"tasks": {"work": task}}).to_string();
-    rig.upload(stack, &[(CONFIG, tasks.as_bytes()), ("names.wasm", &wat::parse_str(NAMES).unwrap())]).await;
+    rig.upload(
+        stack,
+        &[
+            (CONFIG, tasks.as_bytes()),
+            ("names.wasm", &wat::parse_str(NAMES).unwrap()),
+            ("fills.wasm", &wat::parse_str(FILLS).unwrap()),
+        ],
+    )
+    .await;
     rig.declared(stack, "work", &[]).await
 }
+
+/// Writes 120 000 bytes into the first of its mounts, and then goes on without end.
+const FILLS: &str = r#"(module
+  (import "wasi_snapshot_preview1" "path_open"
+    (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 100) "file")
+  (func (export "_start")
+    ;; 3 is /workspace, 4 /tmp, 5 /output
+    (if (call $open (i32.const 6) (i32.const 0) (i32.const 100) (i32.const 4) (i32.const 1)
+      (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 0)) (then (unreachable)))
+    (i32.store (i32.const 16) (i32.const 1000))
+    (i32.store (i32.const 20) (i32.const 120000))
+    (if (call $write (i32.load (i32.const 0)) (i32.const 16) (i32.const 1) (i32.const 24)) (then (unreachable)))
+    (loop $again (br $again))))"#;
 
 /// Prints the names of the directories that it is given.
 const NAMES: &str = r#"(module
@@ -148,4 +176,63 @@ async fn a_guest_finds_its_mounts_by_relative_paths_too() {
     let run = rig.until_state(&run, State::Finished).await;
     let names = "/workspace /tmp /output /workspace/keep /workspace/own /workspace/scratch keep own scratch . ";
     assert_eq!(rig.log(&run, Phase::Performing).replace('\n', " "), names);
+}
+
+fn file_limit(run: &Run) -> (u64, &str) {
+    let Some(Verdict::FileLimit { limit_bytes, what }) = &run.verdict else { panic!("{run:#?}") };
+    (*limit_bytes, what)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_guest_writes_to_mounts_counts_as_written() {
+    let rig = Rig::new().await;
+    let stack = stack(&rig).await;
+    // Each time something new: what is there already was written by others.
+    for (command, count, written, fits) in [
+        ("write keep/1 a write keep/2 a", 2, 2, true),
+        ("write keep/1 a write keep/3 a", 1, 1, true),
+        ("write keep/4 a write keep/5 a write keep/d/6 a", 3, 4, false),
+        ("write keep/7 a write scratch/8 a", 1, 2, false),
+    ] {
+        let mut task = guest("wasi:patcher", command, "none");
+        task["airlock"]["files"] = json!({"count": count});
+        let run = declared(&rig, &stack, &task, THREE).await;
+        let run = rig.until_state(&run, if fits { State::Finished } else { State::Failed }).await;
+        let left = rig.app.queries.left(&run).unwrap();
+        let receipt = left[0].receipt.as_ref().unwrap();
+        assert_eq!(receipt.files_written, written, "{command}");
+        if !fits {
+            assert_eq!(file_limit(&run).1, format!("what was written ({count} files at most)"), "{command}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_fills_a_mount_is_ended_while_it_runs() {
+    let rig = Rig::new().await;
+    let stack = stack(&rig).await;
+    let mut task = guest("wasi:fills.wasm", "x", "read");
+    task["airlock"]["files"] = json!({"bytes": "64KiB"});
+    task["airlock"]["fuel"] = json!(900_000_000_000_u64);
+    let run = rig.until_state(&declared(&rig, &stack, &task, &storage("x")).await, State::Failed).await;
+    assert_eq!(file_limit(&run), (64 << 10, "what was written (10000 files at most)"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mounts_hold_no_more_than_a_workspace_and_can_be_tidied_up() {
+    let rig = Rig::new().await;
+    let limits = json!({"limits": {"workspace_bytes": 1 << 20}});
+    let stack = rig.stack(json!({"executor": limits, "name": "Shop", "vendor": settings()["vendor"]}), &[]).await;
+    let ends = async |command: &str, state: State| {
+        rig.until_state(&work(&rig, &stack, command, &storage("x")).await, state).await
+    };
+    // Nothing but the limit ends it.
+    let full = ends("head -c 2000000 /dev/zero > keep/f; sleep 600", State::Failed).await;
+    assert_eq!(file_limit(&full), (1 << 20, "what is kept in mounts"));
+    // It may be read, and does not get fuller.
+    ends("test $(wc -c < keep/f) = 2000000", State::Finished).await;
+    let fuller = ends("echo more > keep/g", State::Failed).await;
+    assert_eq!(file_limit(&fuller), (1 << 20, "what is kept in mounts"));
+    ends("rm keep/f", State::Finished).await;
+    ends("echo more > keep/f", State::Finished).await;
 }
