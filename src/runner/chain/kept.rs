@@ -18,6 +18,7 @@ use crate::{
     runner::{
         fault::Fault,
         growing::{Bound, Growing},
+        native::make_kept,
         size::{Extent, Measure},
         watch::Why,
     },
@@ -29,6 +30,8 @@ const STEP: usize = 10_000;
 impl Chain {
     /// What is kept of these, measured; none where nothing is. `growth`: what a guest may add.
     pub(super) fn kept(&self, binds: &[Bind], growth: Option<Extent>) -> Result<Option<Growing>, Fault> {
+        // What is made for them was written by nobody.
+        binds.iter().try_for_each(|bind| make_kept(bind, self.jail.user)).map_err(Fault::of)?;
         let doing = "measure the mounts";
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // Several mounts may lie in one, and in each other.

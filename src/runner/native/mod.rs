@@ -44,6 +44,7 @@ pub use cgroup::{find as find_cgroups, sweep as sweep_cgroups};
 pub use error::JailError;
 pub use fence::landlock_abi;
 pub use jailer::{Jailer, PhaseJail};
+pub use kept::make_kept;
 pub use probe::{HostItem, HostReport, HostStatus, Question, probe};
 pub use room::{Room, RoomView, RoomWorkspace, Writable, Written};
 pub use running::{JailEnd, Mechanism, RunningJail, StopSignal, Usage};

@@ -139,7 +139,7 @@ pub(super) fn enter(plan: &Plan<'_>, room: &Room) -> Result<Shown, Failure> {
         let copied = (room.workspace == RoomWorkspace::Copy).then_some(workspace.as_path());
         shown = files(&tree, caps, Shows { workspace: copied, fresh: &room.fresh }, plan)?;
     }
-    root::grants(&tree, plan.binds)?;
+    root::grants(&tree, plan)?;
     root::take_place(&tree)?;
     Ok(shown)
 }

@@ -256,21 +256,22 @@ fn granted(tree: &Tree, plan: &Plan<'_>) -> Result<(), Failure> {
         let host = own.join(name);
         tree.bind(&host, Path::new(inside), WRITABLE, Links::Refuse).doing(&format!("show {}", host.display()))?;
     }
-    grants(tree, plan.binds)
+    grants(tree, plan)
 }
 
 /// What of the host was granted by name.
-pub(super) fn grants(tree: &Tree, binds: &[Bind]) -> Result<(), Failure> {
-    for Bind { host, inside, writable, kept } in binds {
+pub(super) fn grants(tree: &Tree, plan: &Plan<'_>) -> Result<(), Failure> {
+    let user = (!plan.user_namespace).then_some(plan.owner);
+    for bind in plan.binds {
+        let Bind { host, inside, writable, kept } = bind;
         let attributes = if *writable { WRITABLE } else { READ_ONLY };
         let Some(path) = kept else {
             let doing = || format!("show {} as {}", host.display(), inside.display());
             tree.bind(host, inside, attributes, Links::Follow).doing(&doing())?;
             continue;
         };
-        let doing = || format!("show `{path}` of {} as {}", host.display(), inside.display());
-        let copy = kept::copy_of(host, path, attributes).map_err(|failure| failure.within(&doing()))?;
-        tree.directory(inside).and_then(|target| attach(copy, target)).doing(&doing())?;
+        let copy = kept::copy_of(bind, path, attributes, user)?;
+        tree.directory(inside).and_then(|target| attach(copy, target)).doing(&kept::doing(bind, path))?;
     }
     Ok(())
 }

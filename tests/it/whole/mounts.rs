@@ -8,7 +8,7 @@ use airlock::{
 };
 use serde_json::{Value, json};
 
-use super::rig::Rig;
+use super::{gate::Gate, rig::Rig};
 
 const CONFIG: &str = ".airlock/config.yaml";
 
@@ -235,4 +235,36 @@ async fn mounts_hold_no_more_than_a_workspace_and_can_be_tidied_up() {
     assert_eq!(file_limit(&fuller), (1 << 20, "what is kept in mounts"));
     ends("rm keep/f", State::Finished).await;
     ends("echo more > keep/f", State::Finished).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_of_different_users_are_at_home_in_what_the_others_left() {
+    let rig = Rig::new().await;
+    let gate = Gate::new().await;
+    rig.service("gate", "tcp", gate.port(), "s3cret-s3cret").await;
+    let stack = stack(&rig).await;
+    let work = async |command: &str| {
+        let task = json!({"type": "native", "run": {"command": command}, "relationships": {"gate": "gate:main"}});
+        declared(&rig, &stack, &task, &storage("x")).await
+    };
+    let ends = "echo two >> keep/f && echo x > keep/d/new && chmod 600 keep/f && stat -c %u keep/f keep/d; id -u";
+    let ended = async |run: &Run| {
+        let run = rig.until_state(run, State::Finished).await;
+        rig.log(&run, Phase::Performing).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let made = "umask 077; id -u; echo one > keep/f; mkdir keep/d";
+    let first = work(&format!("{made}; {}; cat keep/f keep/d/new; echo three >> keep/f", gate.command("first"))).await;
+    let knock = gate.knock().await;
+    // Beside it, as another user where the server is root.
+    let second = ended(&work(ends).await).await;
+    knock.let_on().await;
+    let first = ended(&first).await;
+    assert_eq!(first[1..], ["one", "two", "x"]);
+    assert_eq!(second[0], second[2], "it sees itself as the owner of what the other made");
+    assert_eq!(second[1], second[2]);
+    if rustix::process::geteuid().is_root() {
+        assert_ne!(first[0], second[2]);
+    }
+    // And afterwards.
+    assert_eq!(ended(&work("cat keep/f; rm -r keep/d keep/f").await).await, ["one", "two", "three"]);
 }
