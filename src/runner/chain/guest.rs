@@ -97,14 +97,9 @@ impl Chain {
                 let told = told.map(|told| told.bounded(|text| self.tools.masks.mask_text(text)));
                 let room =
                     attended.room.as_ref().map(RoomView::written).transpose().map_err(Fault::io("count files"))?;
-                let written = written(room, &attended);
-                let verdict = match judge(phase, &attended, told.as_ref(), room.is_some_and(|room| room.full)) {
-                    // Neither the room nor the mounts were full, and yet it is too much.
-                    verdict if is_good(phase, &verdict) && written.exceeds(may_write(phase)) => file_limit(phase),
-                    verdict => verdict,
-                };
+                let verdict = judge(phase, &attended, told.as_ref(), room);
                 receipt.cpu_ms = attended.usage.cpu_ms;
-                receipt.files_written = written.entries;
+                receipt.files_written = written(room, &attended).entries;
                 self.note_used(&mut receipt, told, &desk.produced);
                 match &attended.room {
                     Some(room) => self.collect(phase, room, verdict, desk)?,
@@ -413,9 +408,9 @@ fn is_good(phase: &GuestPhase, verdict: &Verdict) -> bool {
 }
 
 /// What made the guest end, else what the engine saw, else how the jail ended.
-fn judge(phase: &GuestPhase, attended: &Attended, told: Option<&Told>, full: bool) -> Verdict {
+fn judge(phase: &GuestPhase, attended: &Attended, told: Option<&Told>, room: Option<Written>) -> Verdict {
     let caps = phase.caps;
-    let full = full || told.is_some_and(|told| told.files_refused);
+    let full = room.is_some_and(|room| room.full) || told.is_some_and(|told| told.files_refused);
     let out_of_memory = Verdict::OutOfMemory { limit_bytes: caps.memory_bytes };
     match attended.why {
         Some(Why::Wall { .. }) => return Verdict::TimedOut { seconds: caps.wall_seconds },
@@ -430,10 +425,13 @@ fn judge(phase: &GuestPhase, attended: &Attended, told: Option<&Told>, full: boo
         }
         (None, _) => return Verdict::Refused { reason: "the engine could not start; the log says why".to_owned() },
     };
+    let mounts_grew = attended.mounts_grew != Extent::default();
     match end {
         // Told that there is no more room, most programs fail, each in its own way.
         End::Exited { code } if code != 0 && full && !is_good(phase, &Verdict::Exited { code }) => file_limit(phase),
         End::Trapped { .. } if full => file_limit(phase),
+        // Neither its room nor its mounts were too full.
+        End::Exited { .. } if mounts_grew && written(room, attended).exceeds(may_write(phase)) => file_limit(phase),
         End::Exited { code } => Verdict::Exited { code },
         End::OutOfFuel => Verdict::OutOfFuel { fuel: caps.fuel },
         End::OutOfMemory => out_of_memory,
