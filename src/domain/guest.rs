@@ -212,7 +212,7 @@ pub struct Caps {
     pub wall_seconds: u64,
     /// Bytes on standard output and standard error together.
     pub output_bytes: u64,
-    /// Bytes and number of what it writes below `/tmp`, `/output` and a writable `/workspace`.
+    /// Bytes and number of what it writes below `/tmp`, `/output`, a writable `/workspace` and its mounts.
     pub files_bytes: u64,
     pub files: u64,
 }

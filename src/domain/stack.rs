@@ -223,6 +223,7 @@ pub struct Limits {
     pub cpu_percent: Option<u32>,
     pub open_files: u32,
     pub file_bytes: u64,
+    /// Of a workspace, and of what mounts hold that stay from run to run.
     pub workspace_bytes: u64,
     pub output_bytes: u64,
 }

@@ -117,6 +117,8 @@ pub struct Grants {
     pub workspace: WorkspaceGrant,
     /// Other directories of the host.
     pub mounts: Vec<Bind>,
+    /// Directories that are empty at the beginning and gone at the end, by absolute path.
+    pub fresh: Vec<PathBuf>,
     /// Hosts (`host` or `host:port`) that it may send HTTP requests to.
     pub network: Vec<String>,
     /// Headers that the runner adds to requests, so that the guest uses a secret without holding it.

@@ -43,9 +43,26 @@ pub enum Root {
 /// A directory or file of the host that one phase sees.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bind {
+    /// No run can change what this path leads through.
     pub host: PathBuf,
     pub inside: PathBuf,
     pub writable: bool,
+    /// In a directory that runs fill and that stays for later ones: what of it is shown, made where it is
+    /// missing. Runs can have put anything there, so it is found without following a link.
+    #[serde(default)]
+    pub kept: Option<RelativePath>,
+}
+
+impl Bind {
+    /// Something that runs cannot change.
+    pub const fn read_only(host: PathBuf, inside: PathBuf) -> Self {
+        Self { host, inside, writable: false, kept: None }
+    }
+
+    /// The directory at `path` in one that runs fill and that stays.
+    pub const fn kept(host: PathBuf, path: RelativePath, inside: PathBuf) -> Self {
+        Self { host, inside, writable: true, kept: Some(path) }
+    }
 }
 
 /// One chain: what to do, with what, and what to leave behind.

@@ -19,9 +19,10 @@ use crate::{domain::Verdict, log::Stream, vendor::REPORT_BYTES};
 use super::{
     asked::Asked,
     fault::Fault,
+    growing::Growing,
     native::{JailEnd, RoomView, RunningJail, StopSignal, Usage},
     phase_log::PhaseLog,
-    size::Measure,
+    size::Extent,
     watch::{Order, Terms, Watch, Why},
     way_out::WayOut,
 };
@@ -32,12 +33,6 @@ const PIECE: usize = 128 << 10;
 const PIPE_BYTES: usize = 256 << 10;
 /// How often the jail's memory is summed up where no cgroup does it.
 const MEMORY_EVERY: Duration = Duration::from_millis(50);
-/// Pause between two measurements of the workspace, at least.
-const SIZE_EVERY: Duration = Duration::from_secs(5);
-/// A measurement takes at most this fraction of the time.
-const SIZE_SHARE: u32 = 20;
-/// Entries of the workspace looked at between two looks at the pipes.
-const SIZE_STEP: usize = 1_000;
 
 /// The reading ends of a jail's pipes.
 #[derive(Debug)]
@@ -81,9 +76,9 @@ pub struct Attendance<'a> {
     pub terms: Terms,
     /// Whether nothing but this loop limits the jail's memory.
     pub polls_memory: bool,
-    /// The tree that may not grow beyond so many bytes.
-    pub tree: OwnedFd,
-    pub tree_bytes: u64,
+    /// What may not grow beyond its bounds.
+    pub workspace: Growing,
+    pub mounts: Option<Growing>,
     /// The jail's way to the network, where it has one: what is refused there is noted.
     pub way_out: Option<&'a WayOut>,
 }
@@ -99,16 +94,17 @@ pub struct Attended {
     pub report: Vec<u8>,
     /// What a guest wrote; nobody writes to it any more.
     pub room: Option<RoomView>,
+    /// What mounts grew by meanwhile.
+    pub mounts_grew: Extent,
 }
 
 /// Stays until every process of the jail is dead and all its output is written.
 pub fn attend(jail: RunningJail, pipes: Pipes, attendance: Attendance<'_>) -> Result<Attended, Fault> {
     let now = Instant::now();
     let watch = Watch::new(attendance.terms, now);
-    let size = Size { measure: None, began: now, next: now + SIZE_EVERY };
     let memory = attendance.polls_memory.then_some(now);
     let mut attending =
-        Attending { jail, pipes, with: attendance, watch, size, memory, report: Vec::new(), piece: vec![0; PIECE] };
+        Attending { jail, pipes, with: attendance, watch, memory, report: Vec::new(), piece: vec![0; PIECE] };
     while !attending.turn()? {}
     attending.end()
 }
@@ -118,18 +114,10 @@ struct Attending<'a> {
     pipes: Pipes,
     with: Attendance<'a>,
     watch: Watch,
-    size: Size,
     /// When the memory was summed up last; none where a cgroup limits it.
     memory: Option<Instant>,
     report: Vec<u8>,
     piece: Vec<u8>,
-}
-
-/// The measurement of the tree.
-struct Size {
-    measure: Option<Measure>,
-    began: Instant,
-    next: Instant,
 }
 
 impl Attending<'_> {
@@ -149,7 +137,9 @@ impl Attending<'_> {
             }
         };
         self.enforce(now)?;
-        let until = [deadline, self.with.log.due(), self.memory.map(|last| last + MEMORY_EVERY), Some(self.size.next)];
+        let measured = [Some(&self.with.workspace), self.with.mounts.as_ref()];
+        let measure = measured.into_iter().flatten().map(Growing::next).min();
+        let until = [deadline, self.with.log.due(), self.memory.map(|last| last + MEMORY_EVERY), measure];
         let ready = self.wait(until.into_iter().flatten().min().unwrap_or(now), now)?;
         self.read(ready)?;
         if self.with.log.due().is_some_and(|due| due <= Instant::now()) {
@@ -190,30 +180,8 @@ impl Attending<'_> {
             self.jail.enforce();
             self.memory = Some(now);
         }
-        if now >= self.size.next && self.measure(now, SIZE_STEP)? {
-            self.size.next = Instant::now() + SIZE_EVERY.max(SIZE_SHARE * self.size.began.elapsed());
-        }
-        Ok(())
-    }
-
-    /// Goes on measuring; true at the end of a measurement.
-    fn measure(&mut self, now: Instant, entries: usize) -> Result<bool, Fault> {
-        let limit_bytes = self.with.tree_bytes;
-        let measure = match &mut self.size.measure {
-            Some(measure) => measure,
-            none => {
-                self.size.began = now;
-                none.insert(Measure::of(self.with.tree.try_clone().map_err(Fault::io("measure the workspace"))?))
-            }
-        };
-        let done = measure.go_on(entries);
-        if measure.exceeds(limit_bytes) {
-            self.watch.want(Why::Workspace { limit_bytes });
-        }
-        if done {
-            self.size.measure = None;
-        }
-        Ok(done)
+        self.with.workspace.look(&mut self.watch, now)?;
+        self.with.mounts.as_mut().map_or(Ok(()), |mounts| mounts.look(&mut self.watch, now))
     }
 
     fn wait(&self, until: Instant, now: Instant) -> Result<Ready, Fault> {
@@ -274,11 +242,18 @@ impl Attending<'_> {
             }
         }
         self.note_denials();
-        self.size.measure = None;
-        while !self.measure(Instant::now(), SIZE_STEP)? {}
+        self.with.workspace.grew(&mut self.watch)?;
+        let grew = self.with.mounts.as_mut().map(|mounts| mounts.grew(&mut self.watch)).transpose()?;
         let room = self.jail.take_room();
         let JailEnd { verdict, usage } = self.jail.wait();
-        Ok(Attended { ended: verdict, why: self.watch.why(), usage, report: self.report, room })
+        Ok(Attended {
+            ended: verdict,
+            why: self.watch.why(),
+            usage,
+            report: self.report,
+            room,
+            mounts_grew: grew.unwrap_or_default(),
+        })
     }
 }
 

@@ -22,6 +22,7 @@ mod control;
 mod dir;
 mod fault;
 mod fuzz;
+mod growing;
 mod journal;
 pub mod native;
 mod patching;

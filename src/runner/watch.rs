@@ -1,4 +1,5 @@
-//! When a phase has to end: wall time, silence, size of the workspace, and what people ask for.
+//! When a phase has to end: wall time, silence, size of the workspace and of mounts, and what people
+//! ask for.
 //!
 //! Pure: it is told the time and says what to do next. A phase is asked first and killed after the
 //! grace period; who asked first decides the verdict.
@@ -10,9 +11,24 @@ use crate::domain::{Verdict, verdict};
 /// Why a phase is made to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    Wall { seconds: u64 },
-    Silence { seconds: u64 },
-    Workspace { limit_bytes: u64 },
+    Wall {
+        seconds: u64,
+    },
+    Silence {
+        seconds: u64,
+    },
+    Workspace {
+        limit_bytes: u64,
+    },
+    /// What is kept in mounts is too much.
+    Mounts {
+        limit_bytes: u64,
+    },
+    /// What a guest wrote is too much.
+    Written {
+        limit_bytes: u64,
+        files: u64,
+    },
     Stop,
     Kill,
 }
@@ -23,6 +39,12 @@ impl Why {
             Self::Wall { seconds } => Verdict::TimedOut { seconds },
             Self::Silence { seconds } => Verdict::Silent { seconds },
             Self::Workspace { limit_bytes } => Verdict::FileLimit { limit_bytes, what: "workspace".to_owned() },
+            Self::Mounts { limit_bytes } => {
+                Verdict::FileLimit { limit_bytes, what: "what is kept in mounts".to_owned() }
+            }
+            Self::Written { limit_bytes, files } => {
+                Verdict::FileLimit { limit_bytes, what: format!("what was written ({files} files at most)") }
+            }
             Self::Stop | Self::Kill => Verdict::Stopped,
         }
     }
@@ -35,6 +57,12 @@ impl std::fmt::Display for Why {
             Self::Silence { seconds } => write!(f, "nothing was printed for {seconds} s"),
             Self::Workspace { limit_bytes } => {
                 write!(f, "the workspace is larger than {}", verdict::bytes(*limit_bytes))
+            }
+            Self::Mounts { limit_bytes } => {
+                write!(f, "more is kept in mounts than {}", verdict::bytes(*limit_bytes))
+            }
+            Self::Written { limit_bytes, files } => {
+                write!(f, "more was written than {} in {files} files", verdict::bytes(*limit_bytes))
             }
             Self::Stop => f.write_str("a stop was asked for"),
             Self::Kill => f.write_str("an end at once was asked for"),

@@ -17,6 +17,7 @@ mod images;
 mod jail;
 mod logs;
 mod masks;
+mod mounts;
 mod python;
 pub mod rig;
 mod rotation;

@@ -1,9 +1,14 @@
 //! What works in a jail.
 
-use std::{fs, os::unix::fs::MetadataExt, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use airlock::{
-    domain::Verdict,
+    domain::{RelativePath, Verdict},
     protocol::{Bind, Root},
 };
 
@@ -21,6 +26,9 @@ tests![
     the_exit_code_is_reported_on_its_own_descriptor,
     programs_find_devices_terminals_and_their_outputs_by_name,
     grants_are_seen_as_they_were_granted,
+    what_runs_keep_is_found_without_following_a_link,
+    what_runs_of_other_users_left_is_a_run_s_own,
+    where_owners_cannot_be_mapped_all_of_it_is_given_to_the_run,
     phases_of_one_chain_share_the_workspace_and_not_tmp,
     an_image_is_the_root_where_there_is_one,
     a_program_that_is_not_there_is_refused_by_name,
@@ -121,9 +129,9 @@ fn grants_are_seen_as_they_were_granted() {
             fs::create_dir(&path).unwrap();
             fs::write(path.join("there"), "content\n").unwrap();
             std::os::unix::fs::chown(&path, Some(server.jail_uid()), None).unwrap();
-            Bind { host: path, inside: format!("/run/{name}").into(), writable: write }
+            Bind { writable: write, ..Bind::read_only(path, format!("/run/{name}").into()) }
         };
-        let file = Bind { host: host.key(), inside: "/opt/one/file".into(), writable: false };
+        let file = Bind::read_only(host.key(), "/opt/one/file".into());
         let binds = vec![own("mirror", false), own("cache", true), file];
         let report = host.run(Phase {
             binds,
@@ -137,6 +145,95 @@ fn grants_are_seen_as_they_were_granted() {
         assert!(!host.data.path().join("mirror/new").exists());
         assert_ne!(report.verdict, Verdict::SUCCESS);
     }
+}
+
+/// A directory that runs fill and that stays, as the server makes it.
+fn kept(host: &Host) -> PathBuf {
+    let path = host.data.path().join("kept/one");
+    fs::create_dir_all(&path).unwrap();
+    if host.server == Server::Ordinary {
+        for path in [path.parent().unwrap(), &path] {
+            std::os::unix::fs::chown(path, Some(host.server.jail_uid()), None).unwrap();
+        }
+    }
+    path
+}
+
+fn showing(kept: &Path, path: &str, script: &str) -> Phase {
+    let path = RelativePath::new(path).unwrap();
+    Phase { binds: vec![Bind::kept(kept.to_owned(), path, "/workspace/kept".into())], ..phase(script) }
+}
+
+fn what_runs_keep_is_found_without_following_a_link() {
+    for server in servers() {
+        let host = Host::new(*server);
+        let kept = kept(&host);
+        let outside = host.data.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        let link = format!("ln -s {} kept/absolute; ln -s ../../../outside kept/relative", outside.display());
+        assert_eq!(host.run(showing(&kept, "x", &link)).verdict, Verdict::SUCCESS);
+        // The control: that is where they lead.
+        for name in ["absolute", "relative"] {
+            assert_eq!(fs::canonicalize(kept.join("x").join(name)).unwrap(), outside.canonicalize().unwrap());
+            for path in [format!("x/{name}"), format!("x/{name}/inner")] {
+                let error = host.try_run(vec![showing(&kept, &path, "touch kept/new")]).unwrap_err();
+                let start = format!(
+                    "cannot show `{path}` of {} as /workspace/kept: open the directory `{name}`: ",
+                    kept.display()
+                );
+                assert!(error.starts_with(&start) && error.contains("no link is followed"), "{error}");
+            }
+        }
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        let report = host.run(showing(&kept, "x/y/z", "touch kept/new; ls -A kept"));
+        assert_eq!((report.stdout.as_str(), kept.join("x/y/z/new").exists()), ("new\n", true), "{report:?}");
+    }
+}
+
+/// Runs of two users, one after the other; whom things belong to on disk afterwards.
+fn two_users(host: &mut Host, kept: &Path) -> u32 {
+    let made = "umask 077; mkdir kept/d; echo one > kept/d/f; ln -s f kept/d/l; id -u; stat -c %u kept kept/d/f";
+    let first = host.run(showing(kept, "x", made)).stdout;
+    host.spec.user = host.spec.user.map(|user| user + 1);
+    let changed =
+        "echo two >> kept/d/f && chmod 600 kept/d/f && touch kept/d/new; id -u; stat -c %u kept kept/d/f; cat kept/d/f";
+    let second = host.run(showing(kept, "x", changed)).stdout;
+    let user = |report: &str| report.lines().next().unwrap().to_owned();
+    let (one, other) = (user(&first), user(&second));
+    assert_eq!(first, format!("{one}\n{one}\n{one}\n"));
+    assert_eq!(second, format!("{other}\n{other}\n{other}\none\ntwo\n"));
+    assert_eq!(one != other, host.server == Server::Root);
+    let owner = |name: &str| fs::symlink_metadata(kept.join("x").join(name)).unwrap().uid();
+    let owners = ["", "d", "d/f", "d/l", "d/new"].map(owner);
+    assert!(owners.iter().all(|uid| *uid == owners[0]), "{owners:?}");
+    owners[0]
+}
+
+fn what_runs_of_other_users_left_is_a_run_s_own() {
+    for server in servers() {
+        let mut host = Host::new(*server);
+        let kept = kept(&host);
+        // Whoever came first keeps it: on this file system owners can be mapped.
+        assert_eq!(two_users(&mut host, &kept), server.jail_uid());
+    }
+}
+
+fn where_owners_cannot_be_mapped_all_of_it_is_given_to_the_run() {
+    if !crate::host::is_root() {
+        return println!("skipped: only root can mount a file system that maps no owners");
+    }
+    let mut host = Host::new(Server::Root);
+    let kept = kept(&host);
+    let part = |name: &str| {
+        let path = host.data.path().join(name);
+        fs::create_dir(&path).unwrap();
+        path.display().to_string()
+    };
+    let options = format!("lowerdir={},upperdir={},workdir={}", part("lower"), part("upper"), part("work"));
+    succeeds(Command::new("mount").args(["-t", "overlay", "none", "-o", &options]).arg(&kept));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| two_users(&mut host, &kept)));
+    succeeds(Command::new("umount").arg(&kept));
+    assert_eq!(outcome.unwrap(), Server::Root.jail_uid() + 1);
 }
 
 fn phases_of_one_chain_share_the_workspace_and_not_tmp() {
@@ -210,12 +307,12 @@ fn requests_that_cannot_be_are_refused() {
         let mut relative = phase("true");
         relative.argv[0] = "sh".into();
         assert_eq!(host.try_run(vec![relative]).unwrap_err(), "the program `sh` is not an absolute path");
-        let missing = Bind { host: "/nowhere/at/all".into(), inside: "/run/x".into(), writable: false };
+        let missing = Bind::read_only("/nowhere/at/all".into(), "/run/x".into());
         let error = host.try_run(vec![Phase { binds: vec![missing], ..phase("true") }]).unwrap_err();
         assert_eq!(error, "cannot show /nowhere/at/all as /run/x: No such file or directory (os error 2)");
         // A link in the workspace that leads to where something is to be mounted is not followed.
         std::os::unix::fs::symlink("/etc", host.workspace().join("link")).unwrap();
-        let through = Bind { host: "/usr".into(), inside: "/workspace/link/x".into(), writable: false };
+        let through = Bind::read_only("/usr".into(), "/workspace/link/x".into());
         let error = host.try_run(vec![Phase { binds: vec![through], ..phase("true") }]).unwrap_err();
         assert!(error.starts_with("cannot show /usr as /workspace/link/x: "), "{error}");
     }

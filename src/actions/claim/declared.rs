@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
 };
 
@@ -26,7 +28,7 @@ use crate::{
     },
 };
 
-use super::{Reading, make_shared};
+use super::Reading;
 use crate::actions::{
     call,
     declared::{self, Input},
@@ -180,7 +182,8 @@ impl Reading<'_> {
         Ok(hook.into_iter().chain([perform]).collect())
     }
 
-    /// What persists from run to run, where the task sees it.
+    /// What persists from run to run, where the task sees it. Only the directories that no run can
+    /// change are made here: what is below them is the runs', and is found and made in their jails.
     fn mounts(&self, task: &DeclaredTask) -> Result<Vec<Bind>, Error> {
         let mut binds = Vec::new();
         let below = self.actions.setup.data.join("mounts").join(self.stack.id.to_string());
@@ -190,11 +193,11 @@ impl Reading<'_> {
                 MountSource::Storage => format!("task-{}", task.name),
                 MountSource::Service(service) => format!("service-{service}"),
             };
-            let host = below.join(owner).join(mount.source_path.as_str());
-            make_shared(&host).map_err(|error| {
+            let host = below.join(owner);
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&host).map_err(|error| {
                 Refused::new(crate::domain::RefusedKind::Unavailable, format!("the mount `{path}`: {error}"))
             })?;
-            binds.push(Bind { host, inside: inside_of(task, path), writable: true });
+            binds.push(Bind::kept(host, mount.source_path.clone(), inside_of(task, path)));
         }
         Ok(binds)
     }

@@ -111,6 +111,7 @@ impl Reading<'_> {
                 random: call.may.random.unwrap_or_default(),
                 headers: headers(call, &self.actions.setup.outbound_allow),
                 mounts: Vec::new(),
+                fresh: Vec::new(),
             },
             cache: Some(code::cache(data)),
             artifacts: true,

@@ -361,11 +361,11 @@ impl Reading<'_> {
         let mut binds = Vec::new();
         if self.stack.settings.vendor.has_state() {
             if let Some(mirror) = &setup.provider_mirror {
-                binds.push(Bind { host: mirror.clone(), inside: inside::PROVIDER_MIRROR.into(), writable: false });
+                binds.push(Bind::read_only(mirror.clone(), inside::PROVIDER_MIRROR.into()));
             }
             binds.extend(self.plugin_cache());
         }
-        binds.extend(self.listed_binary().map(|(host, inside)| Bind { host, inside, writable: false }));
+        binds.extend(self.listed_binary().map(|(host, inside)| Bind::read_only(host, inside)));
         binds
     }
 
@@ -378,7 +378,10 @@ impl Reading<'_> {
         }
         let host = setup.plugin_cache.join(self.stack.id.to_string());
         match make_shared(&host) {
-            Ok(()) => Some(Bind { host, inside: inside::PLUGIN_CACHE.into(), writable: true }),
+            Ok(()) => {
+                let all = RelativePath::new("").expect("the empty path is the root");
+                Some(Bind::kept(host, all, inside::PLUGIN_CACHE.into()))
+            }
             Err(error) => {
                 tracing::warn!(%error, "providers are not cached for a run");
                 None
@@ -556,7 +559,8 @@ impl Reading<'_> {
     }
 }
 
-/// A directory that every uid of this stack's runs may write to; nobody else can reach it.
+/// A directory that every uid of this stack's runs may write to; nobody else can reach it. No run can
+/// change what is above it.
 fn make_shared(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::create_dir_all(dir)?;

@@ -101,6 +101,7 @@ fn grants(args: &GuestGrants, operator: &AllowList) -> Grants {
             (Some(_), true) => WorkspaceGrant::Write,
         },
         mounts: Vec::new(),
+        fresh: Vec::new(),
         network: args.network.clone(),
         headers: args.headers.iter().map(header).collect(),
         clock: match args.clock {

@@ -106,13 +106,14 @@ mod tests {
             all.iter().map(|(name, error)| ((*name).to_owned(), (*error).to_owned())).collect()
         };
         let wrong = fields(&[("do", "`x` is nothing that this page does"), ("name", "must not be empty")]);
+        let whole = fields(&[("do", "`x` is nothing that this page does."), ("name", "must not be empty.")]);
         let all = page(422, "do: `x` is nothing that this page does; name: must not be empty");
         let all = all.with_fields(wrong.clone());
-        assert_eq!((all.detail.as_str(), &all.fields), ("", &wrong));
+        assert_eq!((all.detail.as_str(), &all.fields), ("", &whole));
         let denied = page(403, "the task was not created: no rm").with_fields(fields(&[("command", "no rm")]));
-        assert_eq!((denied.detail.as_str(), denied.fields.len()), ("the task was not created: no rm", 0));
-        let more = page(422, "the form does not fit").with_fields(wrong.clone());
-        assert_eq!((more.detail.as_str(), &more.fields), ("the form does not fit", &wrong));
+        assert_eq!((denied.detail.as_str(), denied.fields.len()), ("the task was not created: no rm.", 0));
+        let more = page(422, "the form does not fit").with_fields(wrong);
+        assert_eq!((more.detail.as_str(), &more.fields), ("the form does not fit.", &whole));
     }
 
     #[test]

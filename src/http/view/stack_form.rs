@@ -210,7 +210,8 @@ impl StackForm {
                 .hint("100 is one core. Empty: no limit."),
             open_files: limit("executor.limits.open_files", "Open files", defaults.open_files.to_string()),
             file_bytes: limit("executor.limits.file_bytes", "One file", size(defaults.file_bytes)),
-            workspace_bytes: limit("executor.limits.workspace_bytes", "Workspace", size(defaults.workspace_bytes)),
+            workspace_bytes: limit("executor.limits.workspace_bytes", "Workspace", size(defaults.workspace_bytes))
+                .hint("A task's mounts may hold as much again."),
             output_bytes: limit("executor.limits.output_bytes", "Output per phase", size(defaults.output_bytes)),
             autodeploy: Field::toggle("autodeploy", "Autodeploy")
                 .hint("Apply without asking when no policy warns and the stack is not locked."),

@@ -124,7 +124,7 @@ fn compiler(module: &Module, draft: &Draft, limits: &Limits) -> Result<Program, 
     Ok(Program {
         what: native::Program::Engine {
             instructions: serde_json::to_string(&Job::Compile { form: module.form }).map_err(Fault::of)?,
-            room: Room { workspace: RoomWorkspace::None, writable: None, judged: false },
+            room: Room { workspace: RoomWorkspace::None, writable: None, judged: false, fresh: Vec::new() },
         },
         limits: Limits {
             memory_bytes: limits::COMPILE_MEMORY_BYTES,
@@ -139,6 +139,7 @@ fn compiler(module: &Module, draft: &Draft, limits: &Limits) -> Result<Program, 
         network: NetworkMode::None,
         host_root: true,
         binds: Vec::new(),
+        growth: None,
         serves: Vec::new(),
         signal: StopSignal::Terminate,
         wall: limits::COMPILE_WALL,

@@ -34,7 +34,8 @@ use crate::{
     runner::{
         attend::Attended,
         fault::Fault,
-        native::{self, Room, RoomView, RoomWorkspace, StopSignal, Writable},
+        native::{self, Room, RoomView, RoomWorkspace, StopSignal, Writable, Written},
+        size::Extent,
         wasi::{
             changes::{Change, Views},
             is_too_deep,
@@ -82,6 +83,7 @@ impl Chain {
         if phase.phase == Phase::Planning {
             self.forget_old_plans()?;
         }
+        self.make_demanded()?;
         let module = self.module(&phase.name, &phase.code)?;
         let (stdin, mut inputs) = self.stdin(&phase.stdin)?;
         inputs.extend(self.inputs(phase));
@@ -92,11 +94,11 @@ impl Chain {
                 let attended = self.run_program(program, desk)?;
                 let told: Option<Told> = serde_json::from_slice(&attended.report).ok();
                 let told = told.map(|told| told.bounded(|text| self.tools.masks.mask_text(text)));
-                let written =
+                let room =
                     attended.room.as_ref().map(RoomView::written).transpose().map_err(Fault::io("count files"))?;
-                let verdict = judge(phase, &attended, told.as_ref(), written.is_some_and(|written| written.full));
+                let verdict = judge(phase, &attended, told.as_ref(), room);
                 receipt.cpu_ms = attended.usage.cpu_ms;
-                receipt.files_written = written.map_or(0, |written| written.files);
+                receipt.files_written = written(room, &attended).entries;
                 self.note_used(&mut receipt, told, &desk.produced);
                 match &attended.room {
                     Some(room) => self.collect(phase, room, verdict, desk)?,
@@ -114,9 +116,25 @@ impl Chain {
     /// workspace's own grant, so that the receipt need not name it.
     fn home(&self, phase: &GuestPhase) -> Option<Directory> {
         let workspace = directories(phase).into_iter().find(|directory| directory.path == inside::WORKSPACE)?;
-        let root = self.spec.run.project_root.as_str();
-        let path = if root.is_empty() { workspace.path } else { format!("{}/{root}", workspace.path) };
-        Some(Directory { path, at: None, writable: workspace.writable })
+        Some(Directory { path: self.start(), at: None, writable: workspace.writable })
+    }
+
+    /// Where relative paths of a native phase begin.
+    fn start(&self) -> String {
+        match self.spec.run.project_root.as_str() {
+            "" => inside::WORKSPACE.to_owned(),
+            root => format!("{}/{root}", inside::WORKSPACE),
+        }
+    }
+
+    /// Mounts by their relative paths: through the home they would be what the workspace is.
+    fn at_home(&self, phase: &GuestPhase) -> Vec<Directory> {
+        let start = format!("{}/", self.start());
+        let relative = mounts(phase).filter_map(|mount| {
+            let path = mount.path.strip_prefix(&start)?.to_owned();
+            Some(Directory { path, at: Some(mount.path), ..mount })
+        });
+        relative.collect()
     }
 
     pub(super) fn module(&self, name: &str, code: &GuestCode) -> Result<Module, Fault> {
@@ -172,7 +190,7 @@ impl Chain {
             args: std::iter::once(&phase.name).chain(&phase.args).cloned().collect(),
             environment: self.guest_environment(phase)?,
             caps,
-            directories: directories(phase),
+            directories: directories(phase).into_iter().chain(self.at_home(phase)).collect(),
             home: self.home(phase),
             clock: phase.grants.clock,
             random: phase.grants.random,
@@ -196,6 +214,7 @@ impl Chain {
             },
             writable: Some(Writable { bytes: caps.files_bytes, files: caps.files }),
             judged: judges.is_some(),
+            fresh: phase.grants.fresh.clone(),
         };
         let memory_bytes = caps.memory_bytes.saturating_add(caps.files_bytes).saturating_add(ENGINE_BYTES);
         Ok(Program {
@@ -214,6 +233,7 @@ impl Chain {
             network: NetworkMode::None,
             host_root: true,
             binds: phase.grants.mounts.clone(),
+            growth: Some(may_write(phase)),
             serves: gateway.into_iter().collect(),
             signal: StopSignal::Terminate,
             wall: Duration::from_secs(caps.wall_seconds).saturating_add(SPARE_TIME),
@@ -372,15 +392,26 @@ impl Module {
     }
 }
 
+/// What it may write, wherever.
+const fn may_write(phase: &GuestPhase) -> Extent {
+    Extent { bytes: phase.caps.files_bytes, entries: phase.caps.files }
+}
+
+/// What it wrote, in its room and beyond.
+fn written(room: Option<Written>, attended: &Attended) -> Extent {
+    let room = room.map_or(Extent::default(), |room| Extent { bytes: room.bytes, entries: room.files });
+    room.plus(attended.mounts_grew)
+}
+
 /// A planning guest may say with exit code 2 that there are changes.
 fn is_good(phase: &GuestPhase, verdict: &Verdict) -> bool {
     verdict.is_success() || (phase.phase == Phase::Planning && *verdict == Verdict::Exited { code: 2 })
 }
 
 /// What made the guest end, else what the engine saw, else how the jail ended.
-fn judge(phase: &GuestPhase, attended: &Attended, told: Option<&Told>, full: bool) -> Verdict {
+fn judge(phase: &GuestPhase, attended: &Attended, told: Option<&Told>, room: Option<Written>) -> Verdict {
     let caps = phase.caps;
-    let full = full || told.is_some_and(|told| told.files_refused);
+    let full = room.is_some_and(|room| room.full) || told.is_some_and(|told| told.files_refused);
     let out_of_memory = Verdict::OutOfMemory { limit_bytes: caps.memory_bytes };
     match attended.why {
         Some(Why::Wall { .. }) => return Verdict::TimedOut { seconds: caps.wall_seconds },
@@ -395,10 +426,13 @@ fn judge(phase: &GuestPhase, attended: &Attended, told: Option<&Told>, full: boo
         }
         (None, _) => return Verdict::Refused { reason: "the engine could not start; the log says why".to_owned() },
     };
+    let mounts_grew = attended.mounts_grew != Extent::default();
     match end {
         // Told that there is no more room, most programs fail, each in its own way.
         End::Exited { code } if code != 0 && full && !is_good(phase, &Verdict::Exited { code }) => file_limit(phase),
         End::Trapped { .. } if full => file_limit(phase),
+        // Neither its room nor its mounts were too full.
+        End::Exited { .. } if mounts_grew && written(room, attended).exceeds(may_write(phase)) => file_limit(phase),
         End::Exited { code } => Verdict::Exited { code },
         End::OutOfFuel => Verdict::OutOfFuel { fuel: caps.fuel },
         End::OutOfMemory => out_of_memory,
@@ -427,9 +461,15 @@ pub(super) fn directories(phase: &GuestPhase) -> Vec<Directory> {
         WorkspaceGrant::Read => Some(own(inside::WORKSPACE, false)),
         WorkspaceGrant::Write | WorkspaceGrant::Keep => Some(own(inside::WORKSPACE, true)),
     };
-    let mounts = phase.grants.mounts.iter().map(|bind| own(&bind.inside.display().to_string(), bind.writable));
-    let fresh = [own(guest_path::TMP, true), own(guest_path::OUTPUT, true)];
-    workspace.into_iter().chain(fresh).chain(mounts).collect()
+    let always = [own(guest_path::TMP, true), own(guest_path::OUTPUT, true)];
+    workspace.into_iter().chain(always).chain(mounts(phase)).collect()
+}
+
+/// Those that it was granted by name.
+fn mounts(phase: &GuestPhase) -> impl Iterator<Item = Directory> {
+    let Grants { mounts, fresh, .. } = &phase.grants;
+    let shown = mounts.iter().map(|bind| (&bind.inside, bind.writable)).chain(fresh.iter().map(|path| (path, true)));
+    shown.map(|(path, writable)| Directory { path: path.display().to_string(), at: None, writable })
 }
 
 fn sha256(file: &mut (impl io::Read + Seek)) -> io::Result<Digest> {

@@ -9,6 +9,7 @@ mod build;
 mod compile;
 mod desk;
 mod guest;
+mod kept;
 mod output;
 mod plan;
 mod prepare;

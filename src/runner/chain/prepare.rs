@@ -208,6 +208,7 @@ impl Chain {
             network: if local.is_some() { NetworkMode::None } else { NetworkMode::Host },
             host_root: true,
             binds: bind_local(wanted.local.as_ref().filter(|_| confined)),
+            growth: None,
             serves: Vec::new(),
             signal: StopSignal::Terminate,
             wall: limits::FETCH_WALL,
@@ -294,7 +295,5 @@ fn credential(of: &GitCredential) -> Credential<'_> {
 }
 
 fn bind_local(host: Option<&PathBuf>) -> Vec<Bind> {
-    host.map(|host| Bind { host: host.clone(), inside: PathBuf::from(LOCAL_REPOSITORY), writable: false })
-        .into_iter()
-        .collect()
+    host.map(|host| Bind::read_only(host.clone(), PathBuf::from(LOCAL_REPOSITORY))).into_iter().collect()
 }

@@ -95,7 +95,7 @@ impl Chain {
                 .ok_or_else(|| Fault::Other(format!("{} ({origin})", no_such_binary(&binaries, version))))?;
             let inside = Path::new(inside::BINARIES).join(name);
             set_binary(vendor, if self.jail.kind == crate::domain::stack::ExecutorKind::Jail { &inside } else { host });
-            bind = Some(Bind { host: host.clone(), inside, writable: false });
+            bind = Some(Bind::read_only(host.clone(), inside));
         }
         let (root, _) = layers.project_root();
         self.spec.run.project_root = root;

@@ -16,7 +16,9 @@ use super::{Chain, desk::Desk, prepare::name_in_run, settings};
 use crate::runner::{
     attend::{Attendance, Attended, Pipes, attend},
     fault::Fault,
+    growing::{Bound, Growing},
     native::{self, Mechanism, PhaseJail, StopSignal},
+    size::Extent,
     state::{States, http},
     watch::{Terms, Why},
     way_out::{self, Door, WayOut},
@@ -25,6 +27,10 @@ use crate::runner::{
 
 /// Port of the managed state in a jail that has a network of its own.
 const STATE_PORT: u16 = 8_201;
+/// Pause between two measurements of what a phase fills, at least; of what a guest does, whose caps are
+/// small.
+pub(super) const SIZE_EVERY: Duration = Duration::from_secs(5);
+pub(super) const WRITTEN_EVERY: Duration = Duration::from_millis(250);
 /// Where the shell is.
 const SHELL: &str = "/bin/sh";
 
@@ -41,6 +47,8 @@ pub(super) struct Program {
     /// Whether it is a program of our own, which the chain's image may lack.
     pub host_root: bool,
     pub binds: Vec<Bind>,
+    /// What the kept ones of them may grow by meanwhile; none: the stack's limit of a workspace holds alone.
+    pub growth: Option<Extent>,
     /// What the runner serves on the jail's own loopback.
     pub serves: Vec<Service>,
     pub signal: StopSignal,
@@ -100,9 +108,7 @@ impl Chain {
         if shell.skip || self.skips(shell.phase) {
             return Ok(settings::skipped(desk));
         }
-        for path in self.spec.demand.iter().flat_map(|demand| &demand.directories) {
-            self.tree()?.directories(path.as_str())?;
-        }
+        self.make_demanded()?;
         let cli_config = self.write_cli_config(shell)?;
         if shell.phase == Phase::Planning {
             self.forget_old_plans()?;
@@ -138,10 +144,22 @@ impl Chain {
         }
     }
 
+    /// Makes the directories that something is mounted on.
+    pub(super) fn make_demanded(&self) -> Result<(), Fault> {
+        for path in self.spec.demand.iter().flat_map(|demand| &demand.directories) {
+            self.tree()?.directories(path.as_str())?;
+        }
+        Ok(())
+    }
+
     /// Runs one program in a jail of its own.
     pub(super) fn run_program(&self, program: Program, desk: &mut Desk) -> Result<Attended, Fault> {
         let (pipes, ends) = Pipes::make()?;
-        let tree = self.measured_tree()?;
+        let workspace_bytes = self.jail.limits.workspace_bytes;
+        let whole =
+            Bound { most: Extent::of_bytes(workspace_bytes), why: Why::Workspace { limit_bytes: workspace_bytes } };
+        let workspace = Growing::new(vec![self.tree()?.root()?], Extent::default(), vec![whole], SIZE_EVERY);
+        let mounts = self.kept(&program.binds, program.growth)?;
         let mut jail = self
             .tools
             .jailer
@@ -174,8 +192,8 @@ impl Chain {
                 grace: Duration::from_secs(self.spec.stop_grace_seconds),
             },
             polls_memory: self.tools.jailer.limited_by() == Mechanism::Poll,
-            tree,
-            tree_bytes: self.jail.limits.workspace_bytes,
+            workspace,
+            mounts,
             way_out,
         };
         let attended = attend(jail, pipes, attendance);
@@ -230,10 +248,6 @@ impl Chain {
         Some(workload::Door::new(workload.socket.clone(), secret.clone()))
     }
 
-    fn measured_tree(&self) -> Result<OwnedFd, Fault> {
-        self.tree()?.root()
-    }
-
     fn program(&self, shell: &Shell, told: Told) -> Program {
         let Told { final_state, state, way_out, cli_config, stdin, output } = told;
         let facts = self.facts();
@@ -278,6 +292,7 @@ impl Chain {
             network: facts.network.clone(),
             host_root: false,
             binds: shell.binds.iter().cloned().filter(|_| self.confined()).chain(output).collect(),
+            growth: None,
             serves: state_inside.into_iter().chain(way_out.map(Service::WayOut)).chain(inside).collect(),
             signal: stop_signal(&facts.vendor),
             wall: Duration::from_secs(shell.wall_seconds),

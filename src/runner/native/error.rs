@@ -65,6 +65,9 @@ fn mend(doing: &str, errno: i32) -> Option<&'static str> {
         libc::EINVAL if about("change the root") => {
             Some("the root of this host is not a mount that can be exchanged (an initial ram disk, or a chroot)")
         }
+        libc::ELOOP | libc::ENOTDIR if about("show `") => {
+            Some("a run or its source has put a link or a file there, and no link is followed where runs can write")
+        }
         libc::EACCES if about("show ") => Some("the server's user must be able to reach that path"),
         _ => None,
     }

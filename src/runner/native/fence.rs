@@ -21,7 +21,7 @@ pub(super) const WRITABLE: &[&str] = &[inside::WORKSPACE, inside::RUN, "/tmp", "
 
 /// Fences the calling process in. It already lives in the jail's root. Nothing depends on this fence,
 /// so that a caller may go on after an error.
-pub(super) fn close(binds: &[Bind], writable: &[&str]) -> Result<(), RulesetError> {
+pub(super) fn close(binds: &[Bind], writable: &[&Path]) -> Result<(), RulesetError> {
     let all = AccessFs::from_all(NEWEST);
     let granted = binds.iter().filter(|bind| bind.writable).map(|bind| bind.inside.as_path());
     let mut rules = Ruleset::default()
@@ -30,7 +30,7 @@ pub(super) fn close(binds: &[Bind], writable: &[&str]) -> Result<(), RulesetErro
         .scope(Scope::from_all(NEWEST))?
         .create()?;
     rules = allow(rules, Path::new("/"), AccessFs::from_read(NEWEST))?;
-    for path in writable.iter().map(Path::new).chain(granted) {
+    for path in writable.iter().copied().chain(granted) {
         rules = allow(rules, path, all)?;
     }
     rules.restrict_self().map(drop)

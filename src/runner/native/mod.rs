@@ -25,6 +25,7 @@ mod error;
 mod fence;
 mod init;
 mod jailer;
+mod kept;
 mod mounts;
 mod privileges;
 mod probe;
@@ -43,8 +44,9 @@ pub use cgroup::{find as find_cgroups, sweep as sweep_cgroups};
 pub use error::JailError;
 pub use fence::landlock_abi;
 pub use jailer::{Jailer, PhaseJail};
+pub use kept::make_kept;
 pub use probe::{HostItem, HostReport, HostStatus, Question, probe};
-pub use room::{Room, RoomView, RoomWorkspace, Writable};
+pub use room::{Room, RoomView, RoomWorkspace, Writable, Written};
 pub use running::{JailEnd, Mechanism, RunningJail, StopSignal, Usage};
 
 use std::os::fd::OwnedFd;

@@ -4,14 +4,15 @@
 //! the guest's own files and an inherited pipe.
 //!
 //! What a guest may write lies in one file system in memory whose size and number of files are the
-//! guest's caps: `/tmp`, `/output`, and the upper half of an overlay over the workspace. The runner
+//! guest's caps: `/tmp`, `/output`, its fresh mounts, and the upper half of an overlay over the
+//! workspace, to which nothing of a mount belongs. The runner
 //! gets directories of it before the guest starts; they stay when the jail is gone, and nobody writes
 //! to them any more by then.
 
 use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -46,6 +47,8 @@ pub struct Room {
     pub writable: Option<Writable>,
     /// It shows the plan that a guest is to judge.
     pub judged: bool,
+    /// More empty directories to write to, by absolute path. Need [`Room::writable`].
+    pub fresh: Vec<PathBuf>,
 }
 
 /// Caps of what is written in a room.
@@ -76,19 +79,24 @@ pub struct RoomView {
 }
 
 impl RoomView {
-    /// Files, directories and links that were written, and whether there is room for more files and
-    /// bytes.
+    /// What was written, and whether there is room for more files and bytes.
     pub fn written(&self) -> io::Result<Written> {
         let now = rustix::fs::fstatvfs(&self.output)?;
         let used = now.f_files.saturating_sub(now.f_ffree);
-        Ok(Written { files: used.saturating_sub(self.files), full: now.f_ffree == 0 || now.f_bfree == 0 })
+        Ok(Written {
+            files: used.saturating_sub(self.files),
+            bytes: now.f_blocks.saturating_sub(now.f_bfree).saturating_mul(now.f_frsize),
+            full: now.f_ffree == 0 || now.f_bfree == 0,
+        })
     }
 }
 
 /// What became of a room's file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
+    /// Files, directories and links.
     pub files: u64,
+    pub bytes: u64,
     pub full: bool,
 }
 
@@ -100,13 +108,13 @@ pub(super) struct Shown {
 }
 
 /// Where the program may write, for the second fence.
-pub(super) fn writable(program: &Program) -> Vec<&'static str> {
+pub(super) fn writable(program: &Program) -> Vec<&Path> {
     match program {
-        Program::Exec(_) => fence::WRITABLE.to_vec(),
+        Program::Exec(_) => fence::WRITABLE.iter().map(Path::new).collect(),
         Program::Engine { room, .. } => {
             let files = room.writable.iter().flat_map(|_| [guest_path::TMP, guest_path::OUTPUT]);
             let workspace = (room.workspace == RoomWorkspace::Copy).then_some(inside::WORKSPACE);
-            files.chain(workspace).collect()
+            files.chain(workspace).map(Path::new).chain(room.fresh.iter().map(PathBuf::as_path)).collect()
         }
     }
 }
@@ -129,20 +137,29 @@ pub(super) fn enter(plan: &Plan<'_>, room: &Room) -> Result<Shown, Failure> {
     }
     if let Some(caps) = room.writable {
         let copied = (room.workspace == RoomWorkspace::Copy).then_some(workspace.as_path());
-        shown = files(&tree, caps, copied, plan)?;
+        shown = files(&tree, caps, Shows { workspace: copied, fresh: &room.fresh }, plan)?;
     }
-    root::grants(&tree, plan.binds)?;
+    root::grants(&tree, plan)?;
     root::take_place(&tree)?;
     Ok(shown)
 }
 
-fn files(tree: &Tree, caps: Writable, workspace: Option<&Path>, plan: &Plan<'_>) -> Result<Shown, Failure> {
-    let own_files = OWN_FILES + workspace.map_or(0, |_| OVERLAY_FILES);
+/// What the guest's own file system holds beside `/tmp` and `/output`.
+struct Shows<'a> {
+    /// Where a copy is shown of.
+    workspace: Option<&'a Path>,
+    fresh: &'a [PathBuf],
+}
+
+fn files(tree: &Tree, caps: Writable, shows: Shows<'_>, plan: &Plan<'_>) -> Result<Shown, Failure> {
+    let Shows { workspace, fresh } = shows;
+    let own_files = OWN_FILES + fresh.len() as u64 + workspace.map_or(0, |_| OVERLAY_FILES);
     let own = memory(&bounded(caps.bytes, caps.files + own_files, 0o700))?;
     // Older kernels make copies only of what is attached.
     tree.directory(Path::new(SCRATCH)).and_then(|target| attach(&own, target)).doing("attach the guest's files")?;
-    let output = show(tree, &own, guest_path::OUTPUT, plan.owner)?;
-    show(tree, &own, guest_path::TMP, plan.owner)?;
+    let fresh_directory = |name: &str, inside: &Path| show(tree, &own, (name, inside), plan.owner);
+    let output = fresh_directory("output", Path::new(guest_path::OUTPUT))?;
+    fresh_directory("tmp", Path::new(guest_path::TMP))?;
     let mut directories = vec![output];
     if let Some(workspace) = workspace {
         let (upper, merged) = overlay(&own, workspace, plan.user_namespace).doing("show a copy of the workspace")??;
@@ -150,6 +167,10 @@ fn files(tree: &Tree, caps: Writable, workspace: Option<&Path>, plan: &Plan<'_>)
             .and_then(|target| attach(&merged, target))
             .doing("attach the copy of the workspace")?;
         directories.extend([upper, readable(&merged).doing("open the copy of the workspace")?]);
+    }
+    // On top of the workspace, whatever is shown of it.
+    for (n, inside) in fresh.iter().enumerate() {
+        fresh_directory(&format!("fresh-{n}"), inside)?;
     }
     // What was taken from it keeps it alive; from the room no path leads to the whole.
     fchdir(&own).doing("enter the guest's files")?;
@@ -159,16 +180,16 @@ fn files(tree: &Tree, caps: Writable, workspace: Option<&Path>, plan: &Plan<'_>)
 }
 
 /// A directory of the guest's own at `inside`; opened for the runner.
-fn show(tree: &Tree, files: &OwnedFd, inside: &str, owner: Owner) -> Result<OwnedFd, Failure> {
+fn show(tree: &Tree, files: &OwnedFd, (name, inside): (&str, &Path), owner: Owner) -> Result<OwnedFd, Failure> {
     let shown = || -> io::Result<OwnedFd> {
-        let made = subdirectory(files, inside.trim_start_matches('/'), owner, 0o700)?;
+        let made = subdirectory(files, name, owner, 0o700)?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         let copy = open_tree(&made, c"", flags)?;
         sys::mount_setattr(copy.as_fd(), WRITABLE, false)?;
-        attach(copy, tree.directory(Path::new(inside))?)?;
+        attach(copy, tree.directory(inside)?)?;
         Ok(made)
     };
-    shown().doing(&format!("make {inside}"))
+    shown().doing(&format!("make {}", inside.display()))
 }
 
 /// The workspace with what the guest writes on top of it: the upper directory, and the whole.

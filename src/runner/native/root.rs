@@ -21,6 +21,7 @@ use rustix::{
 };
 
 use super::{
+    kept,
     mounts::{DEVICE, Links, Owner, READ_ONLY, Tree, WRITABLE, attach, bounded, memory, new_file_system},
     sys,
     wire::{Doing, Failure},
@@ -150,7 +151,10 @@ fn skeleton(tree: &Tree, plan: &Plan<'_>) -> io::Result<()> {
     }
     // An image takes no new mount points later on.
     for bind in plan.binds {
-        mount_point(tree, &bind.host, &bind.inside)?;
+        match bind.kept {
+            None => mount_point(tree, &bind.host, &bind.inside)?,
+            Some(_) => drop(tree.directory(&bind.inside)?),
+        }
     }
     let id = plan.uid_inside;
     tree.write("/etc/passwd", &format!("airlock:x:{id}:{id}:airlock:/tmp/home:/bin/sh\n"))?;
@@ -252,15 +256,22 @@ fn granted(tree: &Tree, plan: &Plan<'_>) -> Result<(), Failure> {
         let host = own.join(name);
         tree.bind(&host, Path::new(inside), WRITABLE, Links::Refuse).doing(&format!("show {}", host.display()))?;
     }
-    grants(tree, plan.binds)
+    grants(tree, plan)
 }
 
 /// What of the host was granted by name.
-pub(super) fn grants(tree: &Tree, binds: &[Bind]) -> Result<(), Failure> {
-    for Bind { host, inside, writable } in binds {
+pub(super) fn grants(tree: &Tree, plan: &Plan<'_>) -> Result<(), Failure> {
+    let user = (!plan.user_namespace).then_some(plan.owner);
+    for bind in plan.binds {
+        let Bind { host, inside, writable, kept } = bind;
         let attributes = if *writable { WRITABLE } else { READ_ONLY };
-        let doing = || format!("show {} as {}", host.display(), inside.display());
-        tree.bind(host, inside, attributes, Links::Follow).doing(&doing())?;
+        let Some(path) = kept else {
+            let doing = || format!("show {} as {}", host.display(), inside.display());
+            tree.bind(host, inside, attributes, Links::Follow).doing(&doing())?;
+            continue;
+        };
+        let copy = kept::copy_of(bind, path, attributes, user)?;
+        tree.directory(inside).and_then(|target| attach(copy, target)).doing(&kept::doing(bind, path))?;
     }
     Ok(())
 }

@@ -175,15 +175,28 @@ pub(super) fn duplicate_from(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<Own
 /// Sets attributes (`MOUNT_ATTR_*`) on a mount; with `recursive` on all below it, too.
 pub(super) fn mount_setattr(mount: BorrowedFd<'_>, set: MountAttrFlags, recursive: bool) -> io::Result<()> {
     let attributes = libc::mount_attr { attr_set: set.bits().into(), attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
-    // SAFETY: the path is a terminated empty string, `attributes` is live and of the size passed.
+    change_mount(mount, &attributes, if recursive { libc::AT_RECURSIVE } else { 0 })
+}
+
+/// Shows whom things on a mount belong to as a user namespace counts. The mount was made by the caller
+/// and is not attached yet.
+pub(super) fn map_owners(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> io::Result<()> {
+    let userns_fd = namespace.as_raw_fd() as u64;
+    let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd };
+    change_mount(mount, &attributes, 0)
+}
+
+fn change_mount(mount: BorrowedFd<'_>, attributes: &libc::mount_attr, flags: libc::c_int) -> io::Result<()> {
+    let flags = libc::AT_EMPTY_PATH | flags;
+    // SAFETY: the path is a terminated empty string, `attributes` is live and of the size passed; the
+    // kernel only reads it, and a descriptor that it names is only looked at.
     checked(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attributes,
+            ptr::from_ref(attributes),
             size_of::<libc::mount_attr>(),
         )
     })

@@ -87,6 +87,11 @@ impl Failure {
         Self { doing: doing.into(), errno: error.raw_os_error().unwrap_or(libc::EIO) }
     }
 
+    /// The same, of a part of what was being done.
+    pub(super) fn within(self, whole: &str) -> Self {
+        Self { doing: format!("{whole}: {}", self.doing), errno: self.errno }
+    }
+
     pub(super) fn source(&self) -> io::Error {
         io::Error::from_raw_os_error(self.errno)
     }

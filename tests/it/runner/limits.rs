@@ -203,6 +203,6 @@ fn share(trial: &mut Trial) -> PathBuf {
     fs::create_dir(&shared).unwrap();
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o755)).unwrap();
     let Step::Shell(shell) = &mut trial.steps[1] else { panic!() };
-    shell.binds = vec![Bind { host: shared.clone(), inside: "/run/shared".into(), writable: true }];
+    shell.binds = vec![Bind { writable: true, ..Bind::read_only(shared.clone(), "/run/shared".into()) }];
     shared
 }

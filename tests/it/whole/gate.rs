@@ -25,9 +25,13 @@ impl Gate {
         Self { listener: TcpListener::bind(("127.0.0.1", 0)).await.unwrap() }
     }
 
+    pub fn port(&self) -> u16 {
+        self.listener.local_addr().unwrap().port()
+    }
+
     /// A command that knocks with a name and goes on once it is let.
     pub fn command(&self, name: &str) -> String {
-        let port = self.listener.local_addr().unwrap().port();
+        let port = self.port();
         format!("bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}; echo {name} >&3; read -r go <&3'")
     }
 

@@ -168,7 +168,8 @@ fn a_mount_is_what_it_was_granted_as() {
             let shared = guest.host.data.path().join("shared");
             fs::create_dir(&shared).unwrap();
             std::os::unix::fs::chown(&shared, Some(server.jail_uid()), None).unwrap();
-            guest.grants.mounts = vec![Bind { host: shared.clone(), inside: PathBuf::from("/mnt/shared"), writable }];
+            guest.grants.mounts =
+                vec![Bind { writable, ..Bind::read_only(shared.clone(), PathBuf::from("/mnt/shared")) }];
             let outcome = guest.run();
             assert_eq!(outcome.code() == 0, writable, "{server:?} {outcome:#?}");
             assert_eq!(shared.join("new").exists(), writable);

@@ -1,8 +1,8 @@
 //! A declared task that is a guest: its `airlock:` block in the runner's words.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
-use super::{Laid, Told, joined, upper};
+use super::{Laid, Told, inside_of, joined, upper};
 use crate::{
     actions::{
         claim::Reading,
@@ -13,7 +13,9 @@ use crate::{
         guest::{Caps, GuestClock, GuestRandom, WorkspaceGrant},
         network::AllowList,
     },
-    manifest::declared::{BoundHeader, ClockGrant, RandomGrant, TaskCommand, TaskType, WorkspaceGrant as Declared},
+    manifest::declared::{
+        BoundHeader, ClockGrant, MountSource, RandomGrant, TaskCommand, TaskType, WorkspaceGrant as Declared,
+    },
     protocol::{Bind, Grants, GuestCode, GuestPhase, HeaderGrant, Variable},
     store::Error,
 };
@@ -64,6 +66,7 @@ impl Told {
                 Declared::Write => WorkspaceGrant::Write,
             },
             mounts: binds.to_vec(),
+            fresh: self.fresh(),
             network: self.hosts()?,
             clock: match airlock.clock {
                 ClockGrant::Real => GuestClock::Real,
@@ -81,6 +84,16 @@ impl Told {
                 })
                 .collect(),
         })
+    }
+
+    /// Its mounts that nothing is kept of. To a native task they are directories of its workspace, which is as
+    /// fresh as they are.
+    fn fresh(&self) -> Vec<PathBuf> {
+        let fresh = self.task.mounts.iter().filter(|(_, mount)| match mount.source {
+            MountSource::Instance | MountSource::Tmp => true,
+            MountSource::Storage | MountSource::Service(_) => false,
+        });
+        fresh.map(|(path, _)| inside_of(&self.task, path)).collect()
     }
 
     /// The secrets that reach a guest's chain at all: those it gets, and those that are bound to its
