@@ -108,8 +108,7 @@ pub use decide::Decision;
 pub use declared::NewDemand;
 pub use environment::NewVariable;
 pub use gate::{
-    DueRequest, DueWork, JUDGING, Judged, Opened, OpenedRun, OpenedSource, Outside, Reply, Request,
-    guest_outcomes,
+    DueRequest, DueWork, JUDGING, Judged, Opened, OpenedRun, OpenedSource, Outside, Reply, Request, guest_outcomes,
 };
 pub use guest::{NewGuest, NewGuestTask, ToCompile};
 pub use invitation::InvitationFor;

@@ -80,8 +80,8 @@ pub use crate::store::record::{
     About, ApiKey, Attachment, Attempt, AuditEntry, Comment, Context, Credential, CredentialKind, Delivery,
     DeliveryReason, File, HistoryEntry, Holder, Image, Left, Outcome, Patched, PhaseRow, Remark, Review, RoleOnStack,
     Run, RunRuntime, RunTask, RunTaskKind, Service, Session, SessionKind, Setting, SettingLevel, Stack, StageRow,
-    Standing, StateLock, StateVersion, TaskResources, TaskResult, Upload, User, Variable, VariableValue, Verification, Webhook,
-    WebhookDelivery, current_reviews,
+    Standing, StateLock, StateVersion, TaskResources, TaskResult, Upload, User, Variable, VariableValue, Verification,
+    Webhook, WebhookDelivery, current_reviews,
 };
 
 /// Everything that queries read from. Cheap to clone.
