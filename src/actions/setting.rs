@@ -49,7 +49,6 @@ impl Actions {
         permit.covers(id)?;
         let deed = self.on_stack("environment.set", id)?;
         self.change(permit, deed, move |tx, moment| {
-            check(&new)?;
             declared::check_name(&new.name).map_err(|why| Refused::field("name", why))?;
             tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
             let key = key_of(new.level, &new.name);

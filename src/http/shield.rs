@@ -159,7 +159,7 @@ fn client(web: &Web, request: &Request<Body>) -> Option<IpAddr> {
 
 /// Who sent a request that came from `peer`: every hop is believed as far as a listed proxy wrote it down.
 /// A proxy may add to the line that it got, or add one of its own; what is no address ends the walk.
-fn sender(peer: IpAddr, headers: &HeaderMap, proxies: &[IpAddr]) -> IpAddr {
+fn sender(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies) -> IpAddr {
     let lines = headers.get_all("x-forwarded-for").iter().rev();
     let hops = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
     let mut sender = peer;

@@ -51,7 +51,7 @@ impl FromRequestParts<Web> for Machine {
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, Problem> {
         let password = password(&parts.headers);
-        let token = password.as_deref().or_else(|| token(&parts.headers));
+        let token = password.as_deref().or_else(|| token(web, &parts.headers));
         Asker::by_token(parts, web, token).await.map(Self)
     }
 }

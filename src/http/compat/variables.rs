@@ -96,13 +96,16 @@ impl Level {
     async fn set(&self, name: &str, input: Input, old: Option<&Shown>) -> Answer<Shown> {
         let is_sensitive = input.is_sensitive.unwrap_or_else(|| old.is_some_and(|old| old.is_sensitive));
         let is_json = input.is_json.unwrap_or_else(|| old.is_some_and(|old| old.is_json));
+        let own = self.own(name)?;
+        if own.is_some() {
+            input.fits_own()?;
+        }
         let value = input.value.map(|value| match value {
             Value::String(text) => text,
             other => other.to_string(),
         });
         let actions = &self.caller.web.actions;
-        if let Some(env) = self.own(name)? {
-            input.fits_own()?;
+        if let Some(env) = own {
             let value = match (value, old) {
                 (Some(value), _) => value,
                 (None, Some(Shown { value: Some(value), is_sensitive: false, .. })) => value.clone(),

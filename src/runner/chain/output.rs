@@ -22,7 +22,7 @@ impl Chain {
         }
         self.tree()?.make_output()?;
         let host = self.tools.dir.file_path(file::TREE).join(file::OUTPUT);
-        Ok(Some(Bind { host, inside: guest_path::OUTPUT.into(), writable: true }))
+        Ok(Some(Bind { host, inside: guest_path::OUTPUT.into(), writable: true, kept: None }))
     }
 
     /// Keeps the outcomes that the phase left there.

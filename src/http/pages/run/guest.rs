@@ -37,16 +37,16 @@ pub fn tab(detail: &RunDetail) -> Option<&'static str> {
         Some(_) => Some("Guest"),
         None => (detail.run.guest.is_some() || !detail.left.is_empty()).then_some("Guest"),
     }
-
-    /// Whether somebody who may write can make a run of what the guest changed.
-    pub fn may_propose(detail: &RunDetail, role: Role) -> bool {
-        let patch = detail.left.iter().rev().filter(|left| !left.expired).find_map(|left| left.patch);
-        role >= Role::Writer && detail.run.state.is_terminal() && patch.is_some_and(|patch| patch.objection().is_none())
-    }
-
-    /// What the row of a guest's arguments is called.
-    const ARGUMENTS: &str = "Arguments";
 }
+
+/// Whether somebody who may write can make a run of what the guest changed.
+pub fn may_propose(detail: &RunDetail, role: Role) -> bool {
+    let patch = detail.left.iter().rev().filter(|left| !left.expired).find_map(|left| left.patch);
+    role >= Role::Writer && detail.run.state.is_terminal() && patch.is_some_and(|patch| patch.objection().is_none())
+}
+
+/// What the row of a guest's arguments is called.
+const ARGUMENTS: &str = "Arguments";
 
 /// The tab's content.
 pub fn view(web: &Web, detail: &RunDetail, rev: u64) -> Result<GuestView, Problem> {
