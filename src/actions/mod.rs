@@ -356,11 +356,13 @@ impl Actions {
         deed: &Deed,
         found: Result<T, E>,
     ) -> Result<T, Error> {
-        let found = found.map_err(Into::into);
-        if let Err(Error::Refused(why)) = &found {
-            self.refused(who, deed.verb, &deed.object, why).await;
+        match found.map_err(Into::into) {
+            Err(Error::Refused(why)) => {
+                self.refused(who, deed.verb, &deed.object, &why).await;
+                Err(why.into())
+            }
+            other => other,
         }
-        found
     }
 
     /// Counts a refusal of somebody who did not show who they are; written by [`Actions::write_strangers`].

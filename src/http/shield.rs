@@ -163,7 +163,7 @@ fn sender(peer: IpAddr, headers: &HeaderMap, proxies: &Proxies) -> IpAddr {
     let lines = headers.get_all("x-forwarded-for").iter().rev();
     let hops = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
     let mut sender = peer;
-    for hop in hops.map(|hop| hop.trim().parse()) {
+    for hop in hops.map(|hop| hop.trim().parse::<IpAddr>()) {
         match hop {
             Ok(before) if proxies.contains(&sender) => sender = before,
             Ok(_) | Err(_) => break,
