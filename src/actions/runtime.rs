@@ -104,12 +104,7 @@ pub(super) fn take(tx: &Tx<'_>, run: &Run, found: &RuntimeFound) -> Result<(), E
 }
 
 /// Everything that a run's settings are made of, as the store has it.
-pub(super) fn layers(
-    view: &impl Rows,
-    run: &Run,
-    stack: &Stack,
-    contexts: &[Attached],
-) -> Result<Layers, Fault> {
+pub(super) fn layers(view: &impl Rows, run: &Run, stack: &Stack, contexts: &[Attached]) -> Result<Layers, Fault> {
     let row = view.get(t::RUN_TO_RUNTIME, run.seq)?.unwrap_or_default();
     let settings = &stack.settings;
     let files = layers::files_of(view, stack, contexts)?;
@@ -138,11 +133,7 @@ pub(super) fn layers(
     })
 }
 
-fn known_variables(
-    view: &impl Rows,
-    stack: &Stack,
-    contexts: &[Attached],
-) -> Result<BTreeMap<EnvName, Known>, Fault> {
+fn known_variables(view: &impl Rows, stack: &Stack, contexts: &[Attached]) -> Result<BTreeMap<EnvName, Known>, Fault> {
     let known = |row: VariableValue| match row {
         VariableValue::Sensitive { hash, .. } => Some(hash),
         VariableValue::Plain(_) => None,

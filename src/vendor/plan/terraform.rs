@@ -31,7 +31,13 @@ const VERSION_CHARS: usize = 40;
 
 pub fn read(code: i32, json: impl Read, hash: Hash<'_>) -> Result<PlanRead, PlanError> {
     let mut bounded = Bounded::new(json, limits::PLAN_JSON_BYTES);
-    let mut plan = Plan { redactor: Redactor::new(hash), collected: Collected::default(), deferred: 0, version: None, written_by: None };
+    let mut plan = Plan {
+        redactor: Redactor::new(hash),
+        collected: Collected::default(),
+        deferred: 0,
+        version: None,
+        written_by: None,
+    };
     let mut deserializer = serde_json::Deserializer::from_reader(BufReader::with_capacity(64 * 1024, &mut bounded));
     let read = deserializer.deserialize_map(&mut plan).and_then(|()| deserializer.end());
     drop(deserializer);
