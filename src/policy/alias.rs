@@ -22,7 +22,7 @@ const TASK: [Alias; 3] = [
 const PLAN: [Alias; 5] = [
     Alias {
         name: "affected_resources",
-        meaning: r#"[r | some r in input.terraform.resource_changes
+        meaning: r#"[r | some r in input.terraform.resource_changes;
             count({"create", "delete", "update"} & {a | some a in r.change.actions}) > 0]"#,
     },
     Alias {
@@ -35,7 +35,7 @@ const PLAN: [Alias; 5] = [
     },
     Alias {
         name: "recreated_resources",
-        meaning: r#"[r | some r in input.terraform.resource_changes
+        meaning: r#"[r | some r in input.terraform.resource_changes;
             "create" in r.change.actions; "delete" in r.change.actions]"#,
     },
     Alias {
@@ -50,8 +50,13 @@ pub(super) fn of(kind: Option<PolicyKind>, name: &str) -> Option<Alias> {
         Some(PolicyKind::Task) => [&TASK, &[]],
         Some(PolicyKind::Plan) => [&PLAN, &[]],
         None => [&TASK, &PLAN],
-        Some(PolicyKind::Approval | PolicyKind::Push | PolicyKind::Trigger | PolicyKind::Access)
-        | Some(PolicyKind::Notification) => [&[], &[]],
+        Some(
+            PolicyKind::Approval
+            | PolicyKind::Push
+            | PolicyKind::Trigger
+            | PolicyKind::Access
+            | PolicyKind::Notification,
+        ) => [&[], &[]],
     };
     known.into_iter().flatten().find(|alias| alias.name == name).copied()
 }

@@ -163,7 +163,7 @@ fn undefined(error: &str) -> Option<(String, String)> {
 }
 
 /// `a.b`: the package of a file's module.
-fn package_of(engine: &Engine, file: &str) -> Option<String> {
+fn package_of(engine: &mut Engine, file: &str) -> Option<String> {
     let index = engine.get_modules().iter().position(|module| module.package.span.source.get_path() == file)?;
     let packages = engine.get_policy_package_components().ok()?;
     path(&packages.get(index)?.components).strip_prefix("data.").map(str::to_owned)

@@ -80,6 +80,71 @@ fn a_mistake_is_told_with_its_place_in_the_syntax_that_it_was_written_in() {
     assert!(free.line == Some(3) && free.message.contains("msg is unsafe"), "{free}");
 }
 
+/// What task policies see.
+fn task() -> Value {
+    json!({"request": {"command": "rm"}, "session": {"login": "bob"}, "stack": {"id": "shop"}})
+}
+
+#[test]
+fn a_documented_alias_is_there_and_changes_no_place_of_anything() {
+    let body =
+        "package a.b\n\ndeny[\"x\"] { request.command == \"rm\" }\n\ndeny[stack.id] { session.login == \"ann\" }\n";
+    assert_eq!(check(PolicyKind::Task, body), Answer::Sound);
+    let decision = decide(PolicyKind::Task, body, task()).unwrap();
+    assert_eq!(decision.deny, ["x"]);
+    assert_eq!(decision.origins.iter().map(|one| one.line).collect::<Vec<_>>(), [3]);
+    assert!(decision.reached.contains(&3) && decision.reached.iter().all(|line| *line <= 5), "{:?}", decision.reached);
+    let wrong = "package x\n\ndeny[\"x\"] { request.command == \"rm\" }\ndeny[\"y\"] { nothing.at == 1 }\n";
+    let wrong = trouble(check(PolicyKind::Task, wrong));
+    assert!(wrong.line == Some(4) && wrong.message.contains("`nothing`"), "{wrong}");
+    let late = "package x\ndeny[\"x\"] { to_number(request.command) > 1 }\n";
+    assert_eq!(decide(PolicyKind::Task, late, task()).unwrap_err().line, Some(2));
+}
+
+#[test]
+fn an_alias_takes_no_name_away_from_a_policy() {
+    let own = "package x\nstack := {\"id\": \"mine\"}\ndeny[stack.id] { request.command == \"rm\" }\n";
+    assert_eq!(decide(PolicyKind::Task, own, task()).unwrap().deny, ["mine"]);
+    let bound = "package x\ndeny[stack] { stack = input.request.command }\n";
+    assert_eq!(decide(PolicyKind::Task, bound, task()).unwrap().deny, ["rm"]);
+    let imported = "package x\nimport input.session as request\ndeny[request.login] { true }\n";
+    assert_eq!(decide(PolicyKind::Task, imported, task()).unwrap().deny, ["bob"]);
+    let function = "package x\nrequest(x) = y { y := x }\ndeny[request(\"a\")] { true }\n";
+    assert_eq!(decide(PolicyKind::Task, function, task()).unwrap().deny, ["a"]);
+    // It is of its kind only.
+    let foreign = trouble(check(PolicyKind::Approval, "package x\napprove { request.command == \"rm\" }\n"));
+    assert!(foreign.message.contains("undefined variable `request`"), "{foreign}");
+}
+
+#[test]
+fn tests_of_a_policy_know_its_aliases() {
+    let body = "package x\nimport rego.v1\ndeny contains r.address if some r in deleted_resources\n";
+    let tests = r#"package x_test
+
+import data.x
+import rego.v1
+
+test_deleted if {
+  x.deny == {"a"} with input as {"terraform": {"resource_changes": [{"address": "a", "change": {"actions": ["delete"]}}]}}
+}
+"#;
+    let modules = vec![
+        Module { name: "x.rego".to_owned(), body: body.to_owned() },
+        Module { name: "x_test.rego".to_owned(), body: tests.to_owned() },
+    ];
+    let Answer::Tested(tested) = engine::answer(Ask::Test { modules }) else { panic!("no tests") };
+    assert_eq!(tested.len(), 1);
+    assert_eq!(tested[0].outcome, TestOutcome::Passed);
+}
+
+#[test]
+fn an_access_policy_that_grants_nothing_is_told_from_one_that_denies_everything() {
+    let keeps =
+        |rules: &str| decide(PolicyKind::Access, &format!("package x\n{rules}\n"), json!({})).unwrap().access.keeps;
+    assert!(keeps("deny { false }") && keeps("deny_write { true }"));
+    assert!(!keeps("read { false }") && !keeps("deny { false }\nwrite { false }"));
+}
+
 #[test]
 fn a_policy_that_decides_nothing_is_refused() {
     let none = trouble(check(PolicyKind::Task, "package x\ndenny[\"a\"] { true }\n"));

@@ -3,6 +3,8 @@
 mod access;
 mod bombs;
 mod child;
+mod inputs;
+mod pages;
 mod published;
 mod tasks;
 mod triggers;

@@ -21,7 +21,7 @@ use airlock::{
     http::{self, Web},
     log::{LogWriter, Stream},
     mask::MaskSet,
-    protocol::{self, PhaseResult, Planned, Produced, Record, WorkspaceLeft},
+    protocol::{self, PhaseResult, Planned, Produced, Record, RuntimeFound, WorkspaceLeft},
     queries::RoleOnStack,
 };
 use reqwest::{Method, StatusCode, header::HeaderMap};
@@ -433,19 +433,56 @@ impl FakeRunner {
         self.finish(WorkspaceLeft::Sealed { tree_bytes: 10, sealed_bytes: 5 }).await;
     }
 
-    async fn plan(&mut self) {
-        let changes: Changes = serde_json::from_value(json!({
+    /// Plans something and seals it, all in one report: as when nobody listened meanwhile.
+    pub async fn plan_at_once(&mut self, found: RuntimeFound) {
+        let changes = Self::changes();
+        let prepared = PhaseResult { runtime: Some(Box::new(found)), ..PhaseResult::default() };
+        let planned = PhaseResult { changes: Some(changes.clone()), ..PhaseResult::default() };
+        let plan = Some(Self::planned(&changes));
+        let at = self.now();
+        let mut records = Vec::new();
+        for (phase, code, result, plan) in [
+            (Phase::Preparing, 0, prepared, None),
+            (Phase::Initializing, 0, PhaseResult::default(), None),
+            (Phase::Planning, 2, planned, plan),
+        ] {
+            self.phase += 1;
+            self.write_result(&result);
+            let (number, verdict) = (self.phase, Verdict::Exited { code });
+            let produced = Box::new(Produced { plan, result: true, ..Produced::default() });
+            records.push(Record::PhaseStarted { number, phase, at });
+            records.push(Record::PhaseEnded { number, phase, at, verdict, produced });
+        }
+        let workspace = WorkspaceLeft::Sealed { tree_bytes: 10, sealed_bytes: 5 };
+        records.push(Record::Ended { at, workspace, stopped: false, fault: None });
+        self.report(records).await;
+    }
+
+    fn changes() -> Changes {
+        serde_json::from_value(json!({
             "resources": [{"address": "box.a", "type": "box", "action": "create", "before": null,
                            "after": {"size": 1}, "sensitive": []}],
             "outputs": [{"name": "url", "action": "create", "before": null, "after": "x", "sensitive": false}]
         }))
-        .unwrap();
+        .unwrap()
+    }
+
+    fn planned(changes: &Changes) -> Planned {
+        let terraform_version = Some(Self::VERSION.to_owned());
+        Planned { changes: true, delta: changes.delta(), digest: Self::digest(), terraform_version }
+    }
+
+    /// What it says it plans with.
+    pub const VERSION: &str = "1.9.5";
+
+    async fn plan(&mut self) {
+        let changes = Self::changes();
         self.begin(Phase::Planning).await;
         let mut log = self.log(Phase::Planning);
         log.print("box.a will be made\n");
         let log_bytes = log.finish();
-        self.write_result(&changes);
-        let planned = Planned { changes: true, delta: changes.delta(), digest: Self::digest() };
+        let planned = Self::planned(&changes);
+        self.write_result(&PhaseResult { changes: Some(changes), ..PhaseResult::default() });
         let produced = Produced { log_bytes, plan: Some(planned), result: true, ..Produced::default() };
         self.end(Phase::Planning, Verdict::Exited { code: 2 }, produced).await;
     }
@@ -454,11 +491,18 @@ impl FakeRunner {
         Digest::new(format!("sha256:{}", "ab".repeat(32))).unwrap()
     }
 
-    fn write_result(&self, changes: &Changes) {
+    /// Applies what was confirmed.
+    pub async fn apply(&mut self) {
+        self.next_chain();
+        self.phase(Phase::PreparingApply, "opening\n").await;
+        self.phase(Phase::Applying, "box.a is made\n").await;
+        self.finish(WorkspaceLeft::Removed).await;
+    }
+
+    fn write_result(&self, result: &PhaseResult) {
         let spec = self.app.actions.to_start(self.run).unwrap().unwrap().spec;
         let key = Key::from_slice(spec.secrets.chain_key.expose()).unwrap();
-        let result = PhaseResult { changes: Some(changes.clone()), ..PhaseResult::default() };
-        let json = serde_json::to_vec(&result).unwrap();
+        let json = serde_json::to_vec(result).unwrap();
         let label = protocol::result_label(self.run, self.phase);
         let path = self.dir().join(protocol::file::result(self.phase));
         write_file_under(&path, &key, label.as_bytes(), &mut json.as_slice()).unwrap();

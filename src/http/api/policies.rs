@@ -124,7 +124,11 @@ struct PolicyInput {
     name: String,
     #[schema(schema_with = words::policy_kind)]
     kind: PolicyKind,
-    /// Rego, of either syntax and any package.
+    /// Rego, of either syntax and any package. Task policies may use Spacelift's aliases `request`, `session` and
+    /// `stack`, plan policies `affected_resources`, `created_resources`, `deleted_resources`,
+    /// `recreated_resources` and `updated_resources`, unless they define the name themselves. An access policy
+    /// narrows roles: with neither of the rules `read` and `write` it takes away what it denies and nothing else;
+    /// with one of them it leaves only what these grant.
     body: String,
     #[serde(default)]
     labels: Vec<String>,

@@ -65,8 +65,11 @@ impl PolicyForm {
         let kinds = PolicyKind::ALL.map(|kind| Choice::new(kind.word(), described(kind))).to_vec();
         Self {
             name: Field::text("name", "Name").placeholder("no-state-surgery").hint("a-z, 0-9, - and _").required(),
-            kind: Field::new("kind", "Kind", Control::Select(kinds))
-                .hint("Nothing is pushed to Airlock yet: push policies can be saved and tried, but nothing asks them."),
+            kind: Field::new("kind", "Kind", Control::Select(kinds)).hint(
+                "Nothing is pushed to Airlock yet: push policies can be saved and tried, but nothing asks them. \
+                     Access policies narrow roles: without a rule read or write one takes away only what it denies, \
+                     with one it leaves only what that grants.",
+            ),
             description: Field::text("description", "What it does"),
             labels: Field::text("labels", "Labels").placeholder("autoattach:prod").hint(
                 "With commas between. autoattach:prod attaches it to every stack labelled prod, autoattach:* to all.",

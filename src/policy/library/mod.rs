@@ -25,7 +25,7 @@ macro_rules! offered {
     };
 }
 
-pub const LIBRARY: [Offered; 5] = [
+pub const LIBRARY: [Offered; 6] = [
     offered!("no-state-surgery", Task, "Tasks that remove files or change state by hand are left to admins."),
     offered!(
         "deletes-need-two",
@@ -39,4 +39,5 @@ pub const LIBRARY: [Offered; 5] = [
     ),
     offered!("working-hours", Plan, "Outside working hours a plan waits for somebody, even with autodeploy."),
     offered!("protect-resources", Plan, "Databases and buckets are never deleted or replaced."),
+    offered!("frozen-stacks", Access, "Stacks labelled frozen are changed by nobody but the installation's admins."),
 ];

@@ -56,6 +56,21 @@ fn actions_become_words_and_nothing_is_dropped() {
 }
 
 #[test]
+fn a_plan_says_which_version_wrote_it_and_nothing_else_in_its_place() {
+    let version = |version: &str| {
+        let text = json!({"format_version": "1.2", "terraform_version": version}).to_string();
+        read(&terraform(), 2, &text).unwrap().terraform_version
+    };
+    for good in ["1.9.5", "1.10.0-rc1", "1.6.0+ent"] {
+        assert_eq!(version(good).as_deref(), Some(good));
+    }
+    for bad in ["", "latest", "1.9.5\n<b>", "1.9 5", &"1".repeat(41)] {
+        assert_eq!(version(bad), None, "{bad}");
+    }
+    assert_eq!(read(&custom(), 0, "[]").unwrap().terraform_version, None);
+}
+
+#[test]
 fn a_forgotten_resource_is_said_to_live_on() {
     let change = one(&json!({"actions": ["forget"], "before": {"a": 1}, "after": null}));
     assert_eq!(change.after, "(no longer managed, not destroyed)");

@@ -342,3 +342,18 @@ async fn a_credential_is_stored_bound_and_never_shown() {
     let page = admin.post_and_follow(path, &[("do", "delete"), ("credential", "infra")]).await;
     assert!(page.has(".empty"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_page_says_what_is_wrong_once() {
+    let site = Site::new().await;
+    site.stack(custom("Shop")).await;
+    let admin = site.admin().await;
+    let page = admin.post("/stacks/shop/policies", &[("do", "dance")]).await;
+    assert_eq!((page.status, page.words(".wrong h1")), (422, "Something is not right yet".to_owned()));
+    assert_eq!(page.words(".wrong").matches("is nothing that this page does").count(), 1, "{}", page.words(".wrong"));
+    let page = admin.get("/nowhere").await;
+    assert_eq!((page.status, page.words(".wrong .detail").contains("leads nowhere")), (404, true));
+    let page = admin.post("/docs/api", &[]).await;
+    assert_eq!((page.status, page.words(".wrong h1")), (405, "This address does not take that".to_owned()));
+    assert!(!page.words(".wrong").contains("logged"), "{}", page.words(".wrong"));
+}

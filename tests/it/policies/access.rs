@@ -47,3 +47,53 @@ async fn a_policy_takes_away_and_never_gives() {
     mallory.get("/stacks/shop").await.expect(200);
     alice.post("/stacks/shop/runs", run).await.expect(201);
 }
+
+#[tokio::test]
+async fn a_policy_that_only_denies_leaves_everybody_else_their_role() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let alice = with_role(&server, "alice", Role::Writer).await;
+    let mallory = with_role(&server, "mallory", Role::Writer).await;
+    let body = "package spacelift\ndeny { input.session.login == \"mallory\" }\n";
+    let policy = json!({"name": "who", "kind": "access", "body": body, "labels": ["autoattach:*"]});
+    server.admin.post("/policies", policy).await.expect(201);
+    alice.post("/stacks/shop/runs", json!({"kind": "proposed"})).await.expect(201);
+    mallory.get("/stacks/shop").await.expect(404);
+    let body = "package spacelift\ndeny_write { input.session.login == \"alice\" }\n";
+    server.admin.patch("/policies/who", json!({"body": body})).await.expect(200);
+    alice.get("/stacks/shop").await.expect(200);
+    alice.post("/stacks/shop/runs", json!({"kind": "proposed"})).await.expect(403);
+    mallory.get("/stacks/shop").await.expect(200);
+    // What grants something grants nothing else.
+    let body = "package spacelift\nread { input.session.login == \"alice\" }\n";
+    server.admin.patch("/policies/who", json!({"body": body})).await.expect(200);
+    alice.get("/stacks/shop").await.expect(200);
+    mallory.get("/stacks/shop").await.expect(404);
+}
+
+#[tokio::test]
+async fn an_answer_is_believed_only_while_the_stack_is_as_it_was() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let alice = with_role(&server, "alice", Role::Writer).await;
+    let body = r#"package spacelift
+
+read { true }
+write { not frozen; is_null(input.stack.locked_by); input.stack.state != "UNCONFIRMED" }
+frozen { input.stack.labels[_] == "frozen" }
+"#;
+    let policy = json!({"name": "calm", "kind": "access", "body": body, "labels": ["autoattach:*"]});
+    server.admin.post("/policies", policy).await.expect(201);
+    let writes = async || alice.put("/stacks/shop/environment/A", json!({"value": "1"})).await.status.as_u16();
+    assert_eq!(writes().await, 201);
+    server.admin.patch("/stacks/shop", json!({"labels": ["frozen"]})).await.expect(200);
+    assert_eq!(writes().await, 403);
+    server.admin.patch("/stacks/shop", json!({"labels": []})).await.expect(200);
+    assert_eq!(writes().await, 200);
+    server.admin.put("/stacks/shop/lock", json!({})).await.expect(200);
+    assert_eq!(writes().await, 403);
+    server.admin.delete("/stacks/shop/lock").await;
+    assert_eq!(writes().await, 200);
+    server.unconfirmed("shop").await;
+    assert_eq!(writes().await, 403);
+}

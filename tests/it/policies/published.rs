@@ -109,3 +109,53 @@ webhook[{"endpoint_id": e.id}] { e := input.webhook_endpoints[_]; input.run_upda
     let access = decide(PolicyKind::Access, access, input).await.access;
     assert!(access.read && !access.write && !access.deny);
 }
+
+#[tokio::test]
+async fn tasks_by_the_documented_aliases() {
+    let body = r#"package spacelift
+
+deny["only admins, and terraform only"] { not session.admin; not startswith(request.command, "terraform ") }
+deny[sprintf("%s takes no tasks", [stack.name])] { stack.labels[_] == "quiet" }
+"#;
+    let input = |admin: bool, label: &str| json!({"request": {"command": "ls", "remote_ip": "", "timestamp_ns": 1}, "session": {"admin": admin, "login": "bob"}, "stack": {"name": "Shop", "labels": [label]}});
+    assert_eq!(decide(PolicyKind::Task, body, input(true, "loud")).await.deny, Vec::<String>::new());
+    let denied = decide(PolicyKind::Task, body, input(false, "quiet")).await.deny;
+    assert_eq!(denied, ["Shop takes no tasks", "only admins, and terraform only"]);
+}
+
+#[tokio::test]
+async fn plans_by_the_documented_aliases() {
+    let old = r#"package spacelift
+
+deny[sprintf("%s holds keys", [resource.address])] {
+  resource := deleted_resources[_]
+  resource.type == "aws_kms_key"
+}
+warn[sprintf("%s is made anew", [resource.address])] { resource := recreated_resources[_] }
+warn["much happens"] { count(affected_resources) > 3 }
+"#;
+    let new = r#"package spacelift
+
+import rego.v1
+
+warn contains sprintf("%s changes", [resource.address]) if some resource in updated_resources
+warn contains "nothing is new" if count(created_resources) == 0
+warn contains "all of it is small" if every resource in affected_resources { resource.change.after.size < 3 }
+"#;
+    let resource = |name: &str, actions: Value| json!({"address": format!("aws_kms_key.{name}"), "type": "aws_kms_key", "name": name, "change": {"actions": actions, "before": null, "after": {"size": 2}}});
+    let input = |resources: Value| json!({"spacelift": {}, "terraform": {"resource_changes": resources}});
+    let all = json!([
+        resource("made", json!(["create"])),
+        resource("kept", json!(["no-op"])),
+        resource("turned", json!(["update"])),
+        resource("gone", json!(["delete"])),
+        resource("anew", json!(["delete", "create"])),
+    ]);
+    let decision = decide(PolicyKind::Plan, old, input(all.clone())).await;
+    assert_eq!(decision.deny, ["aws_kms_key.anew holds keys", "aws_kms_key.gone holds keys"]);
+    assert_eq!(decision.warn, ["aws_kms_key.anew is made anew", "much happens"]);
+    let decision = decide(PolicyKind::Plan, new, input(all)).await;
+    assert_eq!(decision.warn, ["all of it is small", "aws_kms_key.turned changes"]);
+    let decision = decide(PolicyKind::Plan, new, input(json!([]))).await;
+    assert_eq!(decision.warn, ["all of it is small", "nothing is new"]);
+}
