@@ -127,7 +127,9 @@ impl Actions {
                 updated_by: moment.actor.clone(),
                 ..old.clone()
             };
-            verification.iter().cloned().for_each(|verification| row.note(verification));
+            if let Some(verification) = &verification {
+                row.note(verification.clone());
+            }
             if old.name != row.name {
                 tx.remove_number(t::RUN_TASK_NAME_TO_ID, old.name.as_str())?;
             }

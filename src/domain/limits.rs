@@ -272,6 +272,8 @@ pub const RUN_TASK_TOTAL: Duration = Duration::from_hours(1);
 /// Bytes of a callback as it is sent: [`OUTCOMES_BYTES`] of text that is all escapes fit, and what is
 /// too much is told by its field.
 pub const CALLBACK_BYTES: usize = 32 * MIB as usize;
+/// Values and their parts in a callback: the largest set of outcomes has fewer.
+pub const CALLBACK_PARTS: usize = 300_000;
 /// Characters of a result's message.
 pub const RESULT_MESSAGE_CHARS: usize = 1_000;
 /// Characters of a link in a result.

@@ -158,7 +158,10 @@ impl Sending {
     async fn carry_out(&self, due: DueRequest) {
         let Ok(_place) = self.free.acquire().await else { return };
         let reply = match &due.what {
-            DueWork::Send(request) => in_time(self.outside.post(request), due.within).await,
+            DueWork::Send(request) => {
+                let within = due.until.map_or(limits::RUN_TASK_TRYING, |until| until - self.actions.now());
+                in_time(self.outside.post(request), within).await
+            }
             DueWork::Impossible(why) => Reply::impossible(why.clone()),
         };
         if let Err(error) = self.actions.request_sent(due.id, due.since, reply).await {

@@ -30,7 +30,7 @@ fn wrong(pointer: impl Into<String>, error: impl Into<String>) -> Refused {
 
 impl Callback {
     pub(super) fn read(body: &[u8]) -> Read<Self> {
-        let body: Value = serde_json::from_slice(body).map_err(|error| wrong("", format!("is not JSON: {error}")))?;
+        let body = parse(body)?;
         let data = object(&body, "data")?;
         match data.get("type").and_then(Value::as_str) {
             Some("task-results") => {}
@@ -51,6 +51,29 @@ impl Callback {
             outcomes: outcomes_of(&body, data, attributes)?,
         })
     }
+}
+
+/// A value takes far more room than the two characters that it may be written with.
+fn parse(json: &[u8]) -> Read<Value> {
+    if parts(json) > limits::CALLBACK_PARTS {
+        return Err(wrong("", format!("has more than {} parts", limits::CALLBACK_PARTS)));
+    }
+    serde_json::from_slice(json).map_err(|error| wrong("", format!("is not JSON: {error}")))
+}
+
+/// Brackets that open, braces and commas, outside of texts: at least as many as there are values.
+fn parts(json: &[u8]) -> usize {
+    let (mut within, mut escaped, mut parts) = (false, false, 1);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if within => escaped = true,
+            b'"' => within = !within,
+            b',' | b'[' | b'{' if !within => parts += 1,
+            _ => {}
+        }
+    }
+    parts
 }
 
 fn object<'v>(value: &'v Value, name: &str) -> Read<&'v Map<String, Value>> {
@@ -184,7 +207,7 @@ fn label(item: &Value, at: &str) -> Read<OutcomeLabel> {
 
 /// A guest's `outcomes.json`: a list, or what a service would send.
 pub fn guest_outcomes(json: &[u8]) -> Result<Vec<Outcome>, Refused> {
-    let json: Value = serde_json::from_slice(json).map_err(|error| wrong("", format!("is not JSON: {error}")))?;
+    let json = parse(json)?;
     let list =
         if json.is_array() { json } else { json.get("outcomes").or(json.get("data")).cloned().unwrap_or_default() };
     let attributes = Map::from_iter([("outcomes".to_owned(), list)]);
@@ -250,6 +273,10 @@ mod tests {
             assert_eq!(read(&body).unwrap_err().fields[0].field, place);
         }
         assert!(Callback::read(b"{").is_err());
+        let hollow = format!("[{}]", vec!["[]"; limits::CALLBACK_PARTS].join(","));
+        assert!(Callback::read(hollow.as_bytes()).unwrap_err().detail.contains("parts"));
+        let commas = with(json!({"status": "passed", "outcomes": [{"body": "\\\",[{".repeat(100_000)}]}));
+        assert!(read(&commas).is_ok());
         assert_eq!(read(&with(json!({"status": "passed", "message": null, "url": ""}))).unwrap().message, None);
     }
 

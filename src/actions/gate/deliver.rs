@@ -90,8 +90,8 @@ pub struct DueRequest {
     pub id: TaskResultId,
     /// Since when: by this it is known again once it was sent.
     pub since: Timestamp,
-    /// Time for this try.
-    pub within: Duration,
+    /// When its tries come to their end, once one was made.
+    pub until: Option<Timestamp>,
     pub what: DueWork,
 }
 
@@ -123,8 +123,8 @@ impl Actions {
             match result.due_at {
                 Some(at) if at > now => next = next.into_iter().chain([at]).min(),
                 Some(since) => {
-                    let within = trying_ends(&result).map_or(limits::RUN_TASK_TRYING, |end| end - now);
-                    due.push(DueRequest { id: result.id, since, within, what: self.request_of(&view, &result)? });
+                    let (until, what) = (trying_ends(&result), self.request_of(&view, &result)?);
+                    due.push(DueRequest { id: result.id, since, until, what });
                 }
                 None => {}
             }

@@ -35,7 +35,7 @@ impl Chain {
             return Ok(());
         }
         let name = file::artifact(desk.number, 1);
-        let mut kept = self.tools.dir.file(&name, OFlags::WRONLY | OFlags::TRUNC).map_err(Fault::of)?;
+        let mut kept = self.tools.dir.file(&name, OFlags::WRONLY | OFlags::TRUNC)?;
         kept.write_all(&content).and_then(|()| kept.sync_data()).map_err(Fault::io("keep the outcomes"))?;
         desk.produced.artifacts = vec![Artifact {
             path: guest_path::OUTCOMES.to_owned(),

@@ -291,7 +291,7 @@ impl Chain {
             environment,
             network: facts.network.clone(),
             host_root: false,
-            binds: shell.binds.iter().cloned().filter(|_| self.confined()).chain(output).collect(),
+            binds: shell.binds.iter().filter(|_| self.confined()).cloned().chain(output).collect(),
             growth: None,
             serves: state_inside.into_iter().chain(way_out.map(Service::WayOut)).chain(inside).collect(),
             signal: stop_signal(&facts.vendor),
