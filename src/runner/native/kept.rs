@@ -117,13 +117,15 @@ impl Kept {
     }
 
     fn step(&self, at: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
-        let made = match mkdirat(at, name, Mode::from_raw_mode(0o755)) {
-            Ok(()) => true,
-            Err(Errno::EXIST) => false,
+        match mkdirat(at, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error),
-        };
+        }
         let dir = openat2(at, name, DIRECTORY, Mode::empty(), BENEATH)?;
-        if let (true, Some(Owners { keeper, .. })) = (made, &self.owners) {
+        // Made just now, or by somebody who came no further.
+        if let Some(Owners { keeper, .. }) = &self.owners
+            && fstat(&dir)?.st_uid == 0
+        {
             fchown(&dir, Some(Uid::from_raw(keeper.uid)), Some(Gid::from_raw(keeper.gid)))?;
         }
         Ok(dir)
@@ -231,7 +233,7 @@ fn give(dir: &OwnedFd, name: &CStr, user: Owner, others: Others) -> Result<FileT
 /// Lets everybody do what the owner may; no other user can come so far but those of the stack's runs.
 fn let_in(opened: &OwnedFd) -> Result<(), Errno> {
     let stat = fstat(opened)?;
-    fchmod(opened, Mode::from_raw_mode(stat.st_mode & 0o7777 | stat.st_mode >> 6 & 0o7))?;
+    fchmod(opened, Mode::from_raw_mode((stat.st_mode & 0o7777) | ((stat.st_mode >> 6) & 0o7)))?;
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         // What is made in it is for all, too. Only a wish: file systems need not have such lists.
         let _ = fsetxattr(opened, "system.posix_acl_default", &FOR_ALL, XattrFlags::empty());

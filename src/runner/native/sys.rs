@@ -182,7 +182,12 @@ pub(super) fn mount_setattr(mount: BorrowedFd<'_>, set: MountAttrFlags, recursiv
 /// and is not attached yet.
 pub(super) fn map_owners(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> io::Result<()> {
     let userns_fd = namespace.as_raw_fd() as u64;
-    let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_IDMAP, attr_clr: 0, propagation: 0, userns_fd };
+    let attributes = libc::mount_attr {
+        attr_set: MountAttrFlags::MOUNT_ATTR_IDMAP.bits().into(),
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd,
+    };
     change_mount(mount, &attributes, 0)
 }
 
