@@ -64,7 +64,9 @@ enum No {
     NeedsTunnel(Destination),
     #[error("{0} cannot be reached by a tunnel from a guest: ask for the absolute address")]
     GuestTunnel(Destination),
-    #[error("the secret header `{name}` goes to {destination} only over https")]
+    #[error(
+        "the secret header `{name}` goes to {destination} only over https, unless the operator lists it under outbound_allow"
+    )]
     Plain { destination: Destination, name: HeaderName },
     #[error("the {0} bytes that one phase may send and receive are used up")]
     Spent(u64),

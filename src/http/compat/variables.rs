@@ -94,6 +94,10 @@ impl Level {
     }
 
     async fn set(&self, name: &str, input: Input, old: Option<&Shown>) -> Answer<Shown> {
+        let own = self.own(name)?;
+        if own.is_some() {
+            input.fits_own()?;
+        }
         let is_sensitive = input.is_sensitive.unwrap_or_else(|| old.is_some_and(|old| old.is_sensitive));
         let is_json = input.is_json.unwrap_or_else(|| old.is_some_and(|old| old.is_json));
         let own = self.own(name)?;

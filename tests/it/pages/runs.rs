@@ -265,7 +265,7 @@ async fn what_a_declared_task_may_do_stands_on_its_run_while_it_runs() {
   native:
     type: native
     run: {command: 'sleep 60', timeout: 90}
-    relationships: {db: maindb}
+    relationships: {db: 'maindb:main'}
     mounts: {keep: {source: storage}}
     airlock: {network: [api.example], cpu: 0.5, processes: 40}
   guest:
