@@ -46,13 +46,13 @@ pub struct LiveChain {
 
 impl Actions {
     /// Every chain that should have a runner. One that changes the stack gets its own when the declared
-    /// tasks that it ended are gone.
+    /// tasks that it ended are gone, one that ends a run that rested when a slot is free.
     pub fn live_chains(&self) -> Result<Vec<LiveChain>, Error> {
         let mut found = Vec::new();
         let view = self.store.read()?;
         view.walk(t::RUN_TO_CHAIN, 0..=u64::MAX, Order::Up, |seq, chain: Chain| {
             if let Some(run) = view.get(t::SEQ_TO_RUN, seq)?
-                && life::waits_for_tasks(&view, &run, &chain)?
+                && (run.waits_to_end || life::waits_for_tasks(&view, &run, &chain)?)
             {
                 return Ok(Flow::Continue(()));
             }

@@ -175,6 +175,10 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
     if before.chain.is_some() && run.chain.is_none() {
         tx.remove(t::RUN_TO_CHAIN, run.seq)?;
     }
+    run.waits_to_end = before.waits_to_end && !run.state.is_terminal();
+    if stepped.effects.contains(&Effect::Start(Chain::End)) && !before.holds_slot() {
+        run.waits_to_end = true;
+    }
     for effect in stepped.effects {
         carry_out(tx, moment, &mut run, effect)?;
     }
@@ -573,13 +577,19 @@ fn first_in_queue(tx: &Tx<'_>, free: bool, user: User) -> Result<Option<Run>, Fa
 
 /// Whether a person holds the lock of the state that a run would change.
 fn waits_for_state(tx: &Tx<'_>, run: &Run) -> Result<bool, Fault> {
-    if !run.kind.is_blocking() {
+    if !run.kind.is_blocking() || run.waits_to_end {
         return Ok(false);
     }
     Ok(tx.get(t::STACK_TO_STATE_LOCK, run.stack.number())?.is_some_and(|lock| lock.run.is_none()))
 }
 
 fn claim(tx: &Tx<'_>, moment: &Moment, mut run: Run, user: User) -> Result<(), Error> {
+    if run.waits_to_end {
+        let after = Run { waits_to_end: false, ..run.clone() };
+        tx.put_run(Some(&run), &after)?;
+        ring(tx, moment, &after);
+        return Ok(());
+    }
     take_state_lock(tx, moment, &run)?;
     if run.uid.is_none()
         && let User::Free(uid) = user

@@ -103,11 +103,10 @@ impl Queries {
     pub fn queue(&self, who: &Who) -> Result<Queue> {
         let view = self.view()?;
         let active = visible(who, view.all_active_runs()?);
-        let (running, waiting): (Vec<Run>, Vec<Run>) =
-            active.into_iter().partition(|run| run.state.holds_slot() && run.kind.takes_slot());
+        let (running, waiting): (Vec<Run>, Vec<Run>) = active.into_iter().partition(Run::holds_slot);
         let mut waiting: Vec<Waiting> = waiting
             .into_iter()
-            .filter(|run| run.state.look() == Look::Waiting)
+            .filter(|run| run.state.look() == Look::Waiting || run.waits_to_end)
             .map(|run| Waiting { blocked_by: blocked_by(&run), run })
             .collect();
         waiting.sort_by_key(|waiting| (waiting.run.state == State::Queued, waiting.run.place()));
@@ -142,6 +141,7 @@ impl Queries {
 /// What keeps a run from going on, as people and the API see it.
 pub fn blocked_by(run: &Run) -> Option<BlockedBy> {
     match run.state {
+        _ if run.waits_to_end => Some(BlockedBy::Slot),
         State::Queued => run.blocked_by.clone(),
         State::Confirmed | State::ReplanRequested => Some(run.blocked_by.clone().unwrap_or(BlockedBy::Slot)),
         State::Ready => Some(BlockedBy::Slot),

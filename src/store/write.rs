@@ -12,7 +12,6 @@ use super::{
     record::{Record, Run, encode},
     tables::{self as t, Index, Table},
 };
-use crate::domain::State;
 
 /// One action's view of the writer's transaction.
 ///
@@ -149,9 +148,8 @@ impl<'t> Tx<'t> {
         if before.is_none_or(|before| active(before) != active(run)) {
             self.mark(t::ACTIVE_STACK_RUN, (run.stack.number(), run.seq), active(run))?;
         }
-        let holds_slot = |run: &Run| run.kind.takes_slot() && run.state.holds_slot();
-        if before.is_some_and(holds_slot) != holds_slot(run) {
-            self.mark(t::SLOT_RUN, run.seq, holds_slot(run))?;
+        if before.is_some_and(Run::holds_slot) != run.holds_slot() {
+            self.mark(t::SLOT_RUN, run.seq, run.holds_slot())?;
         }
         let place = before.and_then(queue_key);
         if place != queue_key(run) {
@@ -171,9 +169,8 @@ impl<'t> Tx<'t> {
 
 /// Where a run stands in the queue for slots, if it does.
 fn queue_key(run: &Run) -> Option<(u8, u8, u64)> {
-    let waits = matches!(run.state, State::Ready | State::Confirmed | State::ReplanRequested);
     let (behind, class, seq) = run.place();
-    waits.then_some((u8::from(behind), class, seq))
+    run.waits_for_slot().then_some((u8::from(behind), class, seq))
 }
 
 /// What a run belongs to in the index by actor.

@@ -117,6 +117,9 @@ pub struct Run {
     /// How it ends once the hooks of its end have run.
     #[serde(default)]
     pub ending: Option<EndingAs>,
+    /// It held no slot when its end was decided, and those hooks wait for one.
+    #[serde(default)]
+    pub waits_to_end: bool,
 }
 
 /// A run is asked to end before it is done.
@@ -206,6 +209,7 @@ impl Run {
             checking: None,
             stages: 0,
             ending: None,
+            waits_to_end: false,
         }
     }
 }
@@ -214,6 +218,16 @@ impl Run {
     /// Its place among runs that wait: prioritized ones first, then blocking kinds, then by age.
     pub fn place(&self) -> (bool, u8, u64) {
         (!self.prioritized, self.kind.class(), self.seq)
+    }
+
+    /// Whether it holds one of the server's slots.
+    pub const fn holds_slot(&self) -> bool {
+        self.kind.takes_slot() && self.state.holds_slot() && !self.waits_to_end
+    }
+
+    /// Whether a slot is all that it may still lack.
+    pub const fn waits_for_slot(&self) -> bool {
+        matches!(self.state, State::Ready | State::Confirmed | State::ReplanRequested) || self.waits_to_end
     }
 
     /// Who wanted it: the person behind a key, where there is one.

@@ -93,7 +93,7 @@ async fn an_approval_does_not_deploy_what_waits_for_a_person_anyway() {
     let locked = team.waiting(&team.bob).await;
     team.bob.call(Method::PUT, "stacks/shop/lock", json!({"note": "not now"})).await.expect(200);
     team.cleo.review(locked.id, "approve").await.expect(200);
-    assert_eq!(team.site.run(locked.id).state, State::Unconfirmed, "a lock came in between");
+    assert_eq!(team.bob.run(locked.id).await["state"], "unconfirmed", "a lock came in between");
     team.bob.call(Method::DELETE, "stacks/shop/lock", json!(null)).await.expect(200);
     team.bob.confirm(locked.id).await.expect(200);
     team.site.until(locked.id, State::Finished).await;
@@ -101,7 +101,7 @@ async fn an_approval_does_not_deploy_what_waits_for_a_person_anyway() {
     team.policy("new-things", PolicyKind::Plan, WARN).await;
     let warned = team.waiting(&team.bob).await;
     team.cleo.review(warned.id, "approve").await.expect(200);
-    assert_eq!(team.site.run(warned.id).state, State::Unconfirmed, "a policy warned");
+    assert_eq!(team.bob.run(warned.id).await["state"], "unconfirmed", "a policy warned");
     team.bob.confirm(warned.id).await.expect(200);
     team.site.until(warned.id, State::Finished).await;
 }

@@ -1,10 +1,10 @@
 //! One door at a time: serialization on a stack, slots, locks, priorities.
 
 use airlock::{
-    actions::{Decision, NewRun, NewTask},
+    actions::{Decision, NewReview, NewRun, NewTask},
     auth::{Permission, Who},
-    domain::{BlockedBy, Kind, Role, RunId, State},
-    queries::{Run, Stack},
+    domain::{BlockedBy, Kind, PolicyKind, ReviewDecision, Role, RunId, State},
+    queries::{Run, Stack, blocked_by},
 };
 use serde_json::json;
 
@@ -173,6 +173,44 @@ async fn slots_bound_what_works_at_once_and_prioritized_runs_go_first() {
     last.let_on().await;
     other.let_on().await;
     for run in &runs {
+        rig.until_state(run, State::Finished).await;
+    }
+    assert_eq!(rig.app.queries.slots_used().unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hooks_of_an_end_wait_for_a_slot_as_everything_does() {
+    let rig = Rig::on(std::sync::Arc::new(tempfile::tempdir().unwrap()), |config| config.slots = 2).await;
+    let gate = Gate::new().await;
+    let body = "package spacelift\napprove { input.run.state == \"QUEUED\" }\nreject { count(input.reviews.current.rejections) > 0 }\n";
+    rig.policy("one-no", PolicyKind::Approval, body).await;
+    let mut settings = json!({"name": "Shop", "vendor": {"kind": "custom", "plan": "exit 2"}});
+    settings["hooks"] = json!({"after_run": [gate.command("over")]});
+    let shop = rig.stack(settings, &[]).await;
+    let run = rig.unconfirmed(&shop).await;
+    let (one, two) = (rig.stack(named("one", &gate), &[]).await, rig.stack(named("two", &gate), &[]).await);
+    let busy = [rig.task(&one, &gate.command("one")).await, rig.task(&two, &gate.command("two")).await];
+    let [first, second] = [gate.knock().await, gate.knock().await];
+
+    let ada = rig.person("ada", &shop, Role::Writer).await;
+    let no = NewReview { decision: ReviewDecision::Reject, note: None, plan_digest: None };
+    let permit = rig.permit_of(&ada, Permission::Review, &shop);
+    rig.app.actions.review(&permit, run.id, no, None).await.unwrap();
+    let waits = rig.until(&run, |run| run.ending.is_some()).await;
+    assert_eq!(rig.app.queries.slots_used().unwrap(), 2);
+    assert_eq!(blocked_by(&waits), Some(BlockedBy::Slot));
+    assert!(rig.app.actions.live_chains().unwrap().iter().all(|chain| chain.run != run.id), "no runner begins");
+    let queue = rig.app.queries.queue(&Who::system()).unwrap();
+    assert_eq!(queue.waiting.iter().map(|waiting| waiting.run.id).collect::<Vec<_>>(), [run.id]);
+
+    first.let_on().await;
+    let hooks = gate.knock().await;
+    assert_eq!(hooks.name, "over");
+    assert_eq!(rig.app.queries.slots_used().unwrap(), 2);
+    hooks.let_on().await;
+    second.let_on().await;
+    rig.until_state(&run, State::Failed).await;
+    for run in &busy {
         rig.until_state(run, State::Finished).await;
     }
     assert_eq!(rig.app.queries.slots_used().unwrap(), 0);
