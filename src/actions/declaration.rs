@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     domain::{
-        Refused, ServiceName, StackId, TaskName, guest::Caps, resources::Resources, run::SourceVersion, stack::Source,
+        Refused, RefusedKind, ServiceName, StackId, TaskName, guest::Caps, resources::Resources, run::SourceVersion, stack::Source,
     },
     manifest::{self, DeclaredTask, Manifest, ManifestError, declared::TaskType},
     protocol::ShownFile,
@@ -145,6 +145,9 @@ pub(super) fn check_known(tx: &Tx<'_>, stack: &Stack, source: &SourceVersion, ta
     match read(&known.files) {
         Err(error) => Err(Refused::conflict(error.to_string()).into()),
         Ok(Some(manifest)) if manifest.tasks.contains_key(task) => Ok(()),
-        Ok(manifest) => Err(Refused::not_found(not_declared(&manifest.unwrap_or_default(), task)).into()),
+        Ok(manifest) => {
+            let why = not_declared(&manifest.unwrap_or_default(), task);
+            Err(Refused::new(RefusedKind::NotFound, why).into())
+        }
     }
 }

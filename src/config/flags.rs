@@ -69,7 +69,8 @@ pub struct Flags {
     #[arg(long, value_name = "FIRST-LAST", help_heading = "Runs")]
     pub uid_range: Option<UidRange>,
     /// Let stacks ask for no jail at all
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Runs")]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        hide_possible_values = true, help_heading = "Runs")]
     pub allow_unconfined: Option<bool>,
     /// Declared tasks that run at once on one stack [default: 3]
     #[arg(long, value_name = "N", help_heading = "Runs")]

@@ -1,8 +1,9 @@
 //! Who asks, from where, and input that says what is wrong with it.
 
 use axum::{
+    Extension,
     body::Bytes,
-    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Query, Request},
     http::{HeaderMap, StatusCode, header, request::Parts, uri::InvalidUri},
 };
 use futures_util::StreamExt as _;
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     actions::{Incoming, Once, Scratch, Secret},
     auth::{On, Permission, Permit, Who, permit},
-    domain::{Actor, Digest, Refused, RefusedKind, RunId, Slug, StackId},
+    domain::{Actor, Digest, Refused, RefusedKind, RunId, Slug, StackId, limits},
     queries::{Run, Stack},
 };
 
@@ -170,6 +171,15 @@ impl Asker {
     }
 }
 
+/// Bytes of a body, where an address has a bound of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Most(u64);
+
+/// Bodies of at most so many bytes, for routes; [`Body`] says it of one that is larger.
+pub fn at_most(bytes: usize) -> (Extension<Most>, DefaultBodyLimit) {
+    (Extension(Most(bytes as u64)), DefaultBodyLimit::max(bytes))
+}
+
 /// A JSON body. Says what is wrong with one that does not fit, by name.
 #[derive(Debug)]
 pub struct Body<T> {
@@ -182,12 +192,13 @@ impl<T: DeserializeOwned> FromRequest<Web> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, web: &Web) -> Result<Self, Problem> {
-        let kind =
-            request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let kind = kind.unwrap_or_default().to_ascii_lowercase();
         let is_json = kind.is_empty() || kind.starts_with("application/json") || kind.contains("+json");
+        let most = request.extensions().get::<Most>().map_or(limits::BODY_BYTES, |most| most.0);
         let bytes = Bytes::from_request(request, web).await.map_err(|rejection| {
             let status = axum::response::IntoResponse::into_response(rejection).status();
-            let detail = format!("the body has more than {} bytes", crate::domain::limits::BODY_BYTES);
+            let detail = format!("the body has more than {most} bytes");
             Problem::of_status(status, detail)
         })?;
         if !is_json && !bytes.is_empty() {

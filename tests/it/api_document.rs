@@ -104,11 +104,9 @@ fn keys_further_formats_and_refusals_are_described() {
         for (method, operation) in item.as_object().unwrap() {
             for (status, answer) in operation["responses"].as_object().unwrap() {
                 let is_problem = answer["content"]["application/problem+json"].is_object();
-                assert_eq!(
-                    is_problem,
-                    !status.starts_with('2') && !status.starts_with('3'),
-                    "{method} {path}: {status}"
-                );
+                // The standard of that address has errors of its own.
+                let is_other = path == "/oauth2/token" && status != "default";
+                assert_eq!(is_problem, !status.starts_with('2') && !is_other, "{method} {path}: {status}");
             }
         }
     }

@@ -5,10 +5,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::server::{Binary, Reply, Server, archive};
 
+const POLICY: &str = "package p\n\ndeny[msg] {\n  input.request.command == \"rm\"\n  msg := \"no\"\n}\n";
+
 /// A policy, a webhook, a user and a run task on a stack; answers with the address of the last.
 async fn furnish(server: &Server) -> String {
     server.stack("shop").await;
-    let policy = json!({"name": "p", "kind": "task", "body": "package p", "labels": ["x"], "description": "words"});
+    let policy = json!({"name": "p", "kind": "task", "body": POLICY, "labels": ["x"], "description": "words"});
     server.admin.post("/policies", policy).await.expect(201);
     let webhook = json!({"name": "W", "url": "https://example.com/", "form": "slack", "labels": ["x"],
                          "headers": {"x-a": "1"}, "enabled": false});
@@ -32,8 +34,8 @@ async fn null_in_a_patch_takes_a_member_back_to_what_it_is_unsaid() {
         ("/webhooks/w", "form", json!("json")),
         ("/webhooks/w", "enabled", json!(true)),
         ("/users/alice", "roles", json!([])),
-        (&attached, "stages", json!(["post_plan"])),
-        (&attached, "enforcement", json!("advisory")),
+        (attached.as_str(), "stages", json!(["post_plan"])),
+        (attached.as_str(), "enforcement", json!("advisory")),
         ("/stacks/shop", "description", json!("")),
     ];
     for (path, member, unsaid) in cases {
@@ -54,8 +56,15 @@ async fn a_patch_of_what_is_not_there_is_refused_even_with_null() {
     let server = Server::start().await;
     let attached = furnish(&server).await;
     server.admin.post("/contexts", json!({"name": "c"})).await.expect(201);
-    let paths =
-        ["/policies/p", "/webhooks/w", "/users/alice", "/run-tasks/g", "/stacks/shop", "/contexts/c", &attached];
+    let paths = [
+        "/policies/p",
+        "/webhooks/w",
+        "/users/alice",
+        "/run-tasks/g",
+        "/stacks/shop",
+        "/contexts/c",
+        attached.as_str(),
+    ];
     for path in paths {
         for value in [Value::Null, json!(1)] {
             let problem = server.admin.patch(path, json!({"bogus": value})).await.problem(422);
@@ -159,7 +168,7 @@ async fn a_connection_that_ends_because_a_body_was_not_read_is_announced() {
             "POST /api/v1/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
         )
     };
-    let refused = head_of(&server, &post(200_000, &" ".repeat(70_000))).await;
+    let refused = head_of(&server, &post(200_000, &" ".repeat(65_537))).await;
     assert!(refused.starts_with("http/1.1 413") && refused.contains("\r\nconnection: close\r\n"), "{refused}");
     let read = head_of(&server, &post(2, "{}")).await;
     assert!(read.starts_with("http/1.1 422") && !read.contains("\r\nconnection: close"), "{read}");
@@ -178,7 +187,7 @@ async fn a_name_that_is_taken_is_a_conflict_at_its_field() {
         ("/users", json!({"name": "Alice"}), "name"),
         ("/contexts", json!({"name": "c"}), "name"),
         ("/run-tasks", json!({"name": "g", "kind": "wasi", "guest": "guard"}), "name"),
-        ("/policies", json!({"name": "p", "kind": "task", "body": "package p"}), "name"),
+        ("/policies", json!({"name": "p", "kind": "task", "body": POLICY}), "name"),
         ("/webhooks", json!({"name": "W", "url": "https://example.com/"}), "id"),
     ];
     for (path, body, field) in cases {
@@ -203,4 +212,66 @@ async fn a_parameter_without_a_value_is_as_none() {
         assert_eq!(shown["items"][0], server.admin.get(bare).await.expect(200).json()["items"][0], "{path}");
     }
     assert!(server.admin.get("/stacks?stat=").await.detail(422).contains("stat"), "it must be a parameter still");
+}
+
+#[tokio::test]
+async fn a_promotion_that_the_stack_does_not_allow_is_told_with_the_run_s_state() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let run = server.admin.post("/stacks/shop/runs", json!({"kind": "proposed"})).await.expect(201).json();
+    server.runner(&run).plan_and_seal().await;
+    let problem =
+        server.admin.post(&format!("/runs/{}/promote", run["id"].as_str().unwrap()), json!({})).await.problem(409);
+    assert!(problem["detail"].as_str().unwrap().contains("allow_promotion"), "{problem:#}");
+    assert_eq!(problem["state"], "finished");
+}
+
+#[tokio::test]
+async fn a_body_where_nothing_is_to_be_said_is_read_all_the_same() {
+    let server = Server::start().await;
+    furnish(&server).await;
+    let cases = [
+        ("PUT", "/stacks/shop/policies/p"),
+        ("POST", "/users/alice/invite"),
+        ("POST", "/webhooks/w/test"),
+        ("POST", "/webhooks/w/deliveries/1/redeliver"),
+        ("POST", "/master-key/rotate"),
+    ];
+    for (method, path) in cases {
+        let problem = server.admin.send(method, path, json!({"bogus": 1})).await.problem(422);
+        assert_eq!(problem["errors"][0]["field"], "bogus", "{path}: {problem:#}");
+    }
+    for nothing in ["", "{}", "null"] {
+        server.admin.raw("PUT", "/stacks/shop/policies/p", nothing).await.expect(204);
+    }
+}
+
+#[tokio::test]
+async fn a_body_s_kind_is_read_whatever_its_case_and_its_size_by_the_bound_that_holds() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let request = server.admin.request("PUT", "/stacks/shop/lock").header("content-type", "Application/JSON");
+    Reply::of(request.body("{}")).await.expect(200);
+    let long = json!({"value": "x".repeat(900_000)});
+    let detail = server.admin.put("/stacks/shop/environment/LONG", long.clone()).await.detail(413);
+    assert!(detail.contains("802816 bytes"), "{detail}");
+    assert!(server.admin.post("/stacks", long).await.detail(413).contains("65536 bytes"));
+}
+
+#[tokio::test]
+async fn a_method_that_a_state_does_not_take_is_told_those_that_it_does() {
+    let server = Server::start().await;
+    server.stack_with("infra", json!({"vendor": {"kind": "terraform"}})).await;
+    let refused = server.admin.raw("PATCH", "//state/infra", "").await.expect(405);
+    assert_eq!(refused.header("allow"), "GET, POST, PUT, DELETE, LOCK, UNLOCK");
+}
+
+#[tokio::test]
+async fn an_undeclared_task_is_told_in_one_sentence_what_is_declared() {
+    let server = Server::start().await;
+    server.stack("shop").await;
+    let tasks = b"tasks:\n  report:\n    type: native\n    run: {command: date}\n";
+    server.admin.upload("shop", archive(&[(".airlock/config.yaml", tasks)])).await.expect(200);
+    let detail = server.admin.post("/stacks/shop/declared-tasks/nope/runs", json!({})).await.detail(404);
+    assert_eq!(detail, "the source declares no task `nope`; it declares report");
 }

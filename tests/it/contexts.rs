@@ -19,7 +19,7 @@ async fn a_context_is_made_changed_attached_and_deleted_and_its_secrets_never_co
     assert!(!made.text().contains("hunter2") && !made.text().contains("s3cret"), "{}", made.text());
     assert_eq!(made.json()["variables"][1]["value"], json!(null));
     assert_eq!(made.json()["hooks"], json!({"before_init": ["echo hello"]}));
-    assert!(server.admin.post("/contexts", body).await.detail(422).contains("taken"));
+    assert!(server.admin.post("/contexts", body).await.detail(409).contains("taken"));
 
     let set = json!({"value": "south", "description": "moved"});
     server.admin.put("/contexts/base/environment/REGION", set).await.expect(200);

@@ -47,7 +47,7 @@ fn a_role_names_its_stack() {
 fn every_key_of_the_configuration_is_a_flag_of_serve() {
     let args = Args::command();
     let serve = args.find_subcommand("serve").unwrap();
-    let flags: Vec<&str> = serve.get_arguments().filter_map(|flag| flag.get_long()).collect();
+    let flags: Vec<&str> = serve.get_arguments().filter_map(clap::Arg::get_long).collect();
     // Other users of the host see flags: this one is a file there.
     for key in KEYS.iter().filter(|key| **key != "metrics_token") {
         assert!(flags.contains(&key.replace('_', "-").as_str()), "{key}");

@@ -32,7 +32,7 @@ use serde_json::Value;
 
 use crate::{crypt::Secret, domain::limits};
 
-use super::{args::Reach, failure::Failure};
+use super::{Outcome, args::Reach, failure::Failure};
 use answer::{lost, refused};
 
 pub(super) use address::is_known;
@@ -120,14 +120,23 @@ impl Client {
     pub async fn create(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let key = crate::crypt::random_token();
         let mut pauses = TRIES.iter();
+        let mut again = false;
         loop {
             let request = self.request(Method::POST, path).header("idempotency-key", key.expose());
-            match request.json(body).timeout(ANSWER).send().await {
+            let tried = request.json(body).timeout(ANSWER).send().await;
+            match tried {
                 Err(error) if !error.is_connect() => match pauses.next() {
-                    Some(pause) => tokio::time::sleep(*pause).await,
+                    Some(pause) => {
+                        tokio::time::sleep(*pause).await;
+                        again = true;
+                    }
                     None => return Err(lost(&self.base, &error)),
                 },
-                answered => return self.read(self.check(answered).await?).await,
+                answered => {
+                    let answer = self.check(answered).await;
+                    let response = answer.map_err(|failure| if again { unheard(path, failure) } else { failure })?;
+                    return self.read(response).await;
+                }
             }
         }
     }
@@ -207,6 +216,17 @@ impl Client {
     async fn check(&self, answered: reqwest::Result<Response>) -> Result<Response, Failure> {
         let response = answered.map_err(|error| lost(&self.base, &error))?;
         if response.status().is_success() { Ok(response) } else { Err(refused(&self.base, response).await) }
+    }
+}
+
+/// A refusal of what was tried once more. What is shown only once is lost with the answer to the first try.
+fn unheard(path: &str, failure: Failure) -> Failure {
+    match (path, failure.outcome) {
+        ("/api-keys", Outcome::Refused) => failure.next(
+            "the answer to the first try was lost on its way, and the key's secret with it: revoke that key \
+             (`airlock api-key revoke KEY`) and create another",
+        ),
+        _ => failure,
     }
 }
 

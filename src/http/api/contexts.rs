@@ -2,7 +2,6 @@
 
 use axum::{
     Json,
-    extract::DefaultBodyLimit,
     http::{HeaderMap, StatusCode, header},
 };
 use serde::{Deserialize, Serialize};
@@ -27,14 +26,14 @@ use crate::{
     domain::{EnvName, Label, Refused, RelativePath, Slug, Timestamp, limits, runtime::Origin, stack::Hooks},
     http::{
         Web,
-        extract::{Asker, At, Body, Params, whole},
+        extract::{Asker, At, Body, Params, at_most, whole},
     },
     queries::{Attached, Context, ContextDetail, Stack},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
     // A value may be longer than bodies are elsewhere, and JSON may write a byte as six.
-    let variable = DefaultBodyLimit::max(6 * limits::VARIABLE_BYTES + 64 * 1_024);
+    let variable = at_most(6 * limits::VARIABLE_BYTES + 64 * 1_024);
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(one, change, delete))

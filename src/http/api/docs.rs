@@ -95,6 +95,7 @@ fn dress(operation: &mut Operation, tag: &str, path: &str, method: &str) {
     operation.tags = Some(vec![tag.to_owned()]);
     let name = path.trim_start_matches(PREFIX).replace(['{', '}'], "").replace(['/', '-', '.'], "_");
     operation.operation_id = Some(format!("{method}{name}"));
+    let honours_key = method == "post" && takes_key(path, operation);
     let parameters = operation.parameters.get_or_insert_default();
     for name in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
         parameters.push(
@@ -108,7 +109,7 @@ fn dress(operation: &mut Operation, tag: &str, path: &str, method: &str) {
                 .into(),
         );
     }
-    if method == "post" && takes_key(path, operation) {
+    if honours_key {
         parameters.push(idempotency_key().into());
     }
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();

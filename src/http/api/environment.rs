@@ -1,6 +1,6 @@
 //! Variables and mounted files of a stack.
 
-use axum::{Json, extract::DefaultBodyLimit, http::StatusCode};
+use axum::{Json, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{
@@ -20,14 +20,14 @@ use crate::{
     domain::{EnvName, Refused, RelativePath, Slug, Timestamp, limits},
     http::{
         Problem, Web,
-        extract::{Asker, At, Body, Params, whole},
+        extract::{Asker, At, Body, Params, at_most, whole},
     },
     queries::{Effective, File, Layered, Variable, VariableValue},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
     // A value may be longer than bodies are elsewhere, and JSON may write a byte as six.
-    let variable = DefaultBodyLimit::max(6 * limits::VARIABLE_BYTES + 64 * 1_024);
+    let variable = at_most(6 * limits::VARIABLE_BYTES + 64 * 1_024);
     OpenApiRouter::new()
         .routes(routes!(variables))
         .routes(routes!(set_variable, delete_variable).layer(variable))

@@ -5,11 +5,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Answer;
+use super::{Answer, shape::Nothing};
 use crate::{
     actions::Rotated,
     auth::Permission,
-    http::{Web, extract::Asker},
+    http::{
+        Web,
+        extract::{Asker, Body},
+    },
 };
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
@@ -36,8 +39,8 @@ impl From<Rotated> for RotationShape {
 
 /// Make a new master key, seal everything with it, and erase the old one. Runs go on meanwhile. For
 /// admins.
-#[utoipa::path(post, path = "/master-key/rotate", responses((status = 200, body = RotationShape)))]
-async fn rotate(asker: Asker) -> Answer<Json<RotationShape>> {
+#[utoipa::path(post, path = "/master-key/rotate", request_body = Nothing, responses((status = 200, body = RotationShape)))]
+async fn rotate(asker: Asker, _: Body<Nothing>) -> Answer<Json<RotationShape>> {
     let permit = asker.may_here(Permission::ManageSystem).await?;
     Ok(Json(asker.web.actions.rotate_master_key(&permit).await?.into()))
 }

@@ -46,6 +46,12 @@ struct TokenAnswer {
     token_type: &'static str,
 }
 
+#[derive(Serialize, ToSchema)]
+struct TokenError {
+    error: &'static str,
+    error_description: &'static str,
+}
+
 /// Why there is no token (RFC 6749, 5.2).
 #[derive(Debug)]
 enum NoToken {
@@ -70,13 +76,12 @@ impl IntoResponse for NoToken {
             Self::Client => (StatusCode::UNAUTHORIZED, "invalid_client", "the API key is unknown, revoked or expired"),
             Self::Problem(problem) => return problem.into_response(),
         };
-        let body = serde_json::json!({"error": error, "error_description": description});
-        (status, Json(body)).into_response()
+        (status, Json(TokenError { error, error_description: description })).into_response()
     }
 }
 
 /// Exchange an API key for a token: a form, or the same fields as JSON. The header `x-token-ttl` says for how many seconds, 60 to 900.
-#[utoipa::path(post, path = "/oauth2/token", request_body(content = Grant, content_type = "application/x-www-form-urlencoded"), responses((status = 200, body = TokenAnswer), (status = 401, description = "The key is wrong")), security(()))]
+#[utoipa::path(post, path = "/oauth2/token", request_body(content = Grant, content_type = "application/x-www-form-urlencoded"), responses((status = 200, body = TokenAnswer), (status = 400, description = "The request is not understood", body = TokenError), (status = 401, description = "The key is wrong", body = TokenError)), security(()))]
 async fn token(
     State(web): State<Web>,
     Extension(Sender(address)): Extension<Sender>,

@@ -2,7 +2,6 @@
 
 use axum::{
     Json,
-    extract::DefaultBodyLimit,
     http::{HeaderMap, HeaderName, StatusCode, header},
 };
 use serde::{Deserialize, Serialize};
@@ -17,7 +16,7 @@ use super::{
     Answer,
     list::{List, Paging, newest_first},
     merge,
-    shape::ActorShape,
+    shape::{ActorShape, Nothing},
     words,
 };
 use crate::{
@@ -26,14 +25,14 @@ use crate::{
     domain::{Label, PolicyKind, PolicyName, Refused, RunId, Slug, Timestamp, limits},
     http::{
         Web,
-        extract::{Asker, At, Body, Params},
+        extract::{Asker, At, Body, Params, at_most},
     },
     queries::{PolicyRow, SampleRow},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Web> {
     // An input may be that of a large plan.
-    let large = DefaultBodyLimit::max(limits::POLICY_TRIED_BYTES);
+    let large = at_most(limits::POLICY_TRIED_BYTES);
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(one, edit, delete))
@@ -340,8 +339,8 @@ async fn samples(
 }
 
 /// Attach a policy to a stack.
-#[utoipa::path(put, path = "/stacks/{stack}/policies/{name}", responses((status = 204, description = "It is attached")))]
-async fn attach(asker: Asker, At((slug, name)): At<(Slug, PolicyName)>) -> Answer<StatusCode> {
+#[utoipa::path(put, path = "/stacks/{stack}/policies/{name}", request_body = Nothing, responses((status = 204, description = "It is attached")))]
+async fn attach(asker: Asker, At((slug, name)): At<(Slug, PolicyName)>, _: Body<Nothing>) -> Answer<StatusCode> {
     let (stack, permit) = asker.may_on(Permission::EditStack, &slug).await?;
     asker.web.actions.attach_policy(&permit, stack.id, name, true).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -15,7 +15,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Answer, PREFIX,
     list::{List, Paging},
-    merge, words,
+    merge,
+    shape::Nothing,
+    words,
 };
 use crate::{
     actions::{NewAttachment, NewRunTask, NewRunTaskKind, Secret},
@@ -351,11 +353,6 @@ async fn deliveries(
     let page = asker.web.queries.deliveries(task, cursor.as_ref(), paging.limit)?;
     Ok(Json(List::of_page(page, |row| Ok(row.into()))?))
 }
-
-/// Nothing is to be said.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 /// Send the request for a result once more, the same as before. Where the result is final it stays as it is:
 /// the request has a new access token, which opens nothing, and a callback gets the 422 of one that comes late.

@@ -88,6 +88,21 @@ impl RoleShape {
     }
 }
 
+/// Nothing is to be said: no body, `{}` or null.
+#[derive(Deserialize, ToSchema)]
+#[serde(from = "Option<NoFields>")]
+pub(super) struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoFields {}
+
+impl From<Option<NoFields>> for Nothing {
+    fn from(_: Option<NoFields>) -> Self {
+        Self {}
+    }
+}
+
 /// Who keeps others from changing a stack.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Lock)]

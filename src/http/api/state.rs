@@ -71,6 +71,8 @@ pub(super) fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     text.split_once(':').map(|(name, password)| (name.to_owned(), password.to_owned()))
 }
 
+const METHODS: &str = "GET, POST, PUT, DELETE, LOCK, UNLOCK";
+
 /// What Terraform asks for.
 async fn door(
     Machine(asker): Machine,
@@ -88,7 +90,8 @@ async fn door(
         "LOCK" => asked.lock(body).await,
         "UNLOCK" => asked.unlock(body).await,
         _ => {
-            Err(Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, "GET, POST, DELETE, LOCK and UNLOCK are taken here"))
+            let problem = Problem::of_status(StatusCode::METHOD_NOT_ALLOWED, format!("{METHODS} are taken here"));
+            Ok(([(header::ALLOW, METHODS)], problem).into_response())
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     Answer,
     list::{List, Paging},
     merge,
-    shape::RoleShape,
+    shape::{Nothing, RoleShape},
     words,
 };
 use crate::{
@@ -191,11 +191,16 @@ async fn change(
 }
 
 /// A new link for a person who lost theirs, or who forgot their password.
-#[utoipa::path(post, path = "/users/{user}/invite", responses((status = 200, body = Invitation)))]
-async fn invite_again(asker: Asker, At(named): At<String>, headers: HeaderMap) -> Answer<Json<Invitation>> {
+#[utoipa::path(post, path = "/users/{user}/invite", request_body = Nothing, responses((status = 200, body = Invitation)))]
+async fn invite_again(
+    asker: Asker,
+    At(named): At<String>,
+    headers: HeaderMap,
+    body: Body<Nothing>,
+) -> Answer<Json<Invitation>> {
     let permit = asker.may_here(Permission::ManageUsers).await?;
     let user = find(&asker.web, &named)?;
-    let once = asker.once(&headers, &format!("/users/{}/invite", user.id), &[])?;
+    let once = asker.once(&headers, &format!("/users/{}/invite", user.id), &body.bytes)?;
     let invited = asker.web.actions.invite_again(&permit, user.id, once).await?;
     Ok(Json(Invitation::new(&asker.web, invited)?))
 }

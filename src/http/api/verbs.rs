@@ -191,22 +191,17 @@ async fn force_stop(asker: Asker, At(run): At<RunId>, Body { input, .. }: Body<F
     decide(asker, run, Permission::ForceStop, Decision::ForceStop { note }, None).await
 }
 
-/// Nothing is to be said.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Empty {}
-
 /// The same again: a new run that links back.
-#[utoipa::path(post, path = "/runs/{run}/retry", request_body = Empty, responses((status = 201, body = RunShape)))]
-async fn retry(asker: Asker, At(run): At<RunId>, headers: HeaderMap, body: Body<Empty>) -> Answer<Made> {
+#[utoipa::path(post, path = "/runs/{run}/retry", request_body = Nothing, responses((status = 201, body = RunShape)))]
+async fn retry(asker: Asker, At(run): At<RunId>, headers: HeaderMap, body: Body<Nothing>) -> Answer<Made> {
     let (run, permit) = asker.may_on_run(Permission::Trigger, run).await?;
     let once = asker.once(&headers, &format!("/runs/{}/retry", run.id), &body.bytes)?;
     made(&asker, asker.web.actions.retry(&permit, run.id, once).await?)
 }
 
 /// A tracked run of what a finished proposed run showed.
-#[utoipa::path(post, path = "/runs/{run}/promote", request_body = Empty, responses((status = 201, body = RunShape)))]
-async fn promote(asker: Asker, At(run): At<RunId>, headers: HeaderMap, body: Body<Empty>) -> Answer<Made> {
+#[utoipa::path(post, path = "/runs/{run}/promote", request_body = Nothing, responses((status = 201, body = RunShape)))]
+async fn promote(asker: Asker, At(run): At<RunId>, headers: HeaderMap, body: Body<Nothing>) -> Answer<Made> {
     let (run, permit) = asker.may_on_run(Permission::Promote, run).await?;
     let once = asker.once(&headers, &format!("/runs/{}/promote", run.id), &body.bytes)?;
     made(&asker, asker.web.actions.promote(&permit, run.id, once).await?)

@@ -15,7 +15,7 @@ use super::{
     Answer, PREFIX,
     list::{List, Paging},
     merge,
-    shape::ActorShape,
+    shape::{ActorShape, Nothing},
     words,
 };
 use crate::{
@@ -253,10 +253,15 @@ struct TestShape {
 }
 
 /// Deliver something harmless. What became of it is in the list of deliveries. For admins.
-#[utoipa::path(post, path = "/webhooks/{id}/test", responses((status = 202, body = TestShape)))]
-async fn test(asker: Asker, At(id): At<Slug>, headers: HeaderMap) -> Answer<(StatusCode, Json<TestShape>)> {
+#[utoipa::path(post, path = "/webhooks/{id}/test", request_body = Nothing, responses((status = 202, body = TestShape)))]
+async fn test(
+    asker: Asker,
+    At(id): At<Slug>,
+    headers: HeaderMap,
+    body: Body<Nothing>,
+) -> Answer<(StatusCode, Json<TestShape>)> {
     let permit = asker.may_here(Permission::ManageWebhooks).await?;
-    let once = asker.once(&headers, &format!("/webhooks/{id}/test"), &[])?;
+    let once = asker.once(&headers, &format!("/webhooks/{id}/test"), &body.bytes)?;
     let delivery = asker.web.actions.test_webhook(&permit, id, once).await?;
     Ok((StatusCode::ACCEPTED, Json(TestShape { delivery })))
 }
@@ -358,8 +363,8 @@ async fn deliveries(
 }
 
 /// Deliver once more what is done. For admins.
-#[utoipa::path(post, path = "/webhooks/{id}/deliveries/{delivery}/redeliver", responses((status = 202, description = "It is sent again"), (status = 409, description = "It is under way, or the webhook is switched off")))]
-async fn redeliver(asker: Asker, At((id, delivery)): At<(Slug, u64)>) -> Answer<StatusCode> {
+#[utoipa::path(post, path = "/webhooks/{id}/deliveries/{delivery}/redeliver", request_body = Nothing, responses((status = 202, description = "It is sent again"), (status = 409, description = "It is under way, or the webhook is switched off")))]
+async fn redeliver(asker: Asker, At((id, delivery)): At<(Slug, u64)>, _: Body<Nothing>) -> Answer<StatusCode> {
     let permit = asker.may_here(Permission::ManageWebhooks).await?;
     asker.web.actions.redeliver_webhook(&permit, id, delivery).await?;
     Ok(StatusCode::ACCEPTED)

@@ -1,9 +1,12 @@
 //! `/docs/api`: the API for reading, from the same description as `/api/v1/openapi.json`.
 
-use axum::extract::State;
+use axum::{extract::State, http::StatusCode};
 use serde_json::Value;
 
-use super::visitor::{Answer, Visitor};
+use super::{
+    doors::Stranger,
+    visitor::{Answer, Visitor, html},
+};
 use crate::http::{
     Web, api,
     view::{
@@ -15,14 +18,15 @@ use crate::http::{
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
-pub async fn get(State(_): State<Web>, visitor: Visitor) -> Answer {
+/// As open as the description itself.
+pub async fn get(State(web): State<Web>, visitor: Option<Visitor>, stranger: Stranger) -> Answer {
     let description = api::description();
-    let page = ApiDocsPage {
-        frame: visitor.frame(Place::Elsewhere, "API", vec![Crumb::here("API")])?,
-        version: text(&description["info"]["version"]),
-        groups: groups(&description),
-    };
-    visitor.page(&page)
+    let page =
+        |frame| ApiDocsPage { frame, version: text(&description["info"]["version"]), groups: groups(&description) };
+    match visitor {
+        Some(visitor) => visitor.page(&page(visitor.frame(Place::Elsewhere, "API", vec![Crumb::here("API")])?)),
+        None => html(StatusCode::OK, &page(stranger.frame(&web, "API", "/docs/api"))),
+    }
 }
 
 fn text(value: &Value) -> String {

@@ -70,7 +70,7 @@ impl FromRequestParts<Web> for Stranger {
 }
 
 impl Stranger {
-    fn frame(&self, web: &Web, subject: &str, path: &str) -> Frame {
+    pub fn frame(&self, web: &Web, subject: &str, path: &str) -> Frame {
         Frame::bare(subject, path, self.theme, web.queries.now())
     }
 

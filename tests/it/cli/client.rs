@@ -1,5 +1,10 @@
 //! Exit codes and results of client verbs.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+};
+
 use serde_json::json;
 
 use super::rig::{Desk, WAITS};
@@ -169,4 +174,37 @@ fn a_configuration_is_checked_for_programs_too() {
     let mistake = &bad["mistakes"][0];
     assert_eq!((&bad["valid"], &mistake["file"], &mistake["line"]), (&json!(false), &json!(file), &json!(5)));
     assert!(mistake["column"].is_u64() && mistake["why"].is_string(), "{bad:#}");
+}
+
+#[test]
+fn a_key_whose_secret_was_lost_on_its_way_is_named_so_that_it_can_be_revoked() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let problem = json!({
+        "type": "conflict", "title": "Not possible at the moment", "status": 409, "request_id": "req_1",
+        "detail": "this Idempotency-Key made key_01K before; what is secret about it is shown only once",
+    });
+    let body = problem.to_string();
+    let answer = format!(
+        "HTTP/1.1 409 Conflict\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let server = std::thread::spawn(move || {
+        // The first request is heard, and its answer never comes.
+        for answer in ["", answer.as_str()] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"}") {
+                let mut piece = [0; 4_096];
+                let read = stream.read(&mut piece).unwrap();
+                request.extend_from_slice(&piece[..read]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let desk = Desk::new();
+    let ran =
+        desk.run_with(&["api-key", "create", "ci"], "", &[("AIRLOCK_URL", &url), ("AIRLOCK_TOKEN", "x")]).expect(3);
+    server.join().unwrap();
+    assert!(ran.err.contains("key_01K") && ran.err.contains("airlock api-key revoke"), "{}", ran.err);
 }

@@ -87,7 +87,7 @@ async fn what_cannot_be_a_webhook_is_refused_by_field() {
         assert!(said.to_string().contains(field), "{field}: {said}");
     }
     assert_eq!(ask(&server, "POST", "webhooks", Some(good.clone())).await.0, 201);
-    assert_eq!(ask(&server, "POST", "webhooks", Some(good)).await.0, 422, "the id is taken");
+    assert_eq!(ask(&server, "POST", "webhooks", Some(good)).await.0, 409, "the id is taken");
 }
 
 #[tokio::test(flavor = "multi_thread")]
