@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 
 use crate::{
     domain::{
-        Refused, RefusedKind, ServiceName, StackId, TaskName, guest::Caps, resources::Resources, run::SourceVersion, stack::Source,
+        Refused, RefusedKind, ServiceName, StackId, TaskName, guest::Caps, resources::Resources, run::SourceVersion,
+        stack::Source,
     },
     manifest::{self, DeclaredTask, Manifest, ManifestError, declared::TaskType},
     protocol::ShownFile,
