@@ -9,7 +9,7 @@ use super::{
     Answer,
     lock::{NoteInput, note},
     runs::{Made, made, shown},
-    shape::RunShape,
+    shape::{Nothing, RunShape},
     words,
 };
 use crate::{
