@@ -42,7 +42,7 @@ pub use run::{
 };
 pub use run_task::{
     Attachment, Delivery, DeliveryReason, GUEST, Outcomes, Override, RunTask, RunTaskKind, StageRow, TaskResult,
-    TaskToken,
+    TaskToken, Verification,
 };
 pub use stack::{Credential, CredentialKind, File, Stack, StateLock, StateVersion, Upload, Variable, VariableValue};
 pub use webhook::{About, Attempt, Webhook, WebhookDelivery};
