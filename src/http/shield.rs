@@ -26,7 +26,10 @@ use tower_http::{
 use ulid::Ulid;
 
 use super::{Problem, Web, pages, serve::ClientAddress, unread::Unread};
-use crate::domain::{Timestamp, limits};
+use crate::{
+    config::Proxies,
+    domain::{Timestamp, limits},
+};
 
 /// The request's id, in logs, in the answer's header and in problems.
 #[derive(Clone, Debug)]
@@ -225,7 +228,7 @@ mod tests {
     #[test]
     fn an_address_is_believed_as_far_as_a_listed_proxy_wrote_it_down() {
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        let proxies = [address("10.0.0.1"), address("10.0.0.2")];
+        let proxies: Proxies = "10.0.0.1, 10.0.0.2".parse::<List<Proxy>>().unwrap().into();
         let cases: [(&str, &[&str], &str); 11] = [
             ("192.0.2.7", &["198.51.100.1"], "192.0.2.7"),
             ("10.0.0.1", &[], "10.0.0.1"),
@@ -249,6 +252,6 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("x-forwarded-for", HeaderValue::from_static("6.6.6.6"));
         headers.append("x-forwarded-for", HeaderValue::from_bytes(b"\xff").unwrap());
-        assert_eq!(sender(proxies[0], &headers, &proxies), proxies[0], "nor is what cannot even be read");
+        assert_eq!(sender(address("10.0.0.1"), &headers, &proxies), address("10.0.0.1"), "nor is what cannot even be read");
     }
 }
