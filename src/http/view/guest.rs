@@ -10,7 +10,7 @@ use super::{
 };
 use crate::domain::{
     Look,
-    guest::{Denial, DenialKind, PatchSummary, Receipt},
+    guest::{Caps, Denial, DenialKind, PatchSummary, Receipt},
     limits,
     verdict::bytes,
 };
@@ -234,6 +234,7 @@ pub fn used(receipt: &Receipt) -> Vec<Used> {
         exact: format!("{} of {}", words::number(used), words::number(of)),
     };
     let seconds = |ms: u64| match ms % 1_000 / 10 {
+        _ if (1..10).contains(&ms) => format!("{ms} ms"),
         0 if ms > 0 => format!("{} s", words::number(ms / 1_000)),
         part => format!("{}.{part:02} s", words::number(ms / 1_000)),
     };
@@ -243,6 +244,17 @@ pub fn used(receipt: &Receipt) -> Vec<Used> {
     rows.push(one("Wall time", receipt.wall_ms, caps.wall_seconds.saturating_mul(1_000), seconds));
     rows.push(one("Output", receipt.output_bytes, caps.output_bytes, bytes));
     rows
+}
+
+/// The caps as a list, before anything was used.
+pub fn caps(caps: Caps) -> Vec<Given> {
+    vec![
+        Given::new("Fuel", words::number(caps.fuel)),
+        Given::new("Memory", bytes(caps.memory_bytes)),
+        Given::new("Wall time", format!("{} s", words::number(caps.wall_seconds))),
+        Given::new("Output", bytes(caps.output_bytes)),
+        Given::new("Files", format!("{} in {}", bytes(caps.files_bytes), words::count(caps.files, "file"))),
+    ]
 }
 
 /// What it wrote, beside what it may write.

@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(ticked("`state`: is not"), [("state", true), (": is not", false)]);
         assert_eq!(ticked("use `a` or `b`"), [("use ", false), ("a", true), (" or ", false), ("b", true)]);
         assert_eq!(ticked("one ` alone"), [("one ` alone", false)]);
-        assert_eq!(ticked(""), []);
+        assert!(ticked("").is_empty());
     }
 
     #[test]

@@ -171,7 +171,7 @@ async fn a_guest_is_imported_run_and_looked_at_and_what_it_changed_is_proposed()
     assert!(log.contains("<script>alert(1)</script>") && !log.contains('\u{1b}'), "{log}");
     tab(&window, "guest").await;
     let seen = window.find_text(".guest", "What this run may do").await;
-    for part in ["Receipt", "of 1 G", "Refused", "path_open ../../etc/passwd", "greeting", "2 times"] {
+    for part in ["Fuel", "of 1 G", "Refused", "path_open ../../etc/passwd", "greeting", "2 times"] {
         assert!(plain(&seen).contains(&plain(part)), "{part}: {seen}");
     }
     assert!(window.text("[aria-labelledby=artifacts]").await.contains("report.txt"));

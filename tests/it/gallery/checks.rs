@@ -141,29 +141,45 @@ fn forms(document: &Html) -> Vec<String> {
 
 /// Landmarks and what unfolds have names of their own: a list of them can be read.
 fn told_apart(document: &Html) -> Vec<String> {
-    let text = |element: ElementRef<'_>| element.text().collect::<String>().trim().to_owned();
-    let name = |element: ElementRef<'_>| {
-        let attr = |name: &str| element.value().attr(name);
-        let by = attr("aria-labelledby").and_then(|id| document.select(&select(&format!("[id='{id}']"))).next());
-        attr("aria-label").map(str::to_owned).or_else(|| by.map(text)).unwrap_or_else(|| text(element))
-    };
     let mut wrong = Vec::new();
     for kind in ["section[aria-labelledby], section[aria-label], [role=region]", "nav", "details.sure > summary"] {
         let mut names = BTreeSet::new();
-        let again = document.select(&select(kind)).map(name).filter(|name| !names.insert(name.clone()));
-        wrong.extend(again.map(|name| format!("`{name}` is the name of two: {kind}")));
+        for element in document.select(&select(kind)) {
+            let name = name(document, element);
+            if !names.insert(name.clone()) {
+                wrong.push(format!("`{name}` is the name of two: {kind}"));
+            }
+        }
     }
     wrong
 }
 
+/// What a reader of screens calls an element.
+fn name(document: &Html, element: ElementRef<'_>) -> String {
+    if let Some(label) = element.value().attr("aria-label") {
+        return label.to_owned();
+    }
+    let by = element.value().attr("aria-labelledby").map(|id| select(&format!("[id='{id}']")));
+    let named = by.and_then(|by| document.select(&by).next().map(text));
+    named.unwrap_or_else(|| text(element))
+}
+
+fn text(element: ElementRef<'_>) -> String {
+    element.text().collect::<String>().trim().to_owned()
+}
+
 /// Tables can be read on a phone, and code in our sentences is shown as code.
 fn words(document: &Html) -> Vec<String> {
-    let tables = document.select(&select(".scroll > table:not(.stacked)"));
-    let mut wrong: Vec<_> = tables.map(|_| "a table that a phone cannot show".to_owned()).collect();
+    let mut wrong = Vec::new();
+    for _ in document.select(&select(".scroll > table:not(.stacked)")) {
+        wrong.push("a table that a phone cannot show".to_owned());
+    }
     for element in document.select(&select("main p, main li, main dd, main td, main span")) {
-        let own = element.children().filter_map(|child| child.value().as_text());
-        let ticked = own.filter(|text| text.matches('`').count() > 1);
-        wrong.extend(ticked.map(|text| format!("backticks: {}", text.trim())));
+        for text in element.children().filter_map(|child| child.value().as_text()) {
+            if text.matches('`').count() > 1 {
+                wrong.push(format!("backticks: {}", text.trim()));
+            }
+        }
     }
     wrong
 }

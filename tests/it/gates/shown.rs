@@ -76,7 +76,7 @@ async fn a_failure_ends_the_run_or_warns() {
         let case = Case::new(enforcement, &[], &[]).await;
         assert_eq!(case.service.called().await.says("failed", "zu teuer").await, 200);
         let page = &["check", "Failed", "zu teuer"];
-        case.is(&Shown { state, status: "failed", says: "check failed (post_plan): zu teuer", page }).await;
+        case.is(&Shown { state, status: "failed", says: "check failed after planning: zu teuer", page }).await;
     }
 }
 
@@ -85,7 +85,7 @@ async fn what_never_accepts_is_unreachable() {
     for (enforcement, state) in [("mandatory", "failed"), ("advisory", "unconfirmed")] {
         let case = Case::new(enforcement, &[500, 500], &[("AIRLOCK_RUN_TASK_RETRIES", "1")]).await;
         let page = &["check", "Unreachable", "HTTP 500"];
-        case.is(&Shown { state, status: "unreachable", says: "check is unreachable (post_plan)", page }).await;
+        case.is(&Shown { state, status: "unreachable", says: "check is unreachable after planning", page }).await;
     }
 }
 
@@ -94,6 +94,7 @@ async fn what_stays_silent_errs() {
     for (enforcement, state) in [("mandatory", "failed"), ("advisory", "unconfirmed")] {
         let case = Case::new(enforcement, &[], &[("AIRLOCK_RUN_TASK_PROGRESS_SECONDS", "1")]).await;
         let page = &["check", "Errored", "nothing was heard of it"];
-        case.is(&Shown { state, status: "errored", says: "check errored (post_plan): nothing was heard", page }).await;
+        case.is(&Shown { state, status: "errored", says: "check errored after planning: nothing was heard", page })
+            .await;
     }
 }

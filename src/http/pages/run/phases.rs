@@ -168,7 +168,7 @@ pub fn facts(run: &Run) -> Vec<Fact> {
     }
     if let Some(sealed) = run.sealed {
         let text = format!("{} → {}", bytes(sealed.tree_bytes), bytes(sealed.sealed_bytes));
-        facts.push(Fact::new("Sealed workspace", text));
+        facts.push(Fact::new("Sealed", text));
     }
     if let Some(peak) = run.phases.iter().filter_map(|phase| phase.peak_memory_bytes).max() {
         facts.push(Fact::new("Peak memory", bytes(peak)));
