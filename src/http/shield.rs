@@ -252,6 +252,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("x-forwarded-for", HeaderValue::from_static("6.6.6.6"));
         headers.append("x-forwarded-for", HeaderValue::from_bytes(b"\xff").unwrap());
-        assert_eq!(sender(address("10.0.0.1"), &headers, &proxies), address("10.0.0.1"), "nor is what cannot even be read");
+        assert_eq!(
+            sender(address("10.0.0.1"), &headers, &proxies),
+            address("10.0.0.1"),
+            "nor is what cannot even be read"
+        );
     }
 }

@@ -6,7 +6,10 @@ use crate::{
         guest::Caps,
         verdict::bytes,
     },
-    http::view::{guest::Given, words},
+    http::view::{
+        guest::{Given, caps},
+        words,
+    },
     queries::{
         DeclaredTask,
         declaration::{Airlock, ClockGrant, MountSource, RandomGrant, Stdin, WorkspaceGrant},
@@ -89,15 +92,4 @@ fn bounds(task: &DeclaredTask) -> Vec<Given> {
     let processes = airlock.processes.map(|most| Given::new("Processes", words::number(most.into())));
     let wall = Given::new("Wall time", format!("{} s", words::number(task.run.timeout_seconds.into())));
     [Some(wall), memory, output, processes, cpu].into_iter().flatten().collect()
-}
-
-/// The caps as a list, before anything was used.
-fn caps(caps: Caps) -> Vec<Given> {
-    vec![
-        Given::new("Fuel", words::number(caps.fuel)),
-        Given::new("Memory", bytes(caps.memory_bytes)),
-        Given::new("Wall time", format!("{} s", words::number(caps.wall_seconds))),
-        Given::new("Output", bytes(caps.output_bytes)),
-        Given::new("Files", format!("{} in {}", bytes(caps.files_bytes), words::count(caps.files, "file"))),
-    ]
 }
