@@ -18,7 +18,7 @@ use std::{
 };
 
 pub use flags::Flags;
-pub use values::{List, Listen, Named, Proxies, PublicUrl, TlsMode, UidRange};
+pub use values::{List, Listen, Named, Proxies, Proxy, PublicUrl, TlsMode, UidRange};
 
 use crate::{
     crypt::{self, Secret},

@@ -227,6 +227,7 @@ mod tests {
 
     #[test]
     fn an_address_is_believed_as_far_as_a_listed_proxy_wrote_it_down() {
+        use crate::config::{List, Proxy};
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let proxies: Proxies = "10.0.0.1, 10.0.0.2".parse::<List<Proxy>>().unwrap().into();
         let cases: [(&str, &[&str], &str); 11] = [

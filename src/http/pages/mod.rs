@@ -48,10 +48,7 @@ use axum::{
 pub use audit::ChainCheck;
 pub use reader::Reader;
 
-use super::{
-    Problem, Web,
-    view::{ErrorPage, error},
-};
+use super::{Problem, Web, view::ErrorPage};
 use crate::domain::limits;
 
 /// Bytes of a form with long texts: variables, commands, hooks. Browsers write up to three bytes for one.

@@ -3,6 +3,7 @@
 use airlock::{
     actions::{NewUser, Secret},
     auth::{On, Permission, Who},
+    config::{List, Proxy},
     domain::UserName,
     http::SETUP_LINK,
     queries::Outcome,
@@ -183,7 +184,7 @@ async fn only_the_newest_invitation_works_and_none_once_a_password_was_set() {
     let permit = site.permit(Permission::ManageUsers, On::Installation);
     let here = site.person("dana", false, &[]).await;
     let dana = site.app.queries.user_by_name("dana").unwrap().unwrap().id;
-    let again = async || site.app.actions.invite_again(&permit, dana).await.unwrap().token.expose().clone();
+    let again = async || site.app.actions.invite_again(&permit, dana, None).await.unwrap().token.expose().clone();
     let works = |link: &str| site.app.actions.invitation(link, None).unwrap().is_some();
 
     let links = [again().await, again().await, again().await];
@@ -292,7 +293,8 @@ async fn what_is_refused_to_somebody_on_their_own_account_is_on_record() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_comes_through_a_proxy_cannot_say_where_they_come_from() {
-    let site = Site::with(|config| config.trusted_proxies = vec!["127.0.0.1".parse().unwrap()]).await;
+    let site =
+        Site::with(|config| config.trusted_proxies = List(vec!["127.0.0.1".parse::<Proxy>().unwrap()]).into()).await;
     site.person("dana", false, &[]).await;
     let request = site.stranger().bare_request(reqwest::Method::POST, "/sign-in");
     let request = request.header("sec-fetch-site", "same-origin").header("x-forwarded-for", "6.6.6.6");

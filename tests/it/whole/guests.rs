@@ -362,7 +362,7 @@ async fn a_guest_that_was_planned_not_to_apply_does_not() {
     rig.set(&stack, "AIRLOCK_SKIP_APPLYING", "false", false).await;
     rig.confirm(&run).await;
     let run = rig.until_state(&run, State::Finished).await;
-    assert!(run.reason.is_some_and(|reason| reason.starts_with("applying was skipped")));
+    assert!(run.reason.as_ref().is_some_and(|reason| reason.starts_with("applying was skipped")));
     let phases: Vec<_> = rig.app.queries.left(&run).unwrap().into_iter().map(|left| left.phase).collect();
     assert_eq!(phases, [Phase::Planning]);
 }
