@@ -7,7 +7,7 @@ use crate::{
     crypt::Secret,
     domain::{KeyId, Refused, Timestamp, UserName},
     store::{
-        Error, Rows, Tx,
+        Error, Rows,
         record::{ApiKey, Holder, RoleOnStack},
         tables as t,
     },
@@ -46,7 +46,6 @@ impl Actions {
                 if let Some(once) = &once {
                     once.only_once(tx, &id.to_string(), moment.now)?;
                 }
-                refuse_taken(tx, &new.name, moment.now)?;
                 let key = ApiKey {
                     id,
                     name: new.name.clone(),
@@ -83,19 +82,5 @@ impl Actions {
             Ok(((), Some(id.to_string())))
         })
         .await
-    }
-}
-
-/// Locks, reviews and the audit log know a key by its name: two that open something never share one.
-fn refuse_taken(tx: &Tx<'_>, name: &UserName, now: Timestamp) -> Result<(), Error> {
-    let is_same = |key: &ApiKey| key.name.as_str().eq_ignore_ascii_case(name.as_str());
-    let opens = |key: &ApiKey| !key.revoked && key.expires_at.is_none_or(|end| now < end);
-    let keys: Vec<ApiKey> = tx.all(t::KEY_ID_TO_API_KEY, 0..=u128::MAX)?;
-    match keys.iter().find(|key| is_same(key) && opens(key)) {
-        Some(key) => {
-            let why = format!("`{}` is the name of {}; choose another, or revoke that key first", key.name, key.id);
-            Err(Refused::taken("name", why).into())
-        }
-        None => Ok(()),
     }
 }

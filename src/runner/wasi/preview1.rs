@@ -300,7 +300,9 @@ mod tests {
     fn over(dir: &std::path::Path, clock: GuestClock) -> Watched {
         let mut builder = WasiCtxBuilder::new();
         builder.preopened_dir(dir, "/workspace", FsPerms::ReadWrite).unwrap();
-        Watched::new(builder.build_p1(), Watch::default(), clock)
+        let mut watched = Watched::new(builder.build_p1(), Watch::default(), clock);
+        watched.set_hostcall_fuel(super::super::settings::HOST_CALL_BYTES);
+        watched
     }
 
     /// A directory as a guest reads it that has room for `room` bytes.

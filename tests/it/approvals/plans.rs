@@ -94,7 +94,7 @@ async fn an_approval_does_not_deploy_what_waits_for_a_person_anyway() {
     team.bob.call(Method::PUT, "stacks/shop/lock", json!({"note": "not now"})).await.expect(200);
     team.cleo.review(locked.id, "approve").await.expect(200);
     assert_eq!(team.bob.run(locked.id).await["state"], "unconfirmed", "a lock came in between");
-    team.bob.call(Method::DELETE, "stacks/shop/lock", json!(null)).await.expect(200);
+    team.bob.call(Method::DELETE, "stacks/shop/lock", json!(null)).await.expect(204);
     team.bob.confirm(locked.id).await.expect(200);
     team.site.until(locked.id, State::Finished).await;
 
