@@ -17,10 +17,10 @@ const under = (type, selector, act) =>
     if (found) act(found, event);
   });
 
-// ── What works only with a script was hidden until now ─────────────────────────────────────────
+// ── What works only with a script was hidden until now
 const reveal = (root) => all("[data-copy], [data-open], [data-log-toggle], [data-log-follow]", root).forEach((e) => (e.hidden = false));
 
-// ── Theme ──────────────────────────────────────────────────────────────────────────────────────
+// ── Theme
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   const secure = location.protocol === "https:" ? "; Secure" : "";
@@ -34,7 +34,7 @@ under("click", "[data-theme-to]", (button, event) => {
 });
 under("change", "[data-theme-radio]", (radio) => setTheme(radio.value));
 
-// ── Times: the same words as the server's (src/http/view/words.rs) ─────────────────────────────
+// ── Times: the same words as the server's (src/http/view/words.rs)
 const skew = Date.parse(document.body.dataset.now) - Date.now() || 0;
 const two = (n) => String(n).padStart(2, "0");
 function span(ms) {
@@ -67,7 +67,7 @@ function tick() {
 }
 setInterval(tick, 1000);
 
-// ── Copying ────────────────────────────────────────────────────────────────────────────────────
+// ── Copying
 under("click", "[data-copy]", async (button) => {
   if (!(await copied(button.dataset.copy))) return button.replaceWith("Select it and press Ctrl-C");
   button.dataset.done = "";
@@ -92,7 +92,7 @@ async function copied(text) {
 }
 const say = (text) => put($("[data-say]") ?? document.createElement("p"), text);
 
-// ── Forms: a second submission of the same form is no submission ───────────────────────────────
+// ── Forms: a second submission of the same form is no submission
 on("submit", (event) => {
   const form = event.target;
   if (event.defaultPrevented || form.method === "dialog") return;
@@ -125,7 +125,7 @@ function countChosen(form) {
 }
 under("change", "form[data-bulk]", countChosen);
 
-// ── Cards that unfold close on Escape and on a click elsewhere ─────────────────────────────────
+// ── Cards that unfold close on Escape and on a click elsewhere
 on("click", (event) => all("details[data-popover][open]").forEach((d) => d.contains(event.target) || (d.open = false)));
 function openDialog(dialog) {
   dialog?.showModal();
@@ -136,7 +136,7 @@ under("click", "[data-open]", (button) => {
   openDialog(document.getElementById(button.dataset.open));
 });
 
-// ── Keyboard ───────────────────────────────────────────────────────────────────────────────────
+// ── Keyboard
 let before = "";
 function step(by) {
   const first = (row) => $(".go, .what a, .row-acts :is(summary, button), td a", row);
@@ -171,7 +171,7 @@ on("keydown", (event) => {
   }
 });
 
-// ── Live ───────────────────────────────────────────────────────────────────────────────────────
+// ── Live
 const main = $("main[data-live]");
 const bar = $("[data-reconnect]");
 const stale = new Set();
@@ -281,7 +281,7 @@ on("visibilitychange", () => (document.hidden ? close() : (tick(), open())));
 addEventListener("pagehide", close);
 addEventListener("pageshow", open);
 
-// ── Start ──────────────────────────────────────────────────────────────────────────────────────
+// ── Start
 function start(root) {
   reveal(root);
   all("form[data-bulk]", root).forEach(countChosen);

@@ -35,7 +35,7 @@ function scroller() {
 }
 const atBottom = (s) => s.scrollHeight - s.scrollTop - s.clientHeight < NEAR;
 
-// ── Preferences, kept by the browser ───────────────────────────────────────────────────────────
+// ── Preferences, kept by the browser
 const saved = (() => {
   try {
     return JSON.parse(localStorage.getItem("airlock-log")) ?? {};
@@ -64,7 +64,7 @@ document.addEventListener("click", (event) => {
   if (follow) toBottom();
 });
 
-// ── Following ──────────────────────────────────────────────────────────────────────────────────
+// ── Following
 function setFollow(yes) {
   follow = yes;
   if (yes) unseen = 0;
@@ -106,7 +106,7 @@ document.addEventListener("click", (event) => {
   }
 });
 
-// ── Lines ──────────────────────────────────────────────────────────────────────────────────────
+// ── Lines
 function element(name, attributes) {
   const made = document.createElement(name);
   Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
@@ -190,7 +190,7 @@ document.addEventListener("htmx:afterSettle", () => {
   height = 0;
 });
 
-// ── Ranges: #L120 and #L120-L140 ───────────────────────────────────────────────────────────────
+// ── Ranges: #L120 and #L120-L140
 function range() {
   const found = /^#L(\d+)(?:-L?(\d+))?$/.exec(location.hash);
   if (!found) return undefined;
@@ -227,7 +227,7 @@ document.addEventListener("click", (event) => {
 });
 addEventListener("hashchange", () => choose(false));
 
-// ── Keys ───────────────────────────────────────────────────────────────────────────────────────
+// ── Keys
 let error = -1;
 function nextError() {
   const errors = all(".ln[data-error]");
@@ -243,7 +243,7 @@ document.addEventListener("airlock:key", (event) => {
   if (event.detail === "e") nextError();
 });
 
-// ── Start, and again when the log's element is another one ─────────────────────────────────────
+// ── Start, and again when the log's element is another one
 let known;
 let reading;
 /** Whoever reads on when the element is replaced goes on reading at the same line. */

@@ -53,7 +53,7 @@ async fn everything(window: &Window, scripts: bool) {
     tell(window, &mut outside).await;
     window.go("/").await;
     window.find_text(".messages", "The cache of Shop doubles").await;
-    window.find_text(".messages", "there is no webhook `gone`").await;
+    window.find_text(".messages", "there is no webhook gone").await;
     if scripts {
         let page = |name: &str, path: &str| (name.to_owned(), path.to_owned());
         let pages = [

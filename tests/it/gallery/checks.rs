@@ -130,7 +130,9 @@ fn forms(document: &Html) -> Vec<String> {
             wrong.push("a form in a form".to_owned());
         }
     }
-    for button in document.select(&select("button[value=delete], button[value=remove], button[value=revoke]")) {
+    for button in
+        document.select(&select("button[value=delete], button[value=remove], button[value=revoke][data-weight=danger]"))
+    {
         let mut above = button.ancestors().filter_map(ElementRef::wrap);
         if !above.any(|it| it.value().name() == "details" || it.value().classes().any(|name| name == "delete-form")) {
             wrong.push(format!("deletes without asking: {}", button.html()));

@@ -160,7 +160,8 @@ fn declared() -> DeclaredList {
 fn queue(theme: Theme) -> QueuePage {
     let queued = |run: RunRow, position, prioritized| QueueRow { run, position, prioritized, may_prioritize: true };
     let mut ready = working();
-    for run in &mut ready {
+    for (run, number) in ready.iter_mut().zip(901..) {
+        run.id = format!("run_01K00000000000000000000{number}");
         run.badge = Badge::of(State::Ready);
         run.why = None;
     }

@@ -69,7 +69,10 @@ async fn a_run_that_a_check_fails_ends_after_its_hooks_which_see_that() {
         }
         assert_eq!(service.called().await.says("failed", "never").await, 200);
         let failed = rig.until_state(&run, State::Failed).await;
-        assert_eq!(failed.reason.as_deref(), Some(&*format!("mandatory run task {check} failed ({stage}): never")));
+        assert_eq!(
+            failed.reason.as_deref(),
+            Some(&*format!("mandatory run task {check} failed {}: never", stage.title().to_lowercase()))
+        );
         assert_eq!(said(&rig, &run), format!("over: failed, the source{made}\n"));
     }
     until_nothing_is_held(rig).await;

@@ -55,7 +55,7 @@ async fn stages_stand_around_real_terraform_and_what_is_said_after_applying_stop
         assert_eq!(call.says(said, "seen").await, 200);
     }
     let ended = rig.until_state(&run, State::Finished).await;
-    assert!(ended.warnings.iter().any(|warning| warning.contains("post_apply")), "{:?}", ended.warnings);
+    assert!(ended.warnings.iter().any(|warning| warning.contains("failed after applying")), "{:?}", ended.warnings);
     rig.until_tidy().await;
     let dir = rig.stop().await;
     assert_nothing_held(&dir.path().join("data"), 0);

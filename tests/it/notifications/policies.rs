@@ -144,15 +144,12 @@ async fn what_a_policy_wants_and_cannot_have_is_said() {
     policy(&server, "hopeful", body).await;
     server.trigger("shop", "proposed").await;
     let told = until_told(&server, "The policy hopeful tells nobody what it wants to").await;
-    assert!(
-        told.contains("there is no webhook `gone`") && told.contains("`json-one` is not of the form slack"),
-        "{told}"
-    );
+    assert!(told.contains("there is no webhook gone") && told.contains("json-one is not of the form slack"), "{told}");
     // What nothing here carries out is no policy to begin with.
     let mail = json!({"name": "mail", "kind": "notification", "body": "package spacelift\nemail[{\"to\": \"ops\"}] { true }\n"});
     let (status, said) = server.raw(None, "POST", "/api/v1/policies", Some(mail)).await;
     assert_eq!(status, 422, "{said}");
-    assert!(said.contains("no mail is sent") && said.contains("`inbox`"), "{said}");
+    assert!(said.contains("no mail is sent") && said.contains("inbox"), "{said}");
     let evaluated = json!({"input": {}, "body": "package spacelift\nemail[{\"to\": \"ops\"}] { true }\n"});
     let said = server.post("policies/hopeful/evaluate", evaluated).await;
     assert_eq!(said["error"]["line"], 2, "{said}");
