@@ -27,7 +27,7 @@ use rustix::{
     },
     io::Errno,
     mount::{MountAttrFlags, OpenTreeFlags, open_tree},
-    process::{Pid, WaitOptions, waitpid},
+    process::{Pid, WaitOptions, chdir, chroot, waitpid},
 };
 
 use super::{
@@ -163,8 +163,11 @@ fn namespace(keeper: Owner, user: Owner) -> Result<OwnedFd, Failure> {
 
 /// Enters a user namespace, passes it on, and stays until it has got its maps.
 fn stand(socket: &UnixStream) -> Result<(), Failure> {
-    sys::unshare(libc::CLONE_NEWUSER).doing("enter a user namespace")?;
     let process = privileges::own_process()?;
+    // The jail's root is mounted over the host's by now: to whoever still has that one as its root the
+    // kernel gives no user namespace. Above the root is what is mounted over it.
+    chdir("/..").and_then(|()| chroot(".")).doing("enter the jail's root")?;
+    sys::unshare(libc::CLONE_NEWUSER).doing("enter a user namespace")?;
     let namespace = openat(&process, "ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .doing("open the user namespace")?;
     wire::send(socket, &(), &[process.as_fd(), namespace.as_fd()]).doing("pass the user namespace on")?;

@@ -181,7 +181,7 @@ async fn a_stack_is_deleted_by_typing_its_slug_and_its_records_stay() {
     let admin = site.admin().await;
     let page = admin.post("/stacks/shop/settings", &[("do", "delete"), ("confirm", "shpo")]).await;
     assert_eq!(page.status, 422);
-    assert!(page.words("#confirm-error").contains("type the stack's slug, `shop`"), "{}", page.words("main"));
+    assert!(page.words("#confirm-error").contains("type the stack's slug, shop"), "{}", page.words("main"));
     let page = admin.post_and_follow("/stacks/shop/settings", &[("do", "delete"), ("confirm", "shop")]).await;
     assert!(page.words(".flash").contains("The stack Shop was deleted"));
     assert_eq!(admin.get("/stacks/shop").await.status, 404);
@@ -285,7 +285,7 @@ async fn people_are_invited_given_roles_and_switched_off() {
     assert!(page.words("main").contains("Invited"));
     assert_eq!(
         admin.post("/admin/users", &[("do", "invite"), ("name", "Dana")]).await.status,
-        422,
+        409,
         "names are taken whatever their case"
     );
     let dana = site.stranger();

@@ -175,7 +175,8 @@ async fn a_guest_finds_its_mounts_by_relative_paths_too() {
     let run = declared(&rig, &stack, &guest("wasi:names.wasm", "x", "read"), THREE).await;
     let run = rig.until_state(&run, State::Finished).await;
     let names = "/workspace /tmp /output /workspace/keep /workspace/own /workspace/scratch keep own scratch . ";
-    assert_eq!(rig.log(&run, Phase::Performing).replace('\n', " "), names);
+    let log = rig.log(&run, Phase::Performing).replace('\n', " ");
+    assert!(log.ends_with(names), "{log}");
 }
 
 fn file_limit(run: &Run) -> (u64, &str) {

@@ -155,7 +155,7 @@ async fn keep_secrets(rig: &Rig) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_holds_a_secret_is_sealed_anew() {
-    let rig = Rig::new().await;
+    let rig = Rig::serving(Arc::new(tempfile::tempdir().unwrap()), |_| {}).await;
     let before = rotate(&rig).await.records;
     keep_secrets(&rig).await;
     let old = MasterKey::load(&rig.data().join("master.key")).unwrap();
