@@ -134,7 +134,7 @@ fn compiler(module: &Module, draft: &Draft, limits: &Limits) -> Result<Program, 
             ..limits.clone()
         },
         stdin: None,
-        inherited: vec![copy(module.verified()?)?, copy(&draft.file)?],
+        inherited: vec![copy(&module.file)?, copy(&draft.file)?],
         environment: Environment::new(),
         network: NetworkMode::None,
         host_root: true,

@@ -64,10 +64,7 @@ pub(super) struct Module {
     pub name: String,
     pub form: Form,
     pub digest: Digest,
-    file: File,
-    /// Whether the file still has to be held against the digest that it was registered under. Code that
-    /// was compiled before has been.
-    unread: bool,
+    pub file: File,
 }
 
 impl Chain {
@@ -143,8 +140,15 @@ impl Chain {
         match code {
             GuestCode::Registered { path, digest } => {
                 let opened = rustix::fs::open(path, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, 0.into());
-                let file = File::from(opened.map_err(Fault::io(doing()))?);
-                Ok(Module { unread: true, ..Module::new(name, file, digest.clone())? })
+                let mut file = File::from(opened.map_err(Fault::io(doing()))?);
+                let found = sha256(&mut file).map_err(Fault::io(doing()))?;
+                if found != *digest {
+                    let (found, registered) = (found.short(), digest.short());
+                    return Err(Fault::Other(format!(
+                        "the guest `{name}` was registered as {registered} and its file is now {found}: import it again"
+                    )));
+                }
+                Module::new(name, file, found)
             }
             GuestCode::Bundled { name: which } => {
                 let guest = bundled(which).ok_or_else(|| Fault::Other(format!("there is no guest `{which}`")))?;
@@ -371,24 +375,9 @@ impl Module {
         (&file).take(4_096).read_to_end(&mut start).map_err(Fault::io(doing()))?;
         file.rewind().map_err(Fault::io(doing()))?;
         match Form::of(&start) {
-            Ok(form) => Ok(Self { name, form, digest, file, unread: false }),
+            Ok(form) => Ok(Self { name, form, digest, file }),
             Err(why) => Err(Fault::Other(format!("the file of the guest `{name}` cannot be one: {why}"))),
         }
-    }
-
-    /// The file, which is what the digest says.
-    pub(super) fn verified(&self) -> Result<&File, Fault> {
-        let (name, doing) = (&self.name, || format!("read the guest `{}`", self.name));
-        if self.unread {
-            let found = sha256(&mut &self.file).map_err(Fault::io(doing()))?;
-            if found != self.digest {
-                let (found, registered) = (found.short(), self.digest.short());
-                return Err(Fault::Other(format!(
-                    "the guest `{name}` was registered as {registered} and its file is now {found}: import it again"
-                )));
-            }
-        }
-        Ok(&self.file)
     }
 }
 
@@ -472,7 +461,7 @@ fn mounts(phase: &GuestPhase) -> impl Iterator<Item = Directory> {
     shown.map(|(path, writable)| Directory { path: path.display().to_string(), at: None, writable })
 }
 
-fn sha256(file: &mut (impl io::Read + Seek)) -> io::Result<Digest> {
+fn sha256(file: &mut File) -> io::Result<Digest> {
     let mut hasher = Hasher::new();
     io::copy(file, &mut hasher)?;
     file.rewind()?;

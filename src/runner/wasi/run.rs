@@ -19,7 +19,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Notify,
+};
 use wasmtime::{CallHook, Engine, Store, Trap};
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder, cli::AsyncStdinStream};
 
@@ -83,21 +86,23 @@ impl Ends {
     }
 }
 
-/// Hears of a request to end in a thread of its own, since a guest may hold up the other one.
-fn hear_stop() -> std::io::Result<Arc<AtomicBool>> {
-    let asked = Arc::new(AtomicBool::new(false));
+/// Hears of a request to end in a thread of its own, since a guest may hold up the other one. Gives what
+/// a guest that never waits looks at, and what wakes whoever waits for one that does.
+fn hear_stop() -> std::io::Result<(Arc<AtomicBool>, Arc<Notify>)> {
+    let (asked, wake) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut stop = {
         let _within = runtime.enter();
         signal(SignalKind::terminate())?
     };
-    let told = Arc::clone(&asked);
+    let (told, awake) = (Arc::clone(&asked), Arc::clone(&wake));
     // It ends with the process.
     std::thread::Builder::new().name("stop".to_owned()).spawn(move || {
         runtime.block_on(stop.recv());
         told.store(true, Ordering::Relaxed);
+        awake.notify_one();
     })?;
-    Ok(asked)
+    Ok((asked, wake))
 }
 
 /// State that a store holds, whatever the guest's form.
@@ -133,8 +138,7 @@ async fn attend(engine: &Engine, given: Given) -> Result<Told, String> {
     let stderr = Sink::new(given.stderr, meter.clone()).map_err(said)?;
     let wall = Duration::from_secs(given.run.caps.wall_seconds);
     let surroundings = surroundings(&given.run, given.stdin, (&stdout, &stderr))?;
-    let mut stop = signal(SignalKind::terminate()).map_err(said)?;
-    let asked = hear_stop().map_err(said)?;
+    let (asked, stop) = hear_stop().map_err(said)?;
     let began = Instant::now();
     let start = Start {
         engine,
@@ -156,7 +160,7 @@ async fn attend(engine: &Engine, given: Given) -> Result<Told, String> {
     };
     let ran = tokio::select! {
         ran = tokio::time::timeout(wall, work) => Some(ran),
-        _ = stop.recv() => None,
+        () = stop.notified() => None,
     };
     let wall_ms = began.elapsed().as_millis() as u64;
     let flush = async { tokio::join!(stdout.drain(), stderr.drain()) };

@@ -136,7 +136,7 @@ fn a_guest_that_only_calls_the_host_hears_a_request_to_end() {
     let says = format!("(drop (call $write (i32.const 1) (i32.const {}) (i32.const 5))) {}", text(0), sleep(1));
     let asks = "(loop $again (call $check (call $random (i32.const 0) (i32.const 65536))) (br $again))";
     let guest = Guest::wat(&core(&["here\\n"], &format!("{says} {asks}")));
-    let outcome = guest.caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 3_600)).run_and_stop();
+    let outcome = guest.caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 3_600)).run_and_stop("here\n");
     assert_eq!(outcome.verdict, Verdict::Stopped, "{outcome:#?}");
     // One that had to be killed could not say what it used.
     assert!(outcome.receipt().fuel_used.is_some(), "{outcome:#?}");

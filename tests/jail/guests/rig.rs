@@ -121,8 +121,8 @@ impl Guest {
         self.ended(self.start(change))
     }
 
-    /// Carries the chain out, and asks for its end once the guest has printed something.
-    pub fn run_and_stop(&self) -> Outcome {
+    /// Carries the chain out, and asks for its end once the guest has printed this.
+    pub fn run_and_stop(&self, after: &str) -> Outcome {
         let child = self.start(|_| {});
         let control = loop {
             match UnixStream::connect(self.host.spec.dir.join(file::CONTROL)) {
@@ -131,7 +131,9 @@ impl Guest {
             }
         };
         for line in BufReader::new(&control).lines() {
-            if serde_json::from_str::<Bell>(&line.unwrap()).unwrap().log > 0 {
+            let bell = serde_json::from_str::<Bell>(&line.unwrap()).unwrap();
+            let log = fs::read_to_string(self.host.spec.dir.join(file::log(1, self.phase))).unwrap_or_default();
+            if bell.log > 0 && log.contains(after) {
                 (&control).write_all(&serde_json::to_vec(&Request::Stop).unwrap()).unwrap();
                 (&control).write_all(b"\n").unwrap();
                 break;
