@@ -7,7 +7,7 @@ use redb::{Database, Key, ReadableDatabase as _, TableDefinition, TableError, Va
 use super::{Backend, Fault, tables as t};
 
 /// The schema that this release writes.
-pub const SCHEMA: u64 = 4;
+pub const SCHEMA: u64 = 5;
 
 const SCHEMA_KEY: &str = "schema";
 
@@ -25,6 +25,8 @@ const STEPS: &[Step] = &[
     Step { from: 2, run: make_tables },
     // Tables of webhooks, messages and what is to be told.
     Step { from: 3, run: make_tables },
+    // The table of remarks.
+    Step { from: 4, run: make_tables },
 ];
 
 /// Makes every table of a new store, migrates an older one after copying it aside, refuses a newer.
