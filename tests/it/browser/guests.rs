@@ -162,7 +162,7 @@ async fn a_guest_is_imported_run_and_looked_at_and_what_it_changed_is_proposed()
     window.click("summary[aria-label='Run look of Agents']").await;
     window.fill("#variables-agents-look", "COLOUR=blue\nnothing").await;
     window.click("details[open] button[value=run]").await;
-    window.find_text("details[open] .error", "`nothing` is not NAME=value").await;
+    window.find_text("details[open] .error", "nothing is not NAME=value").await;
     let kept = window.find("#variables-agents-look").await.prop("value").await.unwrap();
     assert_eq!(kept.as_deref(), Some("COLOUR=blue\nnothing"));
     window.console().await; // That was a 422, too.
