@@ -120,7 +120,7 @@ async fn keep_secrets(rig: &Rig) {
     let run_task = NewRunTask {
         name: "cost".parse().unwrap(),
         description: String::new(),
-        kind: NewRunTaskKind::Http { url: outside.url.clone(), hmac_key: secret("hmac") },
+        kind: NewRunTaskKind::Http { url: format!("{}/check", outside.url), hmac_key: secret("hmac") },
         enabled: true,
         trusted: true,
     };
