@@ -52,7 +52,7 @@ impl Actions {
         for run in view.all_active_runs()?.into_iter().filter(|run| run.state == State::Unconfirmed) {
             let days = view.stack(run.stack)?.and_then(|stack| stack.settings.unconfirmed_expiry_days);
             let Some(days) = days else { continue };
-            let span = Duration::from_hours(24).saturating_mul(days.into());
+            let span = Duration::from_hours(24).saturating_mul(days);
             found.push(Waiting { half: run.state_since.plus(span / 2), end: run.state_since.plus(span), run });
         }
         Ok(found)

@@ -185,7 +185,7 @@ impl Actions {
         let keys = self.keys.get();
         drop(view);
         let state = self.read_state_aside(keys, id, old).await?;
-        Ok(with_serial(&state, newest + 1)?)
+        with_serial(&state, newest + 1)
     }
 
     /// The newest version, with the keys that open it.

@@ -51,7 +51,7 @@ pub struct Listening {
 
 impl std::fmt::Debug for Listening {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Listening").field("tcp", &self.tcp).field("tls", &self.tls.is_some()).finish()
+        f.debug_struct("Listening").field("tcp", &self.tcp).field("tls", &self.tls.is_some()).finish_non_exhaustive()
     }
 }
 

@@ -74,7 +74,7 @@ pub struct Args {
 /// The verbs, each described where its flags are.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    Serve(Serve),
+    Serve(Box<Serve>),
     Demo(Demo),
     Check(Check),
     User(User),
