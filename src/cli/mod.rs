@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
 
 fn carry_out(verb: &Verb) -> Done {
     match verb {
-        Verb::Serve(args) => serve::run(*args),
+        Verb::Serve(args) => serve::run(args),
         Verb::Demo(args) => demo::run(args),
         Verb::Check(args) => check::run(args),
         Verb::User(args) => user::run(args),

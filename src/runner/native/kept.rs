@@ -177,7 +177,7 @@ fn stand(socket: &UnixStream) -> Result<(), Failure> {
 fn mapped(socket: &UnixStream, keeper: Owner, user: Owner) -> Result<OwnedFd, Failure> {
     let doing = "receive the user namespace";
     let gone = || Failure::new(doing, &io::ErrorKind::BrokenPipe.into());
-    let (_, descriptors) = wire::receive::<()>(socket).doing(doing)?.ok_or_else(gone)?;
+    let ((), descriptors) = wire::receive::<()>(socket).doing(doing)?.ok_or_else(gone)?;
     let [process, namespace] = <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| gone())?;
     privileges::map_ids(&process, keeper.uid, user)?;
     Ok(namespace)
