@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::server::{FakeRunner, Server, id_of};
 
-const NO_HOOKS: &str = r#"package spacelift
+const NO_HOOKS: &str = r"package spacelift
 
 reject { count(input.run.runtime_config.before_plan) > 0 }
 approve { true }
-"#;
+";
 
 const NO_HOOKS_IN_PLANS: &str = r#"package spacelift
 

@@ -372,11 +372,11 @@ fn telling_planner() -> Vec<u8> {
     let imports = r#"(import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "environ_get" (func $get (param i32 i32) (result i32)))
   (memory"#;
-    let tells = r#"(i32.const 28)))
+    let tells = r"(i32.const 28)))
     (drop (call $sizes (i32.const 40) (i32.const 52)))
     (drop (call $get (i32.const 8192) (i32.const 12288)))
     (i32.store (i32.const 48) (i32.const 12288))
-    (drop (call $write (i32.const 1) (i32.const 48) (i32.const 1) (i32.const 56)))))"#;
+    (drop (call $write (i32.const 1) (i32.const 48) (i32.const 1) (i32.const 56)))))";
     let planner = PLANNER.replacen("(memory", imports, 1).replacen("(i32.const 28)))))", tells, 1);
     wat::parse_str(planner).unwrap()
 }
