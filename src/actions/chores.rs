@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    domain::{RunId, limits},
+    domain::{RunId, StackId, limits},
     store::{
         Error, Fault, Find, Flow, Order, Rows,
         record::{Chain, ChainAsk, Chore, Run},
@@ -66,6 +66,15 @@ impl Actions {
             Ok(Flow::Continue(()))
         })?;
         Ok(found)
+    }
+
+    /// Where the directories of living runs are.
+    pub fn live_runs(&self) -> PathBuf {
+        self.setup.data.join("runs")
+    }
+
+    pub fn is_run(&self, id: RunId) -> Result<bool, Error> {
+        Ok(self.store.read()?.run(id)?.is_some())
     }
 
     /// Whether the run still has this chain.
@@ -176,6 +185,29 @@ impl Actions {
         workspace::recover(&self.setup.data.join("sealed"), live)
             .map(drop)
             .map_err(|error| Fault::Io(error.to_string()).into())
+    }
+
+    /// Removes what deleted stacks left on the disk: what their tasks stored, and providers that they
+    /// downloaded. Says how many directories. Their managed states stay: nothing else knows what they made.
+    pub fn sweep_stacks(&self) -> Result<usize, Error> {
+        let view = self.store.read()?;
+        let mut removed = 0;
+        for below in [self.stored_for_tasks(), self.setup.plugin_cache.clone()] {
+            for entry in std::fs::read_dir(&below).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                let Some(id) = name.to_str().and_then(|name| name.parse::<StackId>().ok()) else { continue };
+                if view.stack(id)?.is_none() {
+                    workspace::remove_tree(&entry.path()).map_err(|error| Fault::Io(error.to_string()))?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    /// What declared tasks store, by stack.
+    pub(crate) fn stored_for_tasks(&self) -> PathBuf {
+        self.setup.data.join("mounts")
     }
 
     /// Removes finished logs whose time is up, and says so in their runs. Says how many.

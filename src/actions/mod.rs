@@ -8,7 +8,7 @@
 //! | file | verbs |
 //! | --- | --- |
 //! | `life` | the one door through which a run changes state; who waits for what; who gets a slot |
-//! | `trigger` | runs, tasks, retry, promote |
+//! | `trigger`, `pin` | runs, tasks, retry, promote; which commit a run that waits stands for |
 //! | `declared`, `declaration` | runs of declared tasks; what sources declare |
 //! | `run_task`, `attachment` | outside checks, and the stacks whose runs they check |
 //! | `call` | declared tasks that serve others as run tasks |
@@ -76,6 +76,7 @@ mod life;
 mod lock;
 mod notify;
 mod once;
+mod pin;
 mod plan;
 mod policy;
 mod progress;
@@ -178,8 +179,8 @@ pub struct Setup {
 pub const WORKLOAD_SOCKET: &str = "workload.sock";
 
 impl Setup {
-    /// Whom guests are compiled as, one after the other: the last uid of the range.
-    pub(crate) fn compiler_uid(&self) -> Option<u32> {
+    /// Whom everything is done as that belongs to no run: the last uid of the range.
+    pub(crate) fn apart_uid(&self) -> Option<u32> {
         self.uids.map(|(_, last)| last)
     }
 
@@ -263,14 +264,14 @@ impl Actions {
             ceilings: Mutex::default(),
             images: Arc::default(),
         };
-        let evaluator = Evaluator::new("/proc/self/exe".into(), setup.compiler_uid());
+        let evaluator = Evaluator::new("/proc/self/exe".into(), setup.apart_uid());
         let (setup, access) = (Arc::new(setup), Arc::new(access));
         Ok(Self { store, keys, clock, live, setup, access, outside: None, evaluator })
     }
 
     /// The same, for a process that is not this program itself: policies are evaluated by `program`.
     pub fn evaluated_by(mut self, program: PathBuf) -> Self {
-        self.evaluator = Evaluator::new(program, self.setup.compiler_uid());
+        self.evaluator = Evaluator::new(program, self.setup.apart_uid());
         self
     }
 

@@ -1,16 +1,13 @@
 //! Guests on their way in: each is compiled by a runner that runs nothing.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{io, path::Path};
 
-use super::{dir::ChainDir, spawn};
+use super::apart::carried_out;
 use crate::{
-    actions::{Actions, Error, ToCompile, ToStart},
-    domain::{RunId, Verdict},
+    actions::{Actions, Error, ToCompile},
+    domain::Verdict,
     protocol::Record,
 };
-
-/// Between two looks at whether the compiler is done.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Compiles everything that waits, one after the other.
 pub(super) async fn perform(actions: &Actions, binary: &Path) {
@@ -37,37 +34,10 @@ async fn one(actions: &Actions, binary: &Path, guest: &ToCompile) -> Result<(), 
 }
 
 async fn compile(actions: &Actions, binary: &Path, guest: &ToCompile) -> io::Result<Result<(), String>> {
-    let (jail, spec) = actions.compiling(guest);
-    let path = jail.dir.clone();
-    let dir = ChainDir::make(&path)?;
-    let outcome = carried_out(
-        binary,
-        &dir,
-        ToStart {
-            run: RunId::from_number(guest.id),
-            chain: spec.chain,
-            dir: path.clone(),
-            goes_on_from: None,
-            jail,
-            spec,
-        },
-    )
-    .await;
-    fs::remove_dir_all(path.parent().unwrap_or(&path))?;
-    outcome
-}
-
-async fn carried_out(binary: &Path, dir: &ChainDir, chain: ToStart) -> io::Result<Result<(), String>> {
-    let Some(lock) = dir.try_lock()? else { return Err(io::Error::other("somebody else compiles it")) };
-    match spawn::start(binary, dir, lock, &chain).await {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    while dir.try_lock()?.is_none() {
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-    let (records, _) = dir.records(0)?;
-    Ok(outcome(&records).unwrap_or_else(|| Err(format!("its compiler ended: {}", dir.complaint()))))
+    carried_out(binary, &actions.compiling(guest), |left| {
+        Ok(outcome(&left.records).unwrap_or_else(|| Err(format!("its compiler ended: {}", left.complaint()))))
+    })
+    .await
 }
 
 /// What the records say; none when they end too early.

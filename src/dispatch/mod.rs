@@ -14,16 +14,18 @@
 //! Knows what a chain is; knows nothing of what it does. Executes nothing itself.
 
 mod alone;
+mod apart;
 mod attend;
 mod chores;
 mod compile;
 mod dir;
 mod judge;
 mod offline;
+mod pin;
 mod spawn;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -32,7 +34,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use alone::{Alone, start_alone};
-pub use offline::{living, stop};
+pub use offline::{clear_strays, living, stop};
 
 use crate::{
     actions::{Actions, ChainAsk, LiveChain},
@@ -70,7 +72,7 @@ impl Dispatch {
     /// Looks after chains and chores until the server stops. Runners go on without it.
     pub async fn run(self) {
         // Filing a long log away takes seconds, and no chain waits for it.
-        tokio::join!(self.chains(), self.chores(), self.guests(), self.judges(), self.approvals());
+        tokio::join!(self.chains(), self.chores(), self.guests(), self.judges(), self.pins(), self.approvals());
     }
 
     async fn chains(&self) {
@@ -134,6 +136,37 @@ impl Dispatch {
                 Some(done) = under_way.join_next() => match done {
                     Ok(id) => ids.retain(|other| *other != id),
                     Err(error) => tracing::error!(%error, "a guest's judgement ended in a panic"),
+                },
+            }
+        }
+    }
+
+    /// Waiting runs whose commits have to be looked up.
+    async fn pins(&self) {
+        let mut bell = self.actions.bells().hear_work();
+        let mut under_way = JoinSet::new();
+        let mut waiting = VecDeque::new();
+        let mut cursor = self.actions.pin_from().unwrap_or_else(|error| {
+            tracing::error!(%error, "runs that wait cannot be looked up");
+            0
+        });
+        loop {
+            bell.mark_unchanged();
+            match self.actions.runs_to_pin(&mut cursor) {
+                Err(error) => tracing::error!(%error, "runs that wait cannot be looked up"),
+                Ok(more) => waiting.extend(more),
+            }
+            while under_way.len() < pin::AT_ONCE
+                && let Some(run) = waiting.pop_front()
+            {
+                let dispatch = self.clone();
+                under_way.spawn(async move { pin::one(&dispatch.actions, &dispatch.binary, run).await });
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                changed = bell.changed() => if changed.is_err() { return },
+                Some(done) = under_way.join_next() => if let Err(error) = done {
+                    tracing::error!(%error, "looking a commit up ended in a panic");
                 },
             }
         }

@@ -36,6 +36,17 @@ pub fn stop(runs: &Path, run: RunId) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Removes what chains of no run left whose server was killed; those that live still are left alone.
+pub fn clear_strays(runs: &Path, is_run: impl Fn(RunId) -> bool) -> io::Result<()> {
+    for dir in subdirectories(runs)? {
+        let id = dir.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        if id.is_some_and(|id| !is_run(id)) && living_of(&dir)?.is_empty() {
+            fs::remove_dir_all(&dir)?;
+        }
+    }
+    Ok(())
+}
+
 fn living_of(run: &Path) -> io::Result<Vec<PathBuf>> {
     let mut living = Vec::new();
     for chain in subdirectories(run)? {

@@ -178,6 +178,8 @@ pub const CALL_WAIT: Duration = Duration::from_secs(30);
 pub const CALL_BODY_BYTES: usize = MIB as usize;
 /// Time for fetching a git source.
 pub const FETCH_WALL: Duration = Duration::from_mins(10);
+/// Time for asking which commit a branch stands for.
+pub const LOOK_UP_WALL: Duration = Duration::from_mins(1);
 /// What a run's phases are set to, as it is sealed with its workspace.
 pub const SETTINGS_BYTES: u64 = 64 * MIB;
 /// A fetched source as an archive, for those who check a run.

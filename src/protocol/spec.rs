@@ -178,6 +178,8 @@ pub enum Step {
     Guest(GuestPhase),
     /// Phase `preparing` of no run: a guest is compiled, so that one that cannot be is refused early.
     Compile(GuestCompile),
+    /// Phase `preparing` of no run: which commit a branch stands for is asked, and nothing is fetched.
+    LookUp(GitFetch),
     /// Phase `sealing`: nothing but sealing the workspace that an earlier chain kept.
     Seal(Seal),
 }
@@ -189,7 +191,7 @@ impl Step {
             Self::Open(_) => Phase::PreparingApply,
             Self::Shell(shell) => shell.phase,
             Self::Guest(guest) => guest.phase,
-            Self::Build(_) | Self::Compile(_) => Phase::Preparing,
+            Self::Build(_) | Self::Compile(_) | Self::LookUp(_) => Phase::Preparing,
             Self::Seal(_) => Phase::Sealing,
         }
     }
@@ -237,20 +239,24 @@ pub struct PatchFile {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Fetch {
-    Git {
-        url: String,
-        branch: String,
-        /// None: the branch's head, which is then reported in [`super::Produced::commit`].
-        commit: Option<CommitSha>,
-        submodules: bool,
-        /// A directory of the host that the url names, already checked against `local_sources`.
-        local: Option<PathBuf>,
-    },
+    Git(GitFetch),
     Upload {
         /// The stored tar.gz.
         path: PathBuf,
         digest: Digest,
     },
+}
+
+/// A commit of a repository.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GitFetch {
+    pub url: String,
+    pub branch: String,
+    /// None: the branch's head, which is then reported in [`super::Produced::commit`].
+    pub commit: Option<CommitSha>,
+    pub submodules: bool,
+    /// A directory of the host that the url names, already checked against `local_sources`.
+    pub local: Option<PathBuf>,
 }
 
 /// The sealed workspace that a chain begins with.

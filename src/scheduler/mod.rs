@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::actions::Actions;
+use crate::{actions::Actions, dispatch};
 
 /// Between two looks at the clock.
 const TICK: Duration = Duration::from_secs(15);
@@ -24,7 +24,18 @@ pub async fn recover(actions: &Actions) -> Result<(), crate::actions::Error> {
     actions.clear_incoming();
     actions.clear_drafts().await?;
     actions.clear_images()?;
+    clear_strays(actions);
     Ok(())
+}
+
+/// Removes what belongs to no run any more: guests that were compiled or judged, branches that were
+/// looked up.
+fn clear_strays(actions: &Actions) {
+    // Whoever cannot be looked up may be one.
+    let is_run = |id| actions.is_run(id).unwrap_or(true);
+    if let Err(error) = dispatch::clear_strays(&actions.live_runs(), is_run) {
+        tracing::warn!(%error, "what a killed server left cannot be removed");
+    }
 }
 
 /// Goes on with a rotation of the master key that was broken off. What keeps it from ending (a full
@@ -118,6 +129,7 @@ async fn tick(actions: &Actions, count: u64) {
         told("remove old uploads", actions.sweep_uploads().map(drop));
         told("remove old images", actions.sweep_images().map(drop));
         told("remove what guests left", actions.sweep_artifacts().await.map(drop));
+        told("remove what deleted stacks left", actions.sweep_stacks().map(drop));
         told("remove old logs", actions.sweep_logs().await.map(drop));
     }
 }

@@ -18,6 +18,7 @@ mod jail;
 mod logs;
 mod masks;
 mod mounts;
+mod pins;
 mod python;
 pub mod rig;
 mod rotation;

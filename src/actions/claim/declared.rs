@@ -186,7 +186,7 @@ impl Reading<'_> {
     /// change are made here: what is below them is the runs', and is found and made in their jails.
     fn mounts(&self, task: &DeclaredTask) -> Result<Vec<Bind>, Error> {
         let mut binds = Vec::new();
-        let below = self.actions.setup.data.join("mounts").join(self.stack.id.to_string());
+        let below = self.actions.stored_for_tasks().join(self.stack.id.to_string());
         for (path, mount) in &task.mounts {
             let owner = match &mount.source {
                 MountSource::Instance | MountSource::Tmp => continue,

@@ -1,17 +1,13 @@
 //! Phases that run guests: a task's guest, and those of a wasi stack.
 
 use crate::{
-    crypt,
     domain::{
-        GuestName, Kind, Phase, Refused, RelativePath, RunId, Slug, StackId,
+        GuestName, Kind, Phase, Refused, RelativePath, RunId, Slug,
         guest::{Caps, GuestCall, Stdin, WorkspaceGrant},
         network::AllowList,
-        stack::{ExecutorKind, Limits, NetworkMode, Vendor},
+        stack::Vendor,
     },
-    protocol::{
-        AtEnd, ChainSecrets, ChainSpec, Grants, GuestCompile, GuestPhase, HeaderGrant, JailSpec, MountedFile, Root,
-        RunFacts, StandardInput, Step, VERSION,
-    },
+    protocol::{ChainSecrets, Grants, GuestCompile, GuestPhase, HeaderGrant, MountedFile, StandardInput, Step},
     store::{
         Error, Rows,
         record::{GuestTask, PinnedGuest},
@@ -19,9 +15,12 @@ use crate::{
     },
 };
 
-use super::Reading;
+use super::{
+    Reading, ToStart,
+    apart::{Apart, no_secrets},
+};
 use crate::{
-    actions::{Actions, ToCompile, chain_dir, guest::code},
+    actions::{Actions, ToCompile, guest::code},
     vendor::TARGETS,
 };
 
@@ -154,67 +153,16 @@ fn headers(call: &GuestCall, operator: &AllowList) -> Vec<HeaderGrant> {
 }
 
 /// What a runner gets that compiles a guest and runs nothing.
-pub(in crate::actions) fn compiling(actions: &Actions, guest: &ToCompile) -> (JailSpec, ChainSpec) {
+pub(in crate::actions) fn compiling(actions: &Actions, guest: &ToCompile) -> ToStart {
     let setup = &actions.setup;
-    let run = RunId::from_number(guest.id);
-    let slug = Slug::new("guest").expect("it is a slug");
     let compile =
         GuestCompile { name: guest.name.to_string(), code: guest.code.clone(), cache: code::cache(&setup.data) };
-    let jail = JailSpec {
-        version: VERSION,
-        kind: ExecutorKind::Jail,
-        user: setup.compiler_uid(),
-        limits: Limits::default(),
-        root: Root::Host,
-        dir: chain_dir(&setup.data, run, 1),
-        hostname: slug.to_string(),
-        cgroup: setup.cgroup.clone(),
-    };
-    let facts = RunFacts {
-        id: run,
-        number: 0,
-        kind: Kind::OnDemand,
-        stack: StackId::from_number(guest.id),
-        slug,
-        url: String::new(),
-        triggered_by: String::new(),
-        branch: None,
-        commit: None,
-        project_root: RelativePath::new("").expect("the empty path is the root"),
-        network: NetworkMode::None,
-        vendor: Vendor::Custom { init: None, plan: None, apply: None, destroy: None },
-        mask_well_known: false,
-    };
-    let secrets = ChainSecrets {
-        chain_key: crypt::Secret::new(crypt::Key::random().to_secret().expose().clone()),
-        redaction_key: crypt::Key::random().to_secret(),
-        open: None,
-        seal: None,
-        variables: Vec::new(),
-        files: Vec::new(),
-        masks: Vec::new(),
-        git: None,
-        state: None,
-        guest_key: Some(code::key(&actions.keys.get())),
-        slug_key: None,
-        build_variables: Vec::new(),
-        workload: None,
-        plan: None,
-    };
-    let spec = ChainSpec {
-        version: VERSION,
-        run: facts,
-        chain: 1,
-        first_phase: 1,
+    Apart {
+        own: RunId::from_number(guest.id),
+        slug: Slug::new("guest").expect("it is a slug"),
+        user: setup.apart_uid(),
         steps: vec![Step::Compile(compile)],
-        at_end: AtEnd::Remove,
-        ending: None,
-        ends_as: None,
-        decided_later: false,
-        stop_grace_seconds: setup.stop_grace.as_secs(),
-        demand: None,
-        runtime: None,
-        secrets,
-    };
-    (jail, spec)
+        secrets: ChainSecrets { guest_key: Some(code::key(&actions.keys.get())), ..no_secrets() },
+    }
+    .chain(actions)
 }

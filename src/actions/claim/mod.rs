@@ -9,33 +9,35 @@ use std::{
 use crate::{
     crypt::{self, Key, Keyring, Sealed, Secret},
     domain::{
-        EnvName, Phase, PolicyKind, Refused, RelativePath, RunId, StackId, Stage, Stages, limits,
+        EnvName, Phase, PolicyKind, RelativePath, RunId, StackId, Stage, Stages, limits,
         run::{Kind, SourceVersion},
         runtime::Origin,
-        stack::{ExecutorKind, Limits, Source, Vendor},
+        stack::{ExecutorKind, Limits, Vendor},
     },
     machine::{Chain as ChainKind, Shape},
     protocol::{
-        AtEnd, Bind, ChainSecrets, ChainSpec, Command, Demand, Fetch, GitCredential, JailSpec, ManagedState,
-        MountedFile, Open, PatchFile, Prepare, Root, RunFacts, Seal, SealKeys, Shell, StandardInput, StateAccess, Step,
-        VERSION, Variable, inside,
+        AtEnd, Bind, ChainSecrets, ChainSpec, Command, Demand, JailSpec, ManagedState, MountedFile, Open, PatchFile,
+        Prepare, Root, RunFacts, Seal, SealKeys, Shell, StandardInput, StateAccess, Step, VERSION, Variable, inside,
     },
-    source::git::{self, Address},
     store::{
         Error, Fault, Find, Order, Rows, Snapshot,
         layers::{self, Attached, Layered},
-        record::{Chain, Credential, CredentialKind, GuestTask, Run, Stack, StateVersion, VariableValue},
+        record::{Chain, GuestTask, Run, Stack, StateVersion, VariableValue},
         tables as t,
     },
 };
 
 use super::{Actions, approval, declaration, gate, guest::code, life, missing, vault};
 
+mod apart;
 mod declared;
+mod fetch;
 mod guest;
 mod runtime;
 mod slug;
 
+pub(super) use apart::{Apart, no_secrets};
+pub(super) use fetch::looking_up;
 pub(super) use guest::compiling;
 
 /// A chain to be started.
@@ -306,7 +308,8 @@ impl Reading<'_> {
         Ok(match phase {
             Phase::Preparing => {
                 let shows = declaration::files().map(|path| RelativePath::new(path).expect("it is relative")).collect();
-                let (source, patch, archive) = (self.fetch()?, self.patch(), self.is_shown_to_others()?);
+                let (source, patch, archive) =
+                    (fetch::fetch(self.actions, &self.run, &self.stack)?, self.patch(), self.is_shown_to_others()?);
                 Step::Prepare(Prepare { source, patch, disk_floor_bytes: limits::DISK_FLOOR_BYTES, shows, archive })
             }
             Phase::PreparingApply => Step::Open(Open { plan_digest: self.run.plan_digest.clone() }),
@@ -412,35 +415,6 @@ impl Reading<'_> {
         Some(PatchFile { path, digest: patched.digest.clone(), run: patched.run_number })
     }
 
-    fn fetch(&self) -> Result<Fetch, Error> {
-        match (&self.run.source, &self.stack.settings.source) {
-            (SourceVersion::Upload { digest }, _) => {
-                Ok(Fetch::Upload { path: self.actions.upload_path(digest), digest: digest.clone() })
-            }
-            (SourceVersion::Git { branch, commit }, Some(Source::Git { url, submodules, .. })) => Ok(Fetch::Git {
-                url: url.clone(),
-                branch: branch.to_string(),
-                commit: commit.clone(),
-                submodules: *submodules,
-                local: self.local_repository(url)?,
-            }),
-            (SourceVersion::Git { .. }, _) => {
-                Err(Refused::conflict("the stack's source is not a git repository any more").into())
-            }
-        }
-    }
-
-    /// The directory that a local address names, if the operator lists it.
-    fn local_repository(&self, url: &str) -> Result<Option<PathBuf>, Error> {
-        let refused = |error: git::AddressError| Refused::field("source.url", error.to_string());
-        match Address::parse(url).map_err(refused)? {
-            Address::Local(path) => {
-                Ok(Some(git::local_repository(&path, &self.actions.setup.local_sources).map_err(refused)?))
-            }
-            Address::Https(_) | Address::Ssh(_) => Ok(None),
-        }
-    }
-
     fn secrets(&self, at_end: AtEnd, state: StateAccess, given: Given) -> Result<ChainSecrets, Error> {
         let keys = &*self.keys;
         let run_secrets = self.view.get(t::RUN_TO_SECRETS, self.run.seq)?.unwrap_or_default();
@@ -470,7 +444,7 @@ impl Reading<'_> {
             workload: given.workload,
             plan: given.plan,
             masks,
-            git: self.git_credential()?,
+            git: fetch::git_credential(&self.view, keys, &self.stack)?,
             state: (state != StateAccess::None).then(|| self.managed_state()).transpose()?,
             guest_key: None,
             slug_key: None,
@@ -530,23 +504,6 @@ impl Reading<'_> {
                 Ok(MountedFile { path: row.path, content, sensitive: row.sensitive })
             })
             .collect()
-    }
-
-    fn git_credential(&self) -> Result<Option<GitCredential>, Error> {
-        let Some(Source::Git { credential: Some(name), .. }) = &self.stack.settings.source else { return Ok(None) };
-        let row: Credential = self
-            .view
-            .get(t::NAME_TO_CREDENTIAL, name.as_str())?
-            .ok_or_else(|| Refused::conflict(format!("the credential `{name}` does not exist any more")))?;
-        if !row.stacks.contains(&self.stack.id) {
-            let why = format!("the credential `{name}` is not bound to this stack; an admin can bind it");
-            return Err(Refused::conflict(why).into());
-        }
-        let secret = vault::credential(&row.name).open_text(&self.keys, &row.sealed)?;
-        Ok(Some(match row.kind {
-            CredentialKind::Https => GitCredential::Https { user: row.user, token: secret },
-            CredentialKind::Ssh => GitCredential::Ssh { private_key: secret, known_hosts: row.known_hosts },
-        }))
     }
 
     fn managed_state(&self) -> Result<ManagedState, Error> {

@@ -6,15 +6,11 @@ use std::fs;
 use crate::{
     crypt::{self, Secret},
     domain::{
-        Kind, Phase, RelativePath, ResultStatus, RunId, Slug, StackId, TaskResultId,
+        Phase, ResultStatus, RunId, StackId, TaskResultId,
         guest::{Caps, WorkspaceGrant},
         limits,
-        stack::{ExecutorKind, Limits, NetworkMode, Vendor},
     },
-    protocol::{
-        AtEnd, ChainSecrets, ChainSpec, Fetch, Grants, GuestPhase, JailSpec, Prepare, Root, RunFacts, StandardInput,
-        Step, VERSION,
-    },
+    protocol::{ChainSecrets, Fetch, Grants, GuestPhase, Prepare, StandardInput, Step},
     store::{
         Error, Fault, Find as _, Flow, Order, Rows,
         record::{Outcomes, RunTaskKind, TaskResult},
@@ -23,7 +19,12 @@ use crate::{
 };
 
 use super::{
-    super::{Actions, ToStart, chain_dir, guest::code, life, missing, vault},
+    super::{
+        Actions, ToStart,
+        claim::{Apart, no_secrets},
+        guest::code,
+        life, missing, vault,
+    },
     callback, finish, note_end,
     open::opened,
     payload, settle,
@@ -75,18 +76,7 @@ impl Actions {
             None => Secret::new(b"{}".to_vec()),
         };
         let own = RunId::from_number(id.number());
-        let dir = chain_dir(&self.setup.data, own, 1);
         let source = self.beside(own)?;
-        let jail = JailSpec {
-            version: VERSION,
-            kind: ExecutorKind::Jail,
-            user: run.uid.or_else(|| self.setup.compiler_uid()),
-            limits: Limits::default(),
-            root: Root::Host,
-            dir: dir.clone(),
-            hostname: "airlock".to_owned(),
-            cgroup: self.setup.cgroup.clone(),
-        };
         let usual = Caps::usual(pinned.interpreter);
         let phase = GuestPhase {
             phase: Phase::Performing,
@@ -109,42 +99,17 @@ impl Actions {
             shows: Vec::new(),
             archive: false,
         };
-        let spec = ChainSpec {
-            version: VERSION,
-            run: facts(own, stack.slug.clone()),
-            chain: 1,
-            first_phase: 1,
+        // The plan goes through the pipe like any secret; nothing of it lies on the disk beforehand.
+        let guest_key = Some(code::key(&self.keys.get()));
+        let secrets = ChainSecrets { plan: Some(plan), masks: vec![token], guest_key, ..no_secrets() };
+        Ok(Apart {
+            own,
+            slug: stack.slug.clone(),
+            user: run.uid.or_else(|| self.setup.apart_uid()),
             steps: vec![Step::Prepare(prepare), Step::Guest(phase)],
-            at_end: AtEnd::Remove,
-            ending: None,
-            ends_as: None,
-            decided_later: false,
-            stop_grace_seconds: self.setup.stop_grace.as_secs(),
-            demand: None,
-            runtime: None,
-            secrets: self.secrets_of_judge(token, plan),
-        };
-        Ok(ToStart { run: own, chain: 1, dir, goes_on_from: None, jail, spec })
-    }
-
-    /// The plan goes through the pipe like any secret; nothing of it lies on the disk beforehand.
-    fn secrets_of_judge(&self, token: Secret<String>, plan: Secret<Vec<u8>>) -> ChainSecrets {
-        ChainSecrets {
-            chain_key: crypt::Key::random().to_secret(),
-            redaction_key: crypt::Key::random().to_secret(),
-            open: None,
-            seal: None,
-            variables: Vec::new(),
-            files: Vec::new(),
-            plan: Some(plan),
-            masks: vec![token],
-            git: None,
-            state: None,
-            guest_key: Some(code::key(&self.keys.get())),
-            workload: None,
-            slug_key: None,
-            build_variables: Vec::new(),
+            secrets,
         }
+        .chain(self))
     }
 
     /// A source with nothing in it, because every workspace has one.
@@ -225,24 +190,6 @@ fn open_guests(view: &impl Rows) -> Result<Vec<TaskResult>, Fault> {
 pub(crate) fn judging(view: &impl Rows, stack: StackId) -> Result<usize, Fault> {
     let begun = |result: &&TaskResult| result.stack == stack && result.status == ResultStatus::Running;
     Ok(open_guests(view)?.iter().filter(begun).count())
-}
-
-fn facts(own: RunId, slug: Slug) -> RunFacts {
-    RunFacts {
-        id: own,
-        number: 0,
-        kind: Kind::OnDemand,
-        stack: StackId::from_number(own.number()),
-        slug,
-        url: String::new(),
-        triggered_by: String::new(),
-        branch: None,
-        commit: None,
-        project_root: RelativePath::new("").expect("the empty path is the root"),
-        network: NetworkMode::None,
-        vendor: Vendor::Custom { init: None, plan: None, apply: None, destroy: None },
-        mask_well_known: true,
-    }
 }
 
 /// An archive must hold something.

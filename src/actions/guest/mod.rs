@@ -12,7 +12,7 @@ use crate::{
     auth::Permit,
     domain::{Digest, GuestName, Refused, RefusedKind, guest::GuestKind, limits},
     guest::{self, Form},
-    protocol::{self, GuestCode},
+    protocol::GuestCode,
     store::{
         Error, Fault, Find, Order, Rows, Tx,
         record::{Draft, Guest, GuestDraft},
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-use super::{Actions, Deed, Incoming, Once, Scratch, missing, ring, upload::Most};
+use super::{Actions, Deed, Incoming, Once, Scratch, ToStart, missing, ring, upload::Most};
 
 pub(crate) mod code;
 mod left;
@@ -238,7 +238,7 @@ impl Actions {
     }
 
     /// The spec of the runner that compiles a guest.
-    pub fn compiling(&self, guest: &ToCompile) -> (protocol::JailSpec, protocol::ChainSpec) {
+    pub fn compiling(&self, guest: &ToCompile) -> ToStart {
         super::claim::compiling(self, guest)
     }
 

@@ -192,6 +192,7 @@ impl Chain {
                 self.guest(&self.settled_guest(guest), desk)
             }
             Step::Compile(wanted) => self.compile_only(wanted, desk),
+            Step::LookUp(wanted) => self.look_up(wanted, desk),
             Step::Seal(kept) => {
                 self.verify_plan(kept.plan_digest.as_ref())?;
                 self.sealed = Some(self.seal()?);

@@ -5,14 +5,15 @@ use std::{fs::File, path::PathBuf};
 use crate::{
     crypt::{digest, write_file_under},
     domain::{
-        BranchName, CommitSha, RelativePath, Verdict, limits,
+        BranchName, RelativePath, Verdict, limits,
         run::{CommitFacts, Signature},
         stack::{ExecutorKind, NetworkMode},
         verdict::bytes,
     },
     mask::MaskSet,
     protocol::{
-        Bind, Environment, Fetch, GitCredential, PatchFile, Prepare, RunFacts, ShownFile, file, inside, source_label,
+        Bind, Environment, Fetch, GitCredential, GitFetch, PatchFile, Prepare, RunFacts, ShownFile, file, inside,
+        source_label,
     },
     source::{
         archive,
@@ -33,7 +34,6 @@ use crate::runner::{
     native::{self, StopSignal},
     patching,
     tree::Tree,
-    watch::Why,
 };
 
 /// Where a jail that fetches sees a repository of the host.
@@ -61,13 +61,7 @@ impl Chain {
         self.remove_workspace()?;
         self.use_tree(Tree::make(&self.tools.dir, self.jail.user)?)?;
         let verdict = match &prepare.source {
-            Fetch::Git { url, branch, commit, submodules, local } => {
-                let address = Address::parse(url).map_err(Fault::of)?;
-                let branch = BranchName::new(branch).map_err(|error| Fault::Other(format!("the branch {error}")))?;
-                let wanted =
-                    Wanted { address, branch, commit: commit.clone(), submodules: *submodules, local: local.clone() };
-                self.fetch(&wanted, desk)?
-            }
+            Fetch::Git(wanted) => self.fetch(wanted, desk)?,
             Fetch::Upload { path, digest } => {
                 let archive = File::open(path).map_err(Fault::io("open the uploaded source"))?;
                 let info =
@@ -180,21 +174,54 @@ impl Chain {
         Ok(())
     }
 
-    fn fetch(&mut self, wanted: &Wanted, desk: &mut Desk) -> Result<Verdict, Fault> {
+    fn fetch(&mut self, wanted: &GitFetch, desk: &mut Desk) -> Result<Verdict, Fault> {
+        let workspace = self.places.workspace.clone();
+        let git::Fetched { commit, facts } = match self.ask_git(wanted, Some(&workspace), desk)? {
+            Ok(fetched) => fetched,
+            Err(ended) => return Ok(ended),
+        };
+        desk.log.note(&format!("checked out {commit} of {}", wanted.branch));
+        desk.produced.commit = Some(commit.clone());
+        desk.produced.commit_facts = facts.map(|facts| Box::new(masked(facts, &self.tools.masks)));
+        self.commit = Some(commit);
+        Ok(Verdict::SUCCESS)
+    }
+
+    /// Which commit a branch stands for.
+    pub(super) fn look_up(&mut self, wanted: &GitFetch, desk: &mut Desk) -> Result<Verdict, Fault> {
+        // What a jail fills is measured there, though nothing comes of it.
+        self.make_empty_workspace()?;
+        Ok(match self.ask_git(wanted, None, desk)? {
+            Ok(found) => {
+                desk.produced.commit = Some(found.commit);
+                Verdict::SUCCESS
+            }
+            Err(ended) => ended,
+        })
+    }
+
+    /// Has git fetch something, or only look it up; the verdict where somebody or something ended it.
+    fn ask_git(
+        &self,
+        wanted: &GitFetch,
+        into: Option<&str>,
+        desk: &mut Desk,
+    ) -> Result<Result<git::Fetched, Verdict>, Fault> {
+        let address = Address::parse(&wanted.url).map_err(Fault::of)?;
+        let branch = BranchName::new(&wanted.branch).map_err(|error| Fault::Other(format!("the branch {error}")))?;
         let confined = self.confined();
         let local = wanted
             .local
             .as_ref()
             .map(|host| if confined { LOCAL_REPOSITORY.to_owned() } else { host.display().to_string() });
-        let workspace = self.places.workspace.clone();
         let request = git::Request {
-            address: &wanted.address,
+            address: &address,
             local: local.as_deref(),
-            branch: &wanted.branch,
+            branch: &branch,
             commit: wanted.commit.as_ref(),
             submodules: wanted.submodules,
             credential: self.spec.secrets.git.as_ref().map(credential),
-            into: &workspace,
+            into,
         };
         let FetchScript { text, arguments, environment } = git::script(&request).map_err(Fault::of)?;
         let program = Program {
@@ -211,23 +238,14 @@ impl Chain {
             growth: None,
             serves: Vec::new(),
             signal: StopSignal::Terminate,
-            wall: limits::FETCH_WALL,
+            wall: into.map_or(limits::LOOK_UP_WALL, |_| limits::FETCH_WALL),
             silence: None,
         };
         let attended = self.run_program(program, desk)?;
         if let Some(why) = attended.why {
-            return Ok(Why::verdict(why));
+            return Ok(Err(why.verdict()));
         }
-        match git::fetched(&request, &attended.report) {
-            Ok(git::Fetched { commit, facts }) => {
-                desk.log.note(&format!("checked out {commit} of {}", wanted.branch));
-                desk.produced.commit = Some(commit.clone());
-                desk.produced.commit_facts = facts.map(|facts| Box::new(masked(facts, &self.tools.masks)));
-                self.commit = Some(commit);
-                Ok(Verdict::SUCCESS)
-            }
-            Err(error) => Err(Fault::of(error)),
-        }
+        git::fetched(&request, &attended.report).map(Ok).map_err(Fault::of)
     }
 
     fn place_files(&self, desk: &mut Desk) -> Result<(), Fault> {
@@ -251,15 +269,6 @@ impl Chain {
         }
         Ok(())
     }
-}
-
-/// A git source, checked.
-struct Wanted {
-    address: Address,
-    branch: BranchName,
-    commit: Option<CommitSha>,
-    submodules: bool,
-    local: Option<PathBuf>,
 }
 
 /// A commit's words for other eyes: what the run masks in logs is masked here, too.

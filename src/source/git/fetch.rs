@@ -34,8 +34,9 @@ pub struct Request<'a> {
     pub commit: Option<&'a CommitSha>,
     pub submodules: bool,
     pub credential: Option<Credential<'a>>,
-    /// The empty directory that becomes the workspace, as the jail sees it.
-    pub into: &'a str,
+    /// The empty directory that becomes the workspace, as the jail sees it. None: nothing is fetched, and
+    /// which commit it would be is all that is asked.
+    pub into: Option<&'a str>,
 }
 
 /// What the remote asks for.
@@ -93,7 +94,7 @@ pub fn script(request: &Request<'_>) -> Result<FetchScript, FetchError> {
         request.branch.to_string(),
         request.commit.map_or_else(String::new, ToString::to_string),
         if request.submodules { "yes" } else { "no" }.to_owned(),
-        request.into.to_owned(),
+        request.into.unwrap_or_default().to_owned(),
         configuration(request.address),
         transport.to_owned(),
     ];
@@ -216,6 +217,10 @@ if [ -z "$commit" ]; then
 heads=$(try ls-remote -- "$url" "refs/heads/$branch") || { cat "$private/said" >&2; fail remote; }
 commit=${heads%%[!0-9a-f]*}
 [ -n "$commit" ] || fail branch
+fi
+if [ -z "$into" ]; then
+printf 'commit %s\n' "$commit" >&3
+exit 0
 fi
 format=sha1
 if [ "${#commit}" = 64 ]; then format=sha256; fi

@@ -56,7 +56,7 @@ impl Rig {
             commit: None,
             submodules: false,
             credential: None,
-            into: &self.into,
+            into: Some(&self.into),
         };
         edit(&mut request);
         let script = match script(&request) {
@@ -103,6 +103,19 @@ fn the_head_of_a_branch_is_checked_out_and_its_commit_reported() {
     assert_eq!(rig.file("a.txt"), "one\n");
     assert_eq!(repository::git(&rig.workspace(), &["rev-parse", "HEAD"]).trim(), head.as_str());
     assert_eq!(rig.workspace().join("a.txt").metadata().unwrap().mode() & 0o777, 0o644);
+}
+
+#[test]
+fn the_head_of_a_branch_is_looked_up_without_fetching_anything() {
+    let repository = Repository::new();
+    let head = repository.commit("a.txt", "one\n");
+    let mut rig = Rig::new();
+    let found = rig.fetch(&local(&repository), |request| request.into = None);
+    assert_eq!((found.result, found.facts), (Ok(head), None), "{}", found.log);
+    assert_eq!(fs::read_dir(rig.workspace()).unwrap().count(), 0);
+    rig.branch = BranchName::new("none").unwrap();
+    let found = rig.fetch(&local(&repository), |request| request.into = None);
+    assert!(matches!(found.result, Err(FetchError::NoBranch { .. })), "{:?}", found.result);
 }
 
 #[test]
@@ -363,7 +376,7 @@ fn what_git_and_ssh_say_becomes_a_sentence() {
         commit: None,
         submodules: false,
         credential: Some(Credential::Ssh { private_key: "k", known_hosts: "h" }),
-        into: "/workspace",
+        into: Some("/workspace"),
     };
     for (said, expected) in [
         (

@@ -2,7 +2,7 @@
 
 use airlock::{
     domain::{Kind, Phase, RelativePath, Verdict},
-    protocol::{AtEnd, Command, Fetch, Open, Prepare, Record, Seal, Step, WorkspaceLeft, file},
+    protocol::{AtEnd, Command, Fetch, GitFetch, Open, Prepare, Record, Seal, Step, WorkspaceLeft, file},
 };
 
 use super::trial::{Trial, apply_step, init, open_step, perform, plan_step, shell};
@@ -244,13 +244,13 @@ fn a_branch_of_a_local_repository_is_checked_out_and_its_commit_reported() {
     git(&["add", "."]);
     git(&["commit", "--quiet", "--message=one"]);
     let commit = git(&["rev-parse", "HEAD"]);
-    let source = Fetch::Git {
+    let source = Fetch::Git(GitFetch {
         url: repository.display().to_string(),
         branch: "main".to_owned(),
         commit: None,
         submodules: false,
         local: Some(repository.clone()),
-    };
+    });
     trial.kind = Kind::Task;
     trial.steps = vec![
         Step::Prepare(Prepare { source, disk_floor_bytes: 1, patch: None, shows: Vec::new(), archive: false }),

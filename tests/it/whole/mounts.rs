@@ -3,6 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use airlock::{
+    auth::Permission,
     domain::{Phase, State, Verdict},
     queries::{Run, Stack},
 };
@@ -131,6 +132,25 @@ async fn a_link_that_a_run_left_in_a_mount_leads_no_later_run_out_of_it() {
     assert_eq!(rig.log(&control, Phase::Performing), format!("{relative}\n/workspace\n"));
     let control = work(&rig, &stack, "echo x > keep/new", &storage("x/a/b")).await;
     rig.until_state(&control, State::Finished).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tasks_stored_stays_as_long_as_their_stack() {
+    let rig = Rig::new().await;
+    let stack = stack(&rig).await;
+    let outside = rig.dir.path().join("victim");
+    victim(&outside);
+    let command = format!("mkdir keep/deep; chmod 0 keep/deep; ln -s '{}' keep/out", outside.display());
+    let run = work(&rig, &stack, &command, &storage("x")).await;
+    rig.until_state(&run, State::Finished).await;
+    rig.until_tidy().await;
+    let kept = rig.data().join("mounts").join(stack.id.to_string());
+    assert_eq!((rig.app.actions.sweep_stacks().unwrap(), kept.exists()), (0, true));
+    let delete = rig.permit(Permission::DeleteStack, &stack);
+    rig.app.actions.delete_stack(&delete, stack.id, "shop").await.unwrap();
+    assert!(rig.app.actions.sweep_stacks().unwrap() > 0);
+    assert!(!kept.exists());
+    assert_untouched(&outside);
 }
 
 const THREE: &str = r#"{"keep": {"source": "storage"}, "scratch": {"source": "tmp"}, "own": {"source": "instance"}}"#;
