@@ -69,7 +69,7 @@ setInterval(tick, 1000);
 
 // ── Copying
 under("click", "[data-copy]", async (button) => {
-  if (!(await copied(button.dataset.copy))) return button.replaceWith("Select it and press Ctrl-C");
+  if (!(await copied(button.dataset.copy))) return say("Select it and press Ctrl-C");
   button.dataset.done = "";
   say("Copied");
   setTimeout(() => delete button.dataset.done, 1500);
@@ -80,6 +80,7 @@ async function copied(text) {
     return true;
   } catch {
     // Over plain http there is no clipboard, but a selection.
+    const held = document.activeElement;
     const field = document.createElement("textarea");
     field.className = "visually-hidden";
     field.value = text;
@@ -87,6 +88,7 @@ async function copied(text) {
     field.select();
     const done = document.execCommand("copy");
     field.remove();
+    held?.focus();
     return done;
   }
 }
@@ -120,7 +122,7 @@ function countChosen(form) {
   if (!label) return;
   label.dataset.before ??= label.textContent;
   put(label, chosen.length ? `${chosen.length} of ${all("input[type=checkbox]", form).length} chosen` : label.dataset.before);
-  all(".bulk button", form).forEach((button) => (button.disabled = chosen.length === 0));
+  all(".bulk button:not(.default)", form).forEach((button) => (button.disabled = chosen.length === 0));
   all("[data-bulk-names]", form).forEach((names) => put(names, chosen.map((box) => box.value).join(", ")));
 }
 under("change", "form[data-bulk]", countChosen);
@@ -231,8 +233,10 @@ function ended(why) {
 
 // What somebody has unfolded stays unfolded when its block is replaced.
 const unfolded = new Map();
-const folds = (block, act) => all("details:not([data-popover])", block).forEach((fold) => act(fold, $("summary", fold).textContent));
-on("htmx:beforeSwap", (event) => folds(event.detail.target, (fold, words) => unfolded.set(words, fold.open)));
+const folds = (block, act) => all("details:not([data-popover])", block).forEach((fold, n) => act(fold, n + $("summary", fold).textContent));
+on("htmx:beforeSwap", ({ detail: { target } }) =>
+  folds(target, (fold, key) => (fold.open === fold.was ? unfolded.delete(key) : unfolded.set(key, fold.open))),
+);
 
 /** Whether replacing this element would take something out of the reader's hands. */
 function inUse(element) {
@@ -284,12 +288,13 @@ addEventListener("pageshow", open);
 // ── Start
 function start(root) {
   reveal(root);
+  folds(root, (fold) => (fold.was = fold.open));
   all("form[data-bulk]", root).forEach(countChosen);
   root.closest?.("form[data-bulk]") && countChosen(root.closest("form[data-bulk]"));
 }
 on("htmx:load", ({ detail: { elt } }) => {
   start(elt);
-  folds(elt, (fold, words) => (fold.open = unfolded.get(words) ?? fold.open));
+  folds(elt, (fold, key) => (fold.open = unfolded.get(key) ?? fold.open));
   if (asked.delete(elt.dataset?.block)) compare(elt);
 });
 start(document);

@@ -158,6 +158,8 @@ pub struct RunFacts {
     pub project_root: RelativePath,
     pub network: NetworkMode,
     pub vendor: Vendor,
+    /// Addresses that a targeted replan chose.
+    pub targets: Vec<String>,
     pub mask_well_known: bool,
 }
 
@@ -317,7 +319,6 @@ pub enum Command {
     /// The vendor's init.
     Init,
     Plan {
-        targets: Vec<String>,
         destroy: bool,
     },
     Apply,

@@ -31,14 +31,17 @@ pub struct Surroundings<'a> {
     pub variables: &'a [Variable],
     /// From `$AIRLOCK_ENV` of earlier phases.
     pub carried: &'a BTreeMap<EnvName, String>,
-    /// Addresses of a targeted replan: [`TARGETS`] of the custom vendor.
-    pub targets: &'a [String],
     /// Where the managed state is served, if the stack has one.
     pub state: Option<StateEndpoint<'a>>,
     /// Whether the runner has written [`super::cli_config`]'s text to [`Places::cli_config`].
     pub cli_config: bool,
     /// The state that the run will end in; for `ending`.
     pub final_state: Option<State>,
+}
+
+/// The phases that may do less than everything.
+pub fn is_told_targets(phase: Phase) -> bool {
+    matches!(phase, Phase::Planning | Phase::Applying | Phase::Destroying)
 }
 
 /// The environment of a phase, built from nothing.
@@ -134,8 +137,8 @@ fn facts(surroundings: &Surroundings<'_>) -> Environment {
     environment.insert("AIRLOCK_ENV".to_owned(), places.env_file());
     if matches!(facts.vendor, Vendor::Custom { .. } | Vendor::Wasi { .. }) {
         environment.insert("AIRLOCK_PLAN_FILE".to_owned(), places.plan_json());
-        if !surroundings.targets.is_empty() {
-            environment.insert(TARGETS.to_owned(), surroundings.targets.join("\n"));
+        if is_told_targets(*phase) && !facts.targets.is_empty() {
+            environment.insert(TARGETS.to_owned(), facts.targets.join("\n"));
         }
     }
     if let Some(state) = surroundings.final_state {

@@ -22,7 +22,7 @@ mod state;
 mod tests;
 
 pub use carried::{Carried, TooMuchCarried, carried};
-pub use environment::{Surroundings, TARGETS, base, environment};
+pub use environment::{Surroundings, TARGETS, base, environment, is_told_targets};
 pub use places::Places;
 pub use plan::{PlanError, PlanRead, plan_digest, read_plan};
 pub use report::{Outcome, REPORT_BYTES, REPORT_FD, interpret};

@@ -154,8 +154,8 @@ impl Writer {
             (Command::Init, vendor @ (Terraform { workspace, .. } | OpenTofu { workspace, .. })) => {
                 self.init(vendor, workspace.as_deref());
             }
-            (Command::Plan { targets, destroy }, vendor @ (Terraform { .. } | OpenTofu { .. })) => {
-                self.plan(vendor, targets, *destroy, facts.kind, places);
+            (Command::Plan { destroy }, vendor @ (Terraform { .. } | OpenTofu { .. })) => {
+                self.plan(vendor, &facts.targets, *destroy, facts.kind, places);
             }
             (Command::Apply | Command::Destroy, vendor @ (Terraform { .. } | OpenTofu { .. })) => {
                 self.apply(vendor, places);

@@ -97,6 +97,7 @@ fn facts(own: RunId, slug: Slug) -> RunFacts {
         project_root: RelativePath::new("").expect("the empty path is the root"),
         network: NetworkMode::None,
         vendor: Vendor::Custom { init: None, plan: None, apply: None, destroy: None },
+        targets: Vec::new(),
         mask_well_known: true,
     }
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     actions::{Actions, ToCompile, guest::code},
-    vendor::TARGETS,
+    vendor::{self, TARGETS},
 };
 
 /// Where a task's script lies in the workspace.
@@ -72,9 +72,9 @@ impl Reading<'_> {
         Ok(Some(Step::Guest(GuestPhase { skip: changes && self.skips_applying()?, ..phase })))
     }
 
-    /// A guest that plans learns what it is to plan for, as a command does.
+    /// A guest that plans or changes learns what was chosen, as a command does.
     fn told_targets(&self, mut guest: GuestPhase) -> GuestPhase {
-        if guest.phase == Phase::Planning && !self.run.targets.is_empty() {
+        if vendor::is_told_targets(guest.phase) && !self.run.targets.is_empty() {
             guest.plain_env.push((TARGETS.to_owned(), self.run.targets.join("\n")));
         }
         guest

@@ -269,6 +269,7 @@ impl Reading<'_> {
             project_root: self.project_root(),
             network: self.stack.settings.executor.network.clone(),
             vendor,
+            targets: self.run.targets.clone(),
             mask_well_known: self.stack.settings.mask_well_known,
         }
     }
@@ -316,9 +317,8 @@ impl Reading<'_> {
             Phase::Sealing => Step::Seal(Seal { plan_digest: self.run.plan_digest.clone() }),
             Phase::Initializing => Step::Shell(self.shell(phase, Command::Init)?),
             Phase::Planning => {
-                let targets = self.run.targets.clone();
                 let destroy = self.run.kind == Kind::Destroy;
-                Step::Shell(self.shell(phase, Command::Plan { targets, destroy })?)
+                Step::Shell(self.shell(phase, Command::Plan { destroy })?)
             }
             Phase::Applying => Step::Shell(self.shell(phase, Command::Apply)?),
             Phase::Destroying => Step::Shell(self.shell(phase, Command::Destroy)?),

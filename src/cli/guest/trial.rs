@@ -239,6 +239,7 @@ fn facts(id: RunId) -> Result<RunFacts, Failure> {
         project_root: RelativePath::new("").map_err(Failure::failed)?,
         network: NetworkMode::None,
         vendor: Vendor::Custom { init: None, plan: None, apply: None, destroy: None },
+        targets: Vec::new(),
         mask_well_known: true,
     })
 }

@@ -100,10 +100,6 @@ impl Level {
         }
         let is_sensitive = input.is_sensitive.unwrap_or_else(|| old.is_some_and(|old| old.is_sensitive));
         let is_json = input.is_json.unwrap_or_else(|| old.is_some_and(|old| old.is_json));
-        let own = self.own(name)?;
-        if own.is_some() {
-            input.fits_own()?;
-        }
         let value = input.value.map(|value| match value {
             Value::String(text) => text,
             other => other.to_string(),

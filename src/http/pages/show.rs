@@ -154,9 +154,10 @@ pub fn delta(run: &Run) -> Option<DeltaView> {
 }
 
 /// Whether the plan changes something, and does not list what: such are the plans of custom commands
-/// that only exit with 2.
+/// that only exit with 2, and those before a stack's own commands destroy it, whatever they exit with.
 pub fn is_unlisted(run: &Run) -> bool {
-    (run.changes == Some(true) || run.state == State::Unconfirmed) && run.delta.is_none_or(Delta::is_empty)
+    let own_commands = run.kind == Kind::Destroy && run.changes.is_some() && run.terraform_version.is_none();
+    (run.changes == Some(true) || own_commands) && run.delta.is_none_or(Delta::is_empty)
 }
 
 fn blocked_why(blocked: &BlockedBy, slug: &Slug) -> Why {

@@ -281,5 +281,5 @@ pub struct RunChangesPage {
     pub badge: Badge,
     pub title: String,
     pub run_href: String,
-    pub changes: ChangesView,
+    pub changes: Result<ChangesView, NoChanges>,
 }

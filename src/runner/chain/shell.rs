@@ -253,10 +253,6 @@ impl Chain {
         let facts = self.facts();
         let places = self.places(shell);
         let script = vendor::script(shell, &facts, &places);
-        let targets = match &shell.command {
-            Command::Plan { targets, .. } => targets.as_slice(),
-            Command::Init | Command::Apply | Command::Destroy | Command::Perform { .. } | Command::Nothing => &[],
-        };
         let password = self.tools.states.as_deref().map(States::password);
         let state = state.as_deref().zip(password).map(|(address, password)| StateEndpoint {
             address,
@@ -271,7 +267,6 @@ impl Chain {
             places: &places,
             variables: self.variables_of(shell),
             carried: &self.carried,
-            targets,
             state,
             cli_config,
             final_state,

@@ -16,13 +16,13 @@ fn of(vendor: Vendor, phase: Phase, variables: &[Variable], carried: &[(&str, &s
     let mut facts = facts(vendor);
     facts.branch = Some(BranchName::new("main").unwrap().to_string());
     facts.commit = Some(CommitSha::new("a".repeat(40)).unwrap());
+    facts.targets = vec!["a.b".to_owned(), "c[\"d\"]".to_owned()];
     environment(&Surroundings {
         facts: &facts,
         phase,
         places: &Places::inside(),
         variables,
         carried: &carried.iter().map(|(name, value)| (EnvName::new(*name).unwrap(), (*value).to_owned())).collect(),
-        targets: &["a.b".to_owned(), "c[\"d\"]".to_owned()],
         state: None,
         cli_config: true,
         final_state: (phase == Phase::Ending).then_some(State::Finished),
@@ -161,7 +161,6 @@ fn a_managed_state_is_not_to_be_turned_elsewhere() {
         places: &Places::inside(),
         variables: &[variable("TF_HTTP_ADDRESS", "http://elsewhere.example")],
         carried: &BTreeMap::new(),
-        targets: &[],
         state: Some(StateEndpoint { address: "http://127.0.0.1:1/s", user: "run", password: "pw", lock: false }),
         cli_config: false,
         final_state: None,

@@ -51,6 +51,7 @@ pub fn facts(vendor: Vendor) -> RunFacts {
         project_root: RelativePath::new("").unwrap(),
         network: NetworkMode::Host,
         vendor,
+        targets: Vec::new(),
         mask_well_known: false,
     }
 }
@@ -101,16 +102,20 @@ impl Rig {
 
     /// Runs one phase as a runner would.
     pub fn run(&self, shell: &Shell) -> Ran {
-        let script = script(shell, &self.facts, &self.places);
+        self.run_of(&self.facts, shell)
+    }
+
+    /// The same for a run that is not the usual one.
+    pub fn run_of(&self, facts: &RunFacts, shell: &Shell) -> Ran {
+        let script = script(shell, facts, &self.places);
         let report = self.dir.path().join("report");
         fs::write(&report, "").unwrap();
         let mut environment = environment(&Surroundings {
-            facts: &self.facts,
+            facts,
             phase: shell.phase,
             places: &self.places,
             variables: &self.variables,
             carried: &BTreeMap::new(),
-            targets: &[],
             state: self.state.as_ref().map(|(address, password)| StateEndpoint {
                 address,
                 user: "run",

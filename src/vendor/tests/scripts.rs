@@ -34,7 +34,7 @@ fn in_all_shells(shell: &Shell, vendor: Vendor) -> Vec<Ran> {
 }
 
 fn plan() -> Shell {
-    shell(Phase::Planning, Command::Plan { targets: Vec::new(), destroy: false })
+    shell(Phase::Planning, Command::Plan { destroy: false })
 }
 
 fn perform(command: &str) -> Shell {

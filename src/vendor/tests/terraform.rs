@@ -15,7 +15,7 @@ use serde_json::json;
 use super::rig::{Ran, Rig, shell};
 use crate::{
     domain::{Action, Counts, Kind, OutputCounts, Phase, Verdict, stack::Vendor},
-    protocol::{Command, Shell, Variable},
+    protocol::{Command, RunFacts, Shell, Variable},
     vendor::{OVERRIDE_FILE, PlanRead, backend_override, needs_managed_state, read_plan},
 };
 
@@ -40,7 +40,8 @@ fn init(rig: &Rig) -> Ran {
 
 fn plan_with(rig: &Rig, targets: &[&str], destroy: bool) -> PlanRead {
     let targets = targets.iter().map(|&target| target.to_owned()).collect();
-    let ran = succeed(rig.run(&shell(Phase::Planning, Command::Plan { targets, destroy })));
+    let facts = RunFacts { targets, ..rig.facts.clone() };
+    let ran = succeed(rig.run_of(&facts, &shell(Phase::Planning, Command::Plan { destroy })));
     let mut json = fs::File::open(rig.places.plan_json()).unwrap();
     assert!(!ran.log.contains("format_version"), "the plan's JSON is not for the log");
     read_plan(&rig.facts.vendor, ran.outcome.command.unwrap(), Some(&mut json), &|bytes| format!("#{}", bytes.len()))
@@ -185,7 +186,7 @@ fn a_failing_plan_fails_the_phase_with_terraforms_code() {
     let rig = rig(None);
     rig.write("main.tf", "resource \"terraform_data\" \"a\" { input = nothing.here }");
     succeed(init(&rig));
-    let ran = rig.run(&shell(Phase::Planning, Command::Plan { targets: Vec::new(), destroy: false }));
+    let ran = rig.run(&shell(Phase::Planning, Command::Plan { destroy: false }));
     assert_eq!(ran.outcome.verdict, Verdict::Exited { code: 1 });
     assert!(!Path::new(&rig.places.plan_json()).exists());
     let ran = rig.run(&shell(Phase::Applying, Command::Apply));

@@ -183,6 +183,7 @@ impl Trial {
                 project_root: RelativePath::new(self.project_root).unwrap(),
                 network: self.network.clone(),
                 vendor: self.vendor.clone(),
+                targets: Vec::new(),
                 mask_well_known: true,
             },
             chain: self.chains,
@@ -292,7 +293,7 @@ pub fn init() -> Step {
 }
 
 pub fn plan_step() -> Step {
-    Step::Shell(shell(Phase::Planning, Command::Plan { targets: Vec::new(), destroy: false }))
+    Step::Shell(shell(Phase::Planning, Command::Plan { destroy: false }))
 }
 
 pub fn apply_step() -> Step {

@@ -56,7 +56,7 @@ exit 2"#;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_custom_stack_plans_again_for_what_was_chosen_whatever_the_run_ends_in() {
     let rig = Rig::new().await;
-    let vendor = json!({"kind": "custom", "plan": PLANS_TARGETS, "apply": "echo applied", "destroy": "echo destroyed"});
+    let vendor = json!({"kind": "custom", "plan": PLANS_TARGETS, "apply": "echo applied $AIRLOCK_TARGETS", "destroy": "echo destroyed $AIRLOCK_TARGETS"});
     let stack = rig.stack(json!({"name": "Shop", "vendor": vendor}), &[("file", "text")]).await;
     for kind in [Kind::Tracked, Kind::Destroy] {
         let run = rig.trigger(&stack, kind).await;
@@ -69,6 +69,11 @@ async fn a_custom_stack_plans_again_for_what_was_chosen_whatever_the_run_ends_in
         let run = rig.until(&run, |run| run.state == State::Unconfirmed && run.round == 2).await;
         assert_eq!(run.delta.unwrap().resources.changed, 1, "{kind:?}");
         rig.confirm(&run).await;
-        rig.until_state(&run, State::Finished).await;
+        let run = rig.until_state(&run, State::Finished).await;
+        let (phase, said) = match kind {
+            Kind::Destroy => (Phase::Destroying, "destroyed b\n"),
+            _ => (Phase::Applying, "applied b\n"),
+        };
+        assert_eq!(rig.log(&run, phase), said, "what was confirmed was for b alone");
     }
 }

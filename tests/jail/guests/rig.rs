@@ -240,6 +240,7 @@ impl Guest {
                 project_root: RelativePath::new("").unwrap(),
                 network: NetworkMode::None,
                 vendor: Vendor::Custom { init: None, plan: None, apply: None, destroy: None },
+                targets: Vec::new(),
                 mask_well_known: true,
             },
             chain: 1,

@@ -6,10 +6,10 @@ use super::super::show::{self, Rows, mark};
 use crate::{
     auth::Who,
     domain::{
-        Approval, Delta, Kind, Look, PolicyKind, PolicyOutcome, PolicyReceipt, ReviewDecision, Role, Stage, State,
+        Approval, Kind, Look, PolicyKind, PolicyOutcome, PolicyReceipt, ReviewDecision, Role, Stage, State,
         actor::ActorName,
         run::SourceVersion,
-        stack::{ExecutorKind, Lock},
+        stack::{ExecutorKind, Lock, Vendor},
     },
     http::view::{
         offers::{self, Situation},
@@ -161,18 +161,21 @@ fn warnings(detail: &RunDetail) -> Vec<String> {
     warnings
 }
 
-/// A plan of chosen resources leaves out the rest.
-fn partial(run: &Run) -> Option<String> {
-    let said = |targets: &str| format!("Only {targets} was planned. What else would change is left out.");
-    match run.targets.as_slice() {
-        [] => None,
-        [one] => Some(said(one)),
-        [first, second] => Some(format!("Only {first} and {second} were planned. What else would change is left out.")),
-        more => Some(format!(
-            "Only {} were planned. What else would change is left out.",
-            words::count(more.len() as u64, "chosen resource")
-        )),
-    }
+/// A plan of chosen resources leaves out the rest, where it is the vendor that plans.
+fn partial(run: &Run, vendor: &Vendor) -> Option<String> {
+    let (chosen, verb) = match run.targets.as_slice() {
+        [] => return None,
+        [one] => (one.clone(), "was"),
+        [first, second] => (format!("{first} and {second}"), "were"),
+        more => (words::count(more.len() as u64, "chosen resource"), "were"),
+    };
+    Some(match vendor.has_state() {
+        true => format!("Only {chosen} {verb} planned. What else would change is left out."),
+        false => format!(
+            "Only {chosen} {verb} asked for. The stack's own commands decide what they do about that: those that do not \
+             read `AIRLOCK_TARGETS` do everything."
+        ),
+    })
 }
 
 /// What the vendor and the plan policies want somebody to know.
@@ -212,7 +215,7 @@ pub fn decision(rows: &Rows, who: &Who, detail: &RunDetail, role: Role) -> Optio
     Some(Decision {
         sentence: match run.state {
             State::Queued => format!("{} has not begun.", super::super::sent::sentence(&object)),
-            _ => sentence(run.delta.unwrap_or_default(), destroys),
+            _ => sentence(run),
         },
         detail: what_follows(run, stack.settings.name.as_str(), open(detail).is_some()),
         digest: run.plan_digest.as_ref().map(|digest| PlanDigest { full: digest.to_string(), short: digest.short() }),
@@ -224,7 +227,7 @@ pub fn decision(rows: &Rows, who: &Who, detail: &RunDetail, role: Role) -> Optio
         reject: (asked && own != Some(ReviewDecision::Reject)).then(|| format!("Reject {object}")),
         discard: decided.then(|| format!("Discard {object}")),
         expires,
-        warnings: partial(run).into_iter().chain(said_warnings(run)).collect(),
+        warnings: partial(run, &stack.settings.vendor).into_iter().chain(said_warnings(run)).collect(),
         delta: show::delta(run).filter(|_| run.state != State::Queued),
         destroys,
     })
@@ -295,17 +298,20 @@ fn confirm_word(run: &Run, stack: &str) -> String {
 }
 
 /// `3 resources and 1 output would change.`
-fn sentence(delta: Delta, destroys: bool) -> String {
+fn sentence(run: &Run) -> String {
+    let delta = run.delta.unwrap_or_default();
     let parts: Vec<String> = [(delta.resources.total(), "resource"), (delta.outputs.total(), "output")]
         .into_iter()
         .filter(|(n, _)| *n > 0)
         .map(|(n, noun)| words::count(u64::from(n), noun))
         .collect();
-    match (parts.is_empty(), destroys) {
-        (true, true) => "Everything of this stack would be destroyed.".to_owned(),
-        (true, false) => "Something would change; the plan does not list what.".to_owned(),
-        (false, true) => format!("{} would be deleted.", parts.join(" and ")),
-        (false, false) => format!("{} would change.", parts.join(" and ")),
+    match (parts.is_empty(), show::is_unlisted(run), run.kind) {
+        (false, _, Kind::Destroy) => format!("{} would be deleted.", parts.join(" and ")),
+        (false, _, _) => format!("{} would change.", parts.join(" and ")),
+        (true, true, Kind::Destroy) => "Everything of this stack would be destroyed.".to_owned(),
+        (true, true, _) => "Something would change; the plan does not list what.".to_owned(),
+        (true, false, Kind::Destroy) => "Nothing is there to be destroyed.".to_owned(),
+        (true, false, _) => "Nothing would change.".to_owned(),
     }
 }
 

@@ -422,14 +422,13 @@ pub async fn get_changes(State(web): State<Web>, visitor: Visitor, Path(id): Pat
     let detail = web.queries.run_detail(&visitor.who, id_of(&id)?)?;
     let run = &detail.run;
     let found = changes(&web, &visitor, &detail, usize::MAX)?;
-    let view = found.map_err(|none| Problem::not_found(none.empty.title))?;
     let rows = Rows { now: web.queries.now(), names: super::lists::names_of(&web, [run])? };
     let page = RunChangesPage {
         frame: frame(&visitor, &rows, run, Some("Changes"))?,
         badge: show::badge(run),
         title: format!("Changes of {}", subject(run, &rows.stack(run).name)),
         run_href: format!("/runs/{}", run.id),
-        changes: ChangesView { more: None, ..view },
+        changes: found.map(|view| ChangesView { more: None, ..view }),
     };
     visitor.page(&page)
 }
