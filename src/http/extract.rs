@@ -249,7 +249,8 @@ fn field(path: &str, text: &str) -> String {
     }
 }
 
-/// The query's parameters; one without a value is as none. Which names a route knows is looked at before (`api::docs`).
+/// The query's parameters. Of a list's filters one without a value is as none; where something is to be
+/// done, it is a mistake. Which names a route knows is looked at before (`api::docs`).
 #[derive(Debug)]
 pub struct Params<T>(pub T);
 
@@ -258,7 +259,7 @@ impl<T: DeserializeOwned> FromRequestParts<Web> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &Web) -> Result<Self, Problem> {
         let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
-        let said = query.filter(|(_, value)| !value.is_empty());
+        let said = query.filter(|(_, value)| !(parts.method.is_safe() && value.is_empty()));
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(said).finish();
         let wrong = |why: String| Problem::of_status(StatusCode::UNPROCESSABLE_ENTITY, why);
         let uri = format!("/?{query}").parse().map_err(|error: InvalidUri| wrong(error.to_string()))?;

@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Problem, Web, shield::From};
+use super::{Problem, Web, extract, shield::From};
 use crate::{
     domain::{Refused, RefusedKind},
     queries::Figures,
@@ -54,7 +54,7 @@ fn check(web: &Web, from: Option<IpAddr>, headers: &HeaderMap) -> Result<(), Ref
             false => Err(Refused::forbidden("without a `metrics_token` in the configuration, only this machine may")),
         };
     }
-    let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let shown = extract::bearer(headers);
     if shown.is_some_and(|shown| web.config.opens_metrics(shown)) {
         return Ok(());
     }

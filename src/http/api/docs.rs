@@ -18,8 +18,9 @@ use utoipa::{
     PartialSchema as _,
     openapi::{
         Components, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr, Required,
-        ResponseBuilder, SecurityRequirement,
+        ResponseBuilder, Schema, SecurityRequirement,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn},
+        request_body::RequestBody,
         security::{Http, HttpAuthScheme, SecurityScheme},
     },
 };
@@ -112,6 +113,9 @@ fn dress(operation: &mut Operation, tag: &str, path: &str, method: &str) {
     if honours_key {
         parameters.push(idempotency_key().into());
     }
+    if let Some(body) = operation.request_body.as_mut().filter(|body| may_be_left_out(body)) {
+        body.required = Some(Required::False);
+    }
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     for (status, response) in &mut operation.responses.responses {
         let RefOr::T(response) = response else { continue };
@@ -124,6 +128,12 @@ fn dress(operation: &mut Operation, tag: &str, path: &str, method: &str) {
     }
     let problem = ResponseBuilder::new().description("A problem").content("application/problem+json", problem).build();
     operation.responses.responses.entry("default".to_owned()).or_insert_with(|| problem.into());
+}
+
+/// Whether nothing is to be said in a body.
+fn may_be_left_out(body: &RequestBody) -> bool {
+    let is_nothing = |schema: &RefOr<Schema>| matches!(schema, RefOr::Ref(to) if to.ref_location.ends_with("/Nothing"));
+    body.content.values().any(|content| content.schema.as_ref().is_some_and(is_nothing))
 }
 
 /// What is done once under a key although the answer is not 201. A test holds handlers against it.

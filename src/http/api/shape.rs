@@ -90,7 +90,7 @@ impl RoleShape {
 
 /// Nothing is to be said: no body, `{}` or null.
 #[derive(Deserialize, ToSchema)]
-#[serde(from = "Option<NoFields>")]
+#[serde(from = "Option<NoFields>", deny_unknown_fields)]
 pub(super) struct Nothing {}
 
 #[derive(Deserialize)]

@@ -151,7 +151,10 @@ pub struct UserRow {
     pub disabled: bool,
     pub invited: bool,
     /// Where they are signed in; one's own are on the page *Account*.
+    /// The newest.
     pub sessions: Vec<SessionRow>,
+    /// How many there are, where that is more than one.
+    pub all_sessions: Option<String>,
 }
 
 form!(

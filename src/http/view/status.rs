@@ -99,11 +99,6 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// `2026-02-03 14:05:09`, where it is said elsewhere that this is UTC.
-    pub fn clock(&self) -> &str {
-        self.absolute.trim_end_matches(" UTC")
-    }
-
     pub fn new(at: Timestamp, now: Timestamp) -> Self {
         Self { iso: at.to_string(), absolute: words::absolute(at), words: words::relative(at, now) }
     }

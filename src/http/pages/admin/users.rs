@@ -21,6 +21,7 @@ use crate::{
             form::Fields as _,
             frame::Place,
             status::{Badge, Moment},
+            words,
         },
     },
     queries::{StackRow, User},
@@ -44,6 +45,9 @@ fn page(web: &Web, visitor: &Visitor) -> Result<UsersPage, Problem> {
     })
 }
 
+/// Sessions of one person that the page lists.
+const SESSIONS: usize = 5;
+
 fn row(web: &Web, visitor: &Visitor, stacks: &[StackRow], user: &User) -> Result<UserRow, Problem> {
     let invited = user.password.is_none();
     let badge = match (user.enabled, invited) {
@@ -51,6 +55,7 @@ fn row(web: &Web, visitor: &Visitor, stacks: &[StackRow], user: &User) -> Result
         (true, true) => Badge::new(Look::Waiting, "Invited"),
         (true, false) => Badge::new(Look::Succeeded, "Active"),
     };
+    let sessions = web.queries.sessions_of(&visitor.who, user.id)?;
     Ok(UserRow {
         name: user.name.to_string(),
         me: visitor.who.user() == Some(user.id),
@@ -61,7 +66,8 @@ fn row(web: &Web, visitor: &Visitor, stacks: &[StackRow], user: &User) -> Result
         last_seen: user.last_seen.map(|at| Moment::new(at, web.queries.now())),
         disabled: !user.enabled,
         invited: invited && user.enabled,
-        sessions: session_rows(web, &web.queries.sessions_of(&visitor.who, user.id)?),
+        sessions: session_rows(web, &sessions[..sessions.len().min(SESSIONS)]),
+        all_sessions: (sessions.len() > 1).then(|| words::count(sessions.len() as u64, "session")),
     })
 }
 
@@ -94,6 +100,12 @@ pub async fn post(State(web): State<Web>, visitor: Visitor, Form(sent): Form) ->
         "revoke_session" => {
             web.actions.revoke_session(&visitor.who, session_id(&sent)?).await?;
             done(&visitor, format!("The session of {name} was ended."))
+        }
+        "revoke_sessions" => {
+            for row in web.queries.sessions_of(&visitor.who, user.id)? {
+                web.actions.revoke_session(&visitor.who, row.session.id).await?;
+            }
+            done(&visitor, format!("Every session of {name} was ended."))
         }
         "revoke_invitation" => {
             web.actions.withdraw_invitation(&permit, user.id).await?;
