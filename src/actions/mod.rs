@@ -124,6 +124,7 @@ pub use run_task::{NewRunTask, NewRunTaskKind};
 pub use service::NewService;
 pub use setting::NewSetting;
 pub use sign_in::{SignIn, SignedIn};
+pub use source_test::Asked;
 pub use stack::NewStack;
 pub use state::LOCKED;
 pub use trigger::{NewRun, NewTask};
@@ -219,6 +220,8 @@ pub(crate) struct Access {
     /// What access policies said lately.
     ceilings: Mutex<policy::Ceilings>,
     images: Arc<tokio::sync::Mutex<()>>,
+    /// Sources that are being tested.
+    asked: Mutex<Vec<source_test::Asked>>,
 }
 
 /// When something happens, and who does it.
@@ -263,6 +266,7 @@ impl Actions {
             judged: approval::Judged::default(),
             ceilings: Mutex::default(),
             images: Arc::default(),
+            asked: Mutex::default(),
         };
         let evaluator = Evaluator::new("/proc/self/exe".into(), setup.apart_uid());
         let (setup, access) = (Arc::new(setup), Arc::new(access));

@@ -41,7 +41,7 @@ impl Actions {
         let Some(run) = view.run(run)?.filter(waits_unpinned) else { return Ok(None) };
         let stack = view.stack(run.stack)?.ok_or_else(|| missing("the stack of the run"))?;
         let own = RunId::new(Ulid::generate());
-        claim::looking_up(self, own, &view, (&run, &stack)).map(Some)
+        claim::looking_up_of(self, own, &view, (&run, &stack)).map(Some)
     }
 
     /// Pins a run that still waits, or has its timeline say why it is not pinned yet.

@@ -141,7 +141,7 @@ impl Dispatch {
         }
     }
 
-    /// Waiting runs whose commits have to be looked up.
+    /// Waiting runs whose commits have to be looked up, and sources that are tested.
     async fn pins(&self) {
         let mut bell = self.actions.bells().hear_work();
         let mut under_way = JoinSet::new();
@@ -155,6 +155,10 @@ impl Dispatch {
             match self.actions.runs_to_pin(&mut cursor) {
                 Err(error) => tracing::error!(%error, "runs that wait cannot be looked up"),
                 Ok(more) => waiting.extend(more),
+            }
+            for asked in self.actions.take_asked(pin::AT_ONCE.saturating_sub(under_way.len())) {
+                let dispatch = self.clone();
+                under_way.spawn(async move { pin::asked(&dispatch.binary, asked).await });
             }
             while under_way.len() < pin::AT_ONCE
                 && let Some(run) = waiting.pop_front()

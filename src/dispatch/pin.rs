@@ -1,16 +1,23 @@
-//! Which commits waiting runs are pinned to: asked of their repositories, a few at once.
+//! What branches stand for: repositories are asked for runs that wait and for whoever tests a source, a few
+//! at once.
 
 use std::{io, path::Path};
 
 use super::apart::{Left, carried_out};
 use crate::{
-    actions::{Actions, Error, ToStart},
+    actions::{Actions, Asked, Error, ToStart},
     domain::{CommitSha, RunId, Verdict},
     protocol::Record,
 };
 
 /// Repositories that are asked at the same time.
 pub(super) const AT_ONCE: usize = 4;
+
+/// Asks for somebody who tests a source.
+pub(super) async fn asked(binary: &Path, asked: Asked) {
+    let found = looked_up(binary, &asked.chain).await;
+    asked.answered(found);
+}
 
 /// Asks what the branch of one run stands for, and writes the answer down.
 pub(super) async fn one(actions: &Actions, binary: &Path, run: RunId) {

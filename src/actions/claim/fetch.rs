@@ -9,7 +9,7 @@ use super::{
 use crate::{
     actions::{Actions, missing, vault},
     crypt::Keyring,
-    domain::{Refused, RunId, run::SourceVersion, stack::Source},
+    domain::{Refused, RunId, Slug, StackId, run::SourceVersion, stack::Source},
     protocol::{ChainSecrets, Fetch, GitCredential, GitFetch, Step},
     source::git::{self, Address},
     store::{
@@ -40,7 +40,7 @@ pub(super) fn fetch(actions: &Actions, run: &Run, stack: &Stack) -> Result<Fetch
 }
 
 /// The directory that a local address names, if the operator lists it.
-fn local_repository(actions: &Actions, url: &str) -> Result<Option<PathBuf>, Error> {
+pub(in crate::actions) fn local_repository(actions: &Actions, url: &str) -> Result<Option<PathBuf>, Error> {
     let refused = |error: git::AddressError| Refused::field("source.url", error.to_string());
     match Address::parse(url).map_err(refused)? {
         Address::Local(path) => Ok(Some(git::local_repository(&path, &actions.setup.local_sources).map_err(refused)?)),
@@ -50,22 +50,32 @@ fn local_repository(actions: &Actions, url: &str) -> Result<Option<PathBuf>, Err
 
 pub(super) fn git_credential(view: &impl Rows, keys: &Keyring, stack: &Stack) -> Result<Option<GitCredential>, Error> {
     let Some(Source::Git { credential: Some(name), .. }) = &stack.settings.source else { return Ok(None) };
+    credential(view, keys, name, stack.id).map(Some)
+}
+
+/// A stored credential, for a stack that it is bound to.
+pub(in crate::actions) fn credential(
+    view: &impl Rows,
+    keys: &Keyring,
+    name: &str,
+    stack: StackId,
+) -> Result<GitCredential, Error> {
     let row: Credential = view
-        .get(t::NAME_TO_CREDENTIAL, name.as_str())?
+        .get(t::NAME_TO_CREDENTIAL, name)?
         .ok_or_else(|| Refused::conflict(format!("the credential `{name}` does not exist any more")))?;
-    if !row.stacks.contains(&stack.id) {
+    if !row.stacks.contains(&stack) {
         let why = format!("the credential `{name}` is not bound to this stack; an admin can bind it");
         return Err(Refused::conflict(why).into());
     }
     let secret = vault::credential(&row.name).open_text(keys, &row.sealed)?;
-    Ok(Some(match row.kind {
+    Ok(match row.kind {
         CredentialKind::Https => GitCredential::Https { user: row.user, token: secret },
         CredentialKind::Ssh => GitCredential::Ssh { private_key: secret, known_hosts: row.known_hosts },
-    }))
+    })
 }
 
-/// The chain that looks up what the branch of a run stands for. `own` names it.
-pub(in crate::actions) fn looking_up(
+/// The chain that looks up what the branch of a waiting run stands for. `own` names it.
+pub(in crate::actions) fn looking_up_of(
     actions: &Actions,
     own: RunId,
     view: &impl Rows,
@@ -73,12 +83,23 @@ pub(in crate::actions) fn looking_up(
 ) -> Result<ToStart, Error> {
     let Fetch::Git(wanted) = fetch(actions, run, stack)? else { return Err(missing("a branch")) };
     let git = git_credential(view, &actions.keys.get(), stack)?;
-    Ok(Apart {
+    Ok(looking_up(actions, own, stack.slug.clone(), wanted, git))
+}
+
+/// The chain that looks up what a branch stands for.
+pub(in crate::actions) fn looking_up(
+    actions: &Actions,
+    own: RunId,
+    slug: Slug,
+    wanted: GitFetch,
+    git: Option<GitCredential>,
+) -> ToStart {
+    Apart {
         own,
-        slug: stack.slug.clone(),
+        slug,
         user: actions.setup.apart_uid(),
         steps: vec![Step::LookUp(wanted)],
         secrets: ChainSecrets { git, ..no_secrets() },
     }
-    .chain(actions))
+    .chain(actions)
 }

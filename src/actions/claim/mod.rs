@@ -37,7 +37,7 @@ mod runtime;
 mod slug;
 
 pub(super) use apart::{Apart, no_secrets};
-pub(super) use fetch::looking_up;
+pub(super) use fetch::{credential, local_repository, looking_up, looking_up_of};
 pub(super) use guest::compiling;
 
 /// A chain to be started.

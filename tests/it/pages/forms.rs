@@ -1,5 +1,7 @@
 //! Forms: they keep what was typed, say what is wrong where it is wrong, and are safe to send twice.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use airlock::domain::{Kind, Role};
 
 use super::{
@@ -109,13 +111,26 @@ async fn a_clone_is_filled_in_like_the_stack_that_it_comes_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_is_tested_as_far_as_the_server_may_and_says_so() {
+async fn a_source_is_tested_by_asking_its_repository() {
     let repositories = tempfile::tempdir().unwrap();
-    let place = repositories.path().join("infra.git");
-    std::fs::create_dir_all(place.join("refs/heads")).unwrap();
-    std::fs::create_dir_all(place.join("objects")).unwrap();
-    std::fs::write(place.join("HEAD"), "ref: refs/heads/main\n").unwrap();
-    std::fs::write(place.join("refs/heads/main"), "4f2c1e9a00000000000000000000000000000000\n").unwrap();
+    // Whoever looks is somebody else.
+    std::fs::set_permissions(repositories.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let place = repositories.path().join("infra");
+    let git = |arguments: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.args(["-c", "user.name=a", "-c", "user.email=a@example.org", "-C"]).arg(&place).args(arguments);
+        let done = git.output().expect("these tests need git on the PATH");
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    };
+    std::fs::create_dir(&place).unwrap();
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    git(&["commit", "--quiet", "--allow-empty", "--message=one"]);
+    let head = git(&["rev-parse", "HEAD"]);
+    let nobody = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("https://{}/x.git", listener.local_addr().unwrap())
+    };
     let listed = repositories.path().to_owned();
     let site = Site::with(|config| config.local_sources = vec![listed]).await;
     let admin = site.admin().await;
@@ -133,9 +148,10 @@ async fn a_source_is_tested_as_far_as_the_server_may_and_says_so() {
         assert_eq!(page.attribute("#name", "value").as_deref(), Some("kept"));
         page.words("#source-test")
     };
-    assert_eq!(test(&url, "main").await, "The repository is there, and main is at 4f2c1e9.");
-    assert_eq!(test(&url, "other").await, "The repository has no branch other.");
-    assert!(test("https://git.example.org/x.git", "main").await.contains("Nothing was fetched"));
+    assert_eq!(test(&url, "main").await, format!("The repository is there, and main is at {}.", &head[..7]));
+    assert!(test(&url, "other").await.ends_with("has no branch other."));
+    let said = test(&nobody, "main").await;
+    assert!(said.contains("cannot be reached"), "{said}");
     assert!(test("http://git.example.org/x.git", "main").await.contains("sends credentials and code in clear"));
     assert!(test("/etc", "main").await.contains("is not below a directory that the operator lists"));
     let fields = [("do", "test_source"), ("block", "source_test"), ("source.kind", "git"), ("source.url", "x")];

@@ -68,7 +68,7 @@ pub async fn post(State(web): State<Web>, visitor: Visitor, Form(sent): Form) ->
     page.form.keep(sent.pairs());
     match sent.verb() {
         "test_source" => {
-            page.test = Some(test(&web, &page.form, None)?);
+            page.test = Some(test(&web, &page.form, None).await?);
             return match sent.text("block") {
                 "source_test" => block(&SourceTestFragment { test: page.test }),
                 _ => visitor.page(&page),
@@ -113,8 +113,8 @@ fn created(visitor: &Visitor, stack: &Stack) -> Answer {
     }
 }
 
-/// What can be told of a source without fetching it.
-pub fn test(web: &Web, form: &StackForm, stack: Option<&Stack>) -> Result<SourceTest, Problem> {
+/// Whether a source is there.
+pub async fn test(web: &Web, form: &StackForm, stack: Option<&Stack>) -> Result<SourceTest, Problem> {
     let bad = |text: String| SourceTest { good: false, text: format!("{}.", sentence(&text)) };
     let source = match fields::source(form) {
         Ok(source) => source,
@@ -123,7 +123,7 @@ pub fn test(web: &Web, form: &StackForm, stack: Option<&Stack>) -> Result<Source
             return Ok(bad(all.join("; ")));
         }
     };
-    match web.actions.test_source(&source, stack.map(|stack| stack.id)) {
+    match web.actions.test_source(&source, stack.map(|stack| stack.id)).await {
         Ok(text) => Ok(SourceTest { good: true, text: format!("{text}.") }),
         Err(Error::Refused(refused)) => {
             let words = refused.fields.first().map_or(refused.detail.clone(), |field| field.error.clone());

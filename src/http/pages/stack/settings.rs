@@ -140,7 +140,7 @@ async fn test_source(web: &Web, visitor: &Visitor, slug: &Slug, sent: &Sent) -> 
     let (stack, _) = visitor.may_on(Permission::EditStack, slug).await?;
     let mut page = page(web, visitor, slug)?;
     page.form.keep(sent.pairs());
-    page.test = Some(test(web, &page.form, Some(&stack))?);
+    page.test = Some(test(web, &page.form, Some(&stack)).await?);
     match sent.text("block") {
         "source_test" => block(&SourceTestFragment { test: page.test }),
         _ => visitor.page(&page),
