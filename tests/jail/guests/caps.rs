@@ -21,6 +21,8 @@ tests![
     a_guest_that_reads_its_input_on_and_on_ends_on_time,
     a_guest_that_only_calls_the_host_ends_on_time,
     a_guest_that_only_calls_the_host_hears_a_request_to_end,
+    a_guest_that_sleeps_hears_a_request_to_end,
+    a_request_to_end_that_comes_with_the_first_word_is_heard,
     an_endless_start_function_ends_too,
     memory_ends_at_its_cap,
     a_guest_that_only_asks_for_memory_is_ended,
@@ -133,10 +135,30 @@ fn a_guest_that_only_calls_the_host_ends_on_time() {
 }
 
 fn a_guest_that_only_calls_the_host_hears_a_request_to_end() {
-    let says = format!("(drop (call $write (i32.const 1) (i32.const {}) (i32.const 5))) {}", text(0), sleep(1));
     let asks = "(loop $again (call $check (call $random (i32.const 0) (i32.const 65536))) (br $again))";
-    let guest = Guest::wat(&core(&["here\\n"], &format!("{says} {asks}")));
-    let outcome = guest.caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 3_600)).run_and_stop("here\n");
+    stopped(&says_here(&format!("{} {asks}", sleep(1))).run_and_stop("here\n"));
+}
+
+fn a_guest_that_sleeps_hears_a_request_to_end() {
+    for clock in [GuestClock::Frozen, GuestClock::Real] {
+        let mut guest = says_here(&sleep(3_600 * 1_000_000_000));
+        guest.grants.clock = clock;
+        stopped(&guest.run_and_stop("here\n"));
+    }
+}
+
+fn a_request_to_end_that_comes_with_the_first_word_is_heard() {
+    stopped(&says_here(LOOP).run_and_stop("here\n"));
+}
+
+/// A guest with much time that says `here` and goes on with this.
+fn says_here(then: &str) -> Guest {
+    let says = format!("(drop (call $write (i32.const 1) (i32.const {}) (i32.const 5)))", text(0));
+    let guest = Guest::wat(&core(&["here\\n"], &format!("{says} {then}")));
+    guest.caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 3_600))
+}
+
+fn stopped(outcome: &Outcome) {
     assert_eq!(outcome.verdict, Verdict::Stopped, "{outcome:#?}");
     // One that had to be killed could not say what it used.
     assert!(outcome.receipt().fuel_used.is_some(), "{outcome:#?}");
