@@ -26,7 +26,7 @@ use airlock::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Longer than anything here takes: a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 pub struct Rig {
     pub app: App,
