@@ -5,7 +5,7 @@ use std::{
     io::Write as _,
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -34,15 +34,17 @@ use url::form_urlencoded;
 const PATIENCE: Duration = Duration::from_secs(90);
 pub const PASSWORD: &str = "correct horse battery staple";
 
-/// The time of day, and more if a test wants.
+/// The time of day, and more if a test wants; or a moment that stays.
 #[derive(Debug, Default)]
 struct TestClock {
     ahead_ms: AtomicI64,
+    stopped: OnceLock<Timestamp>,
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(SystemClock.now().millis() + self.ahead_ms.load(Ordering::Relaxed))
+        let now = self.stopped.get().copied().unwrap_or_else(|| SystemClock.now());
+        Timestamp::from_millis(now.millis() + self.ahead_ms.load(Ordering::Relaxed))
     }
 }
 
@@ -94,6 +96,11 @@ impl Site {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Lets no time pass by itself any more.
+    pub fn stop_the_clock(&self) {
+        self.clock.stopped.set(SystemClock.now()).unwrap();
     }
 
     /// Lets time pass.
