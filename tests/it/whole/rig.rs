@@ -341,6 +341,10 @@ pub fn config(dir: &Path, set: impl FnOnce(&mut Config)) -> Config {
     config
 }
 
+pub fn as_root(why: &str) {
+    assert!(rustix::process::geteuid().is_root(), "this test needs root ({why}): run it as root");
+}
+
 /// Nothing of ended runs is held any more: no chain, slot, user, lock, secret; no workspace, no seal.
 /// `waiting` runs are unconfirmed.
 pub fn assert_nothing_held(data: &Path, waiting: u64) {
