@@ -349,7 +349,7 @@ impl Window {
         self.click(".form-end button[value=create]").await;
         self.find_text(".flash", "Upload its source next").await;
         let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().write_all(&crate::pages::rig::tar_gz(&[("greeting", "hello from the source\n")])).unwrap();
+        file.as_file().write_all(&crate::whole::rig::tar_gz(&[("greeting", "hello from the source\n")])).unwrap();
         self.find("#source").await.send_keys(file.path().to_str().unwrap()).await.unwrap();
         self.click("button[value=upload]").await;
         self.find_text(".flash", "is what new runs of").await;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write as _,
     path::PathBuf,
     sync::{
         Arc, Mutex, OnceLock,
@@ -29,6 +28,8 @@ use reqwest::{
 use scraper::{Html, Selector};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::form_urlencoded;
+
+use crate::whole::rig::tar_gz;
 
 /// Longer than anything here takes: a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -205,21 +206,6 @@ pub fn custom(name: &str) -> serde_json::Value {
             "apply": "echo applied",
         }
     })
-}
-
-pub fn tar_gz(files: &[(&str, &str)]) -> Vec<u8> {
-    let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    let mut tar = tar::Builder::new(gz);
-    for (path, text) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(text.len() as u64);
-        header.set_mode(0o644);
-        header.set_cksum();
-        tar.append_data(&mut header, path, text.as_bytes()).unwrap();
-    }
-    let mut gz = tar.into_inner().unwrap();
-    gz.flush().unwrap();
-    gz.finish().unwrap()
 }
 
 /// What a browser keeps between requests.

@@ -28,6 +28,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// Longer than anything here takes: a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Where a source declares its tasks.
+pub const CONFIG: &str = ".airlock/config.yaml";
+
 pub struct Rig {
     pub app: App,
     pub dir: Arc<tempfile::TempDir>,

@@ -342,6 +342,13 @@ impl Outcome {
         self
     }
 
+    /// Ended by its own clock after a second: the engine lived to tell what it used.
+    pub fn timed_out(&self) {
+        assert_eq!(self.verdict, Verdict::TimedOut { seconds: 1 }, "{self:#?}");
+        let receipt = self.receipt();
+        assert!(receipt.fuel_used.is_some() && receipt.wall_ms >= 1_000, "{self:#?}");
+    }
+
     /// Whether something of this kind was refused whose text holds this.
     pub fn denied(&self, kind: DenialKind, text: &str) -> bool {
         let denials = &self.receipt().denials;
