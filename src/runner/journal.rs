@@ -162,3 +162,6 @@ fn begun(record: &Record) -> Option<u32> {
         Record::Started { .. } | Record::PhaseEnded { .. } | Record::Ended { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

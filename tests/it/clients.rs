@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use crate::{
     fetched,
-    whole::{rig::Rig, server::Server},
+    whole::{
+        rig::{CONFIG, Rig},
+        server::Server,
+    },
 };
-
-const CONFIG: &str = ".airlock/config.yaml";
 
 /// Prints a JSON line for what it found: environments, activities, then the log as it comes.
 const CLIENT: &str = r#"

@@ -5,9 +5,10 @@ mod guest;
 use airlock::domain::{Role, State};
 use serde_json::{Value, json};
 
-use crate::whole::{rig::Rig, server::Server};
-
-const CONFIG: &str = ".airlock/config.yaml";
+use crate::whole::{
+    rig::{CONFIG, Rig},
+    server::Server,
+};
 
 const TASKS: &str = r#"
 tasks:

@@ -26,6 +26,7 @@ mod direction;
 mod fetched;
 mod gallery;
 mod gates;
+mod git;
 mod notifications;
 mod pages;
 mod policies;

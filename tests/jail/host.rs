@@ -7,7 +7,7 @@ use std::{
         fs::{PermissionsExt, chown},
         process::CommandExt,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Mutex,
 };
@@ -42,6 +42,10 @@ pub fn servers() -> &'static [Server] {
 
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+pub fn as_root(why: &str) {
+    assert!(is_root(), "this test needs root ({why}): run it as root");
 }
 
 impl Server {
@@ -117,6 +121,12 @@ impl Host {
             cgroup: if server == Server::Root { find_cgroups().ok() } else { None },
         };
         Self { server, data, spec, leak: None, second_thread: false }
+    }
+
+    /// Where the groups of a server of root are.
+    pub fn groups(&self) -> &Path {
+        as_root("only its server makes groups");
+        self.spec.cgroup.as_deref().unwrap_or_else(|| panic!("no group can be made here: {:?}", find_cgroups()))
     }
 
     pub fn workspace(&self) -> PathBuf {

@@ -13,7 +13,7 @@ use airlock::{
 };
 
 use crate::{
-    host::{Host, Server, phase, servers, succeeds, this_binary},
+    host::{Host, Server, as_root, phase, servers, succeeds, this_binary},
     runner::{PROBE, Phase, Probed},
     tests,
 };
@@ -219,9 +219,7 @@ fn what_runs_of_other_users_left_is_a_run_s_own() {
 }
 
 fn where_owners_cannot_be_mapped_all_of_it_is_given_to_the_run() {
-    if !crate::host::is_root() {
-        return println!("skipped: only root can mount a file system that maps no owners");
-    }
+    as_root("it mounts a file system that maps no owners");
     let mut host = Host::new(Server::Root);
     let kept = kept(&host);
     let part = |name: &str| {

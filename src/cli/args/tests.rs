@@ -70,13 +70,26 @@ fn json_may_be_asked_for_before_the_verb_and_behind_it() {
     assert!(matches!(task.verb, TaskVerb::List { how, .. } if !how.shown.json));
 }
 
+/// The help of a verb and of all below it.
+fn helps(verb: &mut clap::Command) -> Vec<String> {
+    let own = verb.render_long_help().to_string();
+    std::iter::once(own).chain(verb.get_subcommands_mut().flat_map(helps)).collect()
+}
+
+/// Words that can be the beginning of a commit's id and are no whole one.
+fn parts_of_ids(text: &str) -> Vec<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    words.filter(|word| (7..40).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_hexdigit())).collect()
+}
+
 #[test]
 fn no_example_shows_a_part_of_a_commit_s_id() {
-    let mut args = Args::command();
-    let run = args.find_subcommand_mut("run").unwrap();
-    let help = run.find_subcommand_mut("trigger").unwrap().render_long_help().to_string();
-    let shown = help.split("--commit ").skip(1).map(|rest| rest.split_whitespace().next().unwrap());
-    for id in shown.filter(|word| word.bytes().all(|byte| byte.is_ascii_hexdigit())) {
-        assert_eq!(id.len(), 40, "{id}");
+    let whole = "0123456789abcdef0123456789abcdef01234567";
+    let line = format!("airlock run trigger shop --commit 3f2a91c or --commit {whole}, which succeeded");
+    assert_eq!(parts_of_ids(&line), ["3f2a91c"]);
+    let helps = helps(&mut Args::command());
+    assert!(helps.iter().any(|help| help.contains("--commit ")));
+    for help in &helps {
+        assert_eq!(parts_of_ids(help), [""; 0], "{help}");
     }
 }

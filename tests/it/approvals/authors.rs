@@ -1,35 +1,24 @@
 //! Nobody approves their own work: not as its author, not with a key of theirs.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use airlock::domain::{PolicyKind, State};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::rig::{Api as _, ONE_OTHER, TWO_OTHERS, Team};
-use crate::pages::rig::{Site, custom, tar_gz};
-
-/// Runs git as two people: one wrote it, the other made the commit.
-fn git(repository: &Path, author: &str, committer: &str, arguments: &[&str]) -> String {
-    let mut command = Command::new("git");
-    command.arg("-C").arg(repository).args(arguments);
-    command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
-    for (role, who) in [("AUTHOR", author), ("COMMITTER", committer)] {
-        let (name, email) = who.split_once(" <").unwrap();
-        command.env(format!("GIT_{role}_NAME"), name);
-        command.env(format!("GIT_{role}_EMAIL"), email.trim_end_matches('>'));
-    }
-    let output = command.env("GIT_COMMITTER_DATE", "1700000060 +0000").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
+use crate::{
+    git::git_of,
+    pages::rig::{Site, custom},
+    whole::rig::tar_gz,
+};
 
 /// A stack whose source is a repository, with a commit by Cleo that Dan merged.
 async fn with_repository(sources: &Path) -> (Team, String) {
     let repository = sources.join("shop");
     fs::create_dir(&repository).unwrap();
     let (cleo, dan) = ("Cleo Example <Cleo@example.org>", "dan <d@example.org>");
-    let git = |arguments: &[&str]| git(&repository, cleo, dan, arguments);
+    let git = |arguments: &[&str]| git_of(&repository, cleo, dan, arguments);
     git(&["init", "--quiet", "--initial-branch=main"]);
     fs::write(repository.join("greeting"), "from git\n").unwrap();
     git(&["add", "."]);

@@ -8,7 +8,7 @@ use super::{
     policies::command,
     rig::{Api as _, ONE_OTHER, Team},
 };
-use crate::{pages::rig::tar_gz, whole::terraform::needs_terraform};
+use crate::whole::{rig::tar_gz, terraform::needs_terraform};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reviews_that_race_a_replan_count_for_no_plan_but_the_one_that_was_seen() {

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::rig::{Api as _, ONE_OTHER, Team, preview};
 use crate::{
-    pages::rig::{custom, tar_gz},
-    whole::terraform::needs_terraform,
+    pages::rig::custom,
+    whole::{rig::tar_gz, terraform::needs_terraform},
 };
 
 const DENY: &str = r#"package spacelift

@@ -105,7 +105,7 @@ async fn prepare(window: &Window) {
 async fn upload(window: &Window, slug: &str, files: &[(&str, &str)]) {
     window.go(&format!("/stacks/{slug}/settings")).await;
     let file = tempfile::NamedTempFile::new().unwrap();
-    file.as_file().write_all(&crate::pages::rig::tar_gz(files)).unwrap();
+    file.as_file().write_all(&crate::whole::rig::tar_gz(files)).unwrap();
     window.find("#source").await.send_keys(file.path().to_str().unwrap()).await.unwrap();
     window.click("button[value=upload]").await;
     window.find_text(".flash", "is what new runs of").await;

@@ -7,9 +7,11 @@ use std::{
     time::Duration,
 };
 
-use fantoccini::{Client, ClientBuilder, Locator, elements::Element, wd::WebDriverCompatibleCommand};
+use fantoccini::{Client, ClientBuilder, Locator, elements::Element, error::CmdError, wd::WebDriverCompatibleCommand};
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
+
+use crate::whole::gate::Gate;
 
 const DRIVER: &str = "/usr/bin/chromedriver";
 /// Longer than anything here takes.
@@ -177,6 +179,30 @@ impl Window {
         }
     }
 
+    /// Waits until the path that is open holds a text.
+    pub async fn find_path(&self, part: &str) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            let path = self.path().await;
+            if path.contains(part) {
+                return;
+            }
+            assert!(std::time::Instant::now() < deadline, "the path never holds `{part}`: {path}");
+        }
+    }
+
+    /// Waits until the title begins with a text.
+    pub async fn find_title(&self, beginning: &str) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            let title = self.client.title().await.unwrap();
+            if title.starts_with(beginning) {
+                return;
+            }
+            assert!(std::time::Instant::now() < deadline, "the title never begins with `{beginning}`: {title}");
+        }
+    }
+
     pub async fn has(&self, css: &str) -> bool {
         self.client.find(Locator::Css(css)).await.is_ok()
     }
@@ -233,11 +259,18 @@ impl Window {
         }
     }
 
-    /// Writes into a field, in the place of what was there.
+    /// Writes into a field, in the place of what was there; the field may be replaced on the way.
     pub async fn fill(&self, css: &str, text: &str) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while let Err(error) = self.try_fill(css, text).await {
+            still_there(css, deadline, &error);
+        }
+    }
+
+    async fn try_fill(&self, css: &str, text: &str) -> Result<(), CmdError> {
         let field = self.find(css).await;
-        field.clear().await.unwrap();
-        field.send_keys(text).await.unwrap();
+        field.clear().await?;
+        field.send_keys(text).await
     }
 
     /// Presses keys wherever the focus is.
@@ -316,7 +349,7 @@ impl Window {
         self.click(".form-end button[value=create]").await;
         self.find_text(".flash", "Upload its source next").await;
         let file = tempfile::NamedTempFile::new().unwrap();
-        file.as_file().write_all(&crate::pages::rig::tar_gz(&[("greeting", "hello from the source\n")])).unwrap();
+        file.as_file().write_all(&crate::whole::rig::tar_gz(&[("greeting", "hello from the source\n")])).unwrap();
         self.find("#source").await.send_keys(file.path().to_str().unwrap()).await.unwrap();
         self.click("button[value=upload]").await;
         self.find_text(".flash", "is what new runs of").await;
@@ -328,8 +361,13 @@ pub const PASSWORD: &str = "correct horse battery staple";
 /// A plan that changes one thing, slowly enough to be seen.
 pub const PLAN: &str = r#"for i in 1 2 3 4 5 6 7 8; do echo "looking at $i"; sleep 0.1; done; printf '[{"address":"cache.main","type":"cache","action":"update","before":{"size":1},"after":{"size":2}}]' > "$AIRLOCK_PLAN_FILE"; exit 2"#;
 
+/// The same plan, held at a gate once it has looked at everything.
+pub fn plan_held_by(gate: &Gate) -> String {
+    PLAN.replacen("done;", &format!("done; {};", gate.command("plan")), 1)
+}
+
 /// An element that was replaced is looked for again; whatever else went wrong is a failure.
-fn still_there(css: &str, deadline: std::time::Instant, error: &fantoccini::error::CmdError) {
+fn still_there(css: &str, deadline: std::time::Instant, error: &CmdError) {
     let replaced = error.to_string().contains("stale element");
     assert!(replaced && std::time::Instant::now() < deadline, "`{css}`: {error}");
 }

@@ -1,14 +1,20 @@
 //! The whole way through the product, as people go it.
 
-use super::rig::{PLAN, Server, Window};
+use super::rig::{PLAN, Server, Window, plan_held_by};
+use crate::whole::gate::Gate;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_set_up_to_an_applied_run_without_a_reload() {
     let server = Server::start();
+    let gate = Gate::new().await;
     let window = Window::open(&server).await;
     window.set_up(&server).await;
     window
-        .new_stack("Shop", PLAN, "echo \"region $REGION\"; for i in 1 2 3; do echo applying $i; sleep 0.1; done")
+        .new_stack(
+            "Shop",
+            &plan_held_by(&gate),
+            "echo \"region $REGION\"; for i in 1 2 3; do echo applying $i; sleep 0.1; done",
+        )
         .await;
 
     window.go("/stacks/shop/environment").await;
@@ -23,13 +29,16 @@ async fn from_set_up_to_an_applied_run_without_a_reload() {
     window.find_text("h1", "Make the cache larger").await;
     let path = window.path().await;
     // The state, the log and the decision come by themselves.
+    let knock = gate.knock().await;
     window.find_text("[data-log] [data-lines]", "looking at 1").await;
     window.find_text("[data-log] [data-lines]", "looking at 8").await;
+    knock.let_on().await;
     window.find_text(".decide", "1 resource would change.").await;
-    assert!(window.client.title().await.unwrap().starts_with("⏸ run #1 · Shop"));
+    window.find_title("⏸ run #1 · Shop").await;
     assert_eq!(window.path().await, path, "nothing was loaded anew");
 
     window.click("nav[aria-label='Parts of the run'] a[href*='tab=changes']").await;
+    window.find_path("tab=changes").await;
     window.find_text(".change", "cache.main").await;
     window.fill("#decision-note", "looks right").await;
     window.click("button[value=confirm]").await;
@@ -41,8 +50,9 @@ async fn from_set_up_to_an_applied_run_without_a_reload() {
     for n in 1..=3 {
         assert_eq!(lines.matches(&format!("applying {n}")).count(), 1, "{lines}");
     }
-    assert!(window.client.title().await.unwrap().starts_with("✓ run #1 · Shop"));
+    window.find_title("✓ run #1 · Shop").await;
     window.click("nav[aria-label='Parts of the run'] a[href*='tab=timeline']").await;
+    window.find_path("tab=timeline").await;
     window.find_text(".timeline", "looks right").await;
     assert_eq!(window.console().await, Vec::<String>::new());
     window.close().await;
@@ -111,6 +121,7 @@ async fn two_people_see_what_the_other_does_without_a_reload() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_search_move_and_help_and_a_follower_stops_when_somebody_scrolls_up() {
     let server = Server::start();
+    let gate = Gate::new().await;
     let window = Window::open(&server).await;
     window.set_up(&server).await;
     window.new_stack("Shop", PLAN, "true").await;
@@ -129,20 +140,32 @@ async fn keys_search_move_and_help_and_a_follower_stops_when_somebody_scrolls_up
     window.find_text("h1", "Runs").await;
 
     window.go("/tasks").await;
-    window.fill("#command", "seq 1 400; for i in $(seq 1 40); do echo more $i; sleep 0.1; done").await;
+    let (first, last) = (gate.command("first"), gate.command("last"));
+    window.fill("#command", &format!("seq 1 400; {first}; for i in $(seq 1 40); do echo more $i; done; {last}")).await;
     window.click("button[value=perform]").await;
-    window.find_text("[data-log] [data-lines]", "more 1").await;
+    let knock = gate.knock().await;
+    window.find_text("[data-log] [data-lines]", "400").await;
+    let path = window.path().await;
     window.run("document.querySelector('[data-log-scroll]').scrollTop = 0").await;
+    window.find("[data-log-follow][aria-pressed=false]").await;
+    knock.let_on().await;
+    // The command is held until somebody has jumped.
+    let knock = gate.knock().await;
     window.find_text("[data-jump-text]", "new)").await;
     let top = window.run("return document.querySelector('[data-log-scroll]').scrollTop").await;
     assert_eq!(top, 0, "what is being read stays where it is");
     window.click("[data-jump]").await;
+    window.find("[data-log-follow][aria-pressed=true]").await;
+    knock.let_on().await;
     window.find_text(".verdict", "Finished").await;
-    window.run("Object.defineProperty(navigator, 'clipboard', { value: undefined })").await;
-    window.click(".facts [data-copy]").await;
-    window.find(".facts [data-copy][data-done]").await;
     window.find_text(".log-foot", "440 lines").await;
     assert_eq!(window.run("return document.querySelectorAll('.ln').length").await, 440);
+    // A page of which nothing is replaced any more.
+    window.go(&path).await;
+    window.run("Object.defineProperty(navigator, 'clipboard', { value: undefined })").await;
+    window.click(".facts [data-copy]").await;
+    window.find("[data-say]:not(:empty)").await;
+    assert_eq!(window.run("return document.querySelector('[data-say]').textContent").await, "Copied");
     assert_eq!(window.console().await, Vec::<String>::new());
     window.close().await;
 }

@@ -197,6 +197,7 @@ fn a_key_whose_secret_was_lost_on_its_way_is_named_so_that_it_can_be_revoked() {
             while !request.ends_with(b"}") {
                 let mut piece = [0; 4_096];
                 let read = stream.read(&mut piece).unwrap();
+                assert!(read > 0, "the request ends early");
                 request.extend_from_slice(&piece[..read]);
             }
             stream.write_all(answer.as_bytes()).unwrap();

@@ -23,21 +23,16 @@ use super::{
     rig::{attached, rig_with},
     service::{Called, KEY},
 };
-use crate::whole::{
-    rig::{Rig, assert_nothing_held},
-    terraform::needs_terraform,
+use crate::{
+    git::git,
+    whole::{
+        rig::{Rig, assert_nothing_held},
+        terraform::needs_terraform,
+    },
 };
 
 const BRANCH: &str = "größe/日本-🚪";
 const PLAN: &str = r#"printf '[{"address":"a.b","type":"a","action":"create","before":null,"after":{}}]' > "$AIRLOCK_PLAN_FILE"; exit 2"#;
-
-fn git(dir: &Path, arguments: &[&str]) -> String {
-    let mut command = Command::new("git");
-    command.args(["-c", "user.name=a", "-c", "user.email=a@example.org", "-C"]).arg(dir).args(arguments);
-    let done = command.output().expect("these tests need git on the PATH");
-    assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap().trim().to_owned()
-}
 
 /// A repository with one commit of these files.
 fn repository(files: &[(&str, &[u8])]) -> tempfile::TempDir {

@@ -6,6 +6,7 @@ use airlock::domain::{Enforcement, Kind, Stage, State};
 use serde_json::json;
 
 use super::rig::{attached, custom, rig, rig_with};
+use crate::whole::rig::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_tried_again_with_the_same_id_and_token_until_it_is_accepted() {
@@ -67,10 +68,13 @@ async fn silence_and_slowness_have_an_end() {
     let service = attached(&rig, &stack, "slow", &[Stage::PostPlan], Enforcement::Advisory).await;
     let run = rig.trigger(&stack, Kind::Tracked).await;
     let call = service.called().await;
-    while rig.run(run.id).state == State::Checking {
-        call.says("running", "still at it").await;
-        tokio::task::yield_now().await;
-    }
+    let speaking = async {
+        while rig.run(run.id).state == State::Checking {
+            call.says("running", "still at it").await;
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, speaking).await.expect("its time has an end");
     let waits = rig.until_state(&run, State::Unconfirmed).await;
     assert!(waits.warnings[0].contains("slow errored after planning: no result within"), "{:?}", waits.warnings);
 }

@@ -6,8 +6,9 @@ use airlock::domain::{Kind, Role};
 
 use super::{
     checks,
-    rig::{PASSWORD, Site, custom, tar_gz},
+    rig::{PASSWORD, Site, custom},
 };
+use crate::whole::rig::tar_gz;
 
 /// The form of a new stack, as a browser sends it.
 fn new_stack<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {

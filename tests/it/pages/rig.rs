@@ -2,10 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write as _,
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -30,19 +29,23 @@ use scraper::{Html, Selector};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::form_urlencoded;
 
+use crate::whole::rig::tar_gz;
+
 /// Longer than anything here takes: a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(90);
 pub const PASSWORD: &str = "correct horse battery staple";
 
-/// The time of day, and more if a test wants.
+/// The time of day, and more if a test wants; or a moment that stays.
 #[derive(Debug, Default)]
 struct TestClock {
     ahead_ms: AtomicI64,
+    stopped: OnceLock<Timestamp>,
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(SystemClock.now().millis() + self.ahead_ms.load(Ordering::Relaxed))
+        let now = self.stopped.get().copied().unwrap_or_else(|| SystemClock.now());
+        Timestamp::from_millis(now.millis() + self.ahead_ms.load(Ordering::Relaxed))
     }
 }
 
@@ -94,6 +97,11 @@ impl Site {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+    }
+
+    /// Lets no time pass by itself any more.
+    pub fn stop_the_clock(&self) {
+        self.clock.stopped.set(SystemClock.now()).unwrap();
     }
 
     /// Lets time pass.
@@ -198,21 +206,6 @@ pub fn custom(name: &str) -> serde_json::Value {
             "apply": "echo applied",
         }
     })
-}
-
-pub fn tar_gz(files: &[(&str, &str)]) -> Vec<u8> {
-    let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    let mut tar = tar::Builder::new(gz);
-    for (path, text) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(text.len() as u64);
-        header.set_mode(0o644);
-        header.set_cksum();
-        tar.append_data(&mut header, path, text.as_bytes()).unwrap();
-    }
-    let mut gz = tar.into_inner().unwrap();
-    gz.flush().unwrap();
-    gz.finish().unwrap()
 }
 
 /// What a browser keeps between requests.

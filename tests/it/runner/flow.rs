@@ -228,16 +228,7 @@ fn mounted_files_lie_in_the_workspace_and_replace_links_instead_of_following_the
 fn a_branch_of_a_local_repository_is_checked_out_and_its_commit_reported() {
     let mut trial = Trial::new();
     let repository = trial.root.path().join("repository");
-    let git = |arguments: &[&str]| {
-        let output = std::process::Command::new("git")
-            .args(["-c", "user.name=a", "-c", "user.email=a@example.org", "-C"])
-            .arg(&repository)
-            .args(arguments)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
+    let git = |arguments: &[&str]| crate::git::git(&repository, arguments);
     std::fs::create_dir(&repository).unwrap();
     git(&["init", "--quiet", "--initial-branch=main"]);
     std::fs::write(repository.join("hello.txt"), "from git\n").unwrap();

@@ -1,7 +1,5 @@
 //! Terraform's state, kept by Airlock: with the real program.
 
-use std::process::{Command as Process, Stdio};
-
 use airlock::{
     domain::{
         Phase, Verdict,
@@ -14,6 +12,7 @@ use super::{
     process::Outcome,
     trial::{Trial, apply_step, init, open_step, plan_step},
 };
+use crate::whole::terraform::needs_terraform;
 
 const MAIN: &str = r#"
 variable "size" {
@@ -26,11 +25,6 @@ output "size" {
   value = terraform_data.box.output
 }
 "#;
-
-fn needs_terraform() {
-    let found = Process::new("terraform").arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    assert!(found.is_ok_and(|status| status.success()), "these tests need `terraform` on the PATH");
-}
 
 fn at_state(step: Step, access: StateAccess) -> Step {
     match step {

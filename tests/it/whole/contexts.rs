@@ -13,10 +13,8 @@ use serde_json::json;
 
 use super::{
     gate::Gate,
-    rig::{Rig, files_with},
+    rig::{CONFIG, Rig, files_with},
 };
-
-const CONFIG: &str = ".airlock/config.yaml";
 
 fn slug(text: &str) -> Slug {
     Slug::new(text).unwrap()

@@ -1,12 +1,17 @@
 //! Killing a real server, with and without its runners.
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
 use airlock::{app::App, auth::Who, domain::State};
 use serde_json::json;
 use tokio::net::TcpStream;
 
 use super::{
     gate::Gate,
-    rig::{assert_nothing_held, config, files_with},
+    rig::{PATIENCE, assert_nothing_held, config, files_with},
     server::{Server, kill_runners},
     terraform::needs_terraform,
 };
@@ -101,6 +106,12 @@ resource "terraform_data" "last" {{
     assert_eq!(files_with(&server.data().join("states"), "a-value-of-the-state").len(), 0);
 }
 
+/// The workspaces that lie in clear below `runs/RUN/CHAIN`.
+fn open_workspaces(data: &Path) -> Vec<PathBuf> {
+    let within = |dir: PathBuf| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    within(data.join("runs")).flat_map(within).map(|chain| chain.join("tree")).filter(|tree| tree.exists()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_server_and_runner_in_an_apply_asks_a_question_and_holds_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -114,6 +125,7 @@ async fn killing_server_and_runner_in_an_apply_asks_a_question_and_holds_nothing
     server.until(&run, "unconfirmed").await;
     server.post(&format!("runs/{run}/confirm"), json!({})).await;
     let knock = gate.knock().await;
+    assert!(!open_workspaces(server.data()).is_empty(), "the control: an apply has its workspace");
     server.kill();
     kill_runners(server.data());
     // Whatever the apply had started is dead, too.
@@ -121,6 +133,7 @@ async fn killing_server_and_runner_in_an_apply_asks_a_question_and_holds_nothing
 
     let mut server = server.killed_and_restarted().await;
     let lost = server.until(&run, "failed").await;
+    assert_eq!(open_workspaces(server.data()), Vec::<PathBuf>::new());
     assert_eq!(lost["reason"], "lost: what it changed is unknown");
     assert_eq!(server.get(&format!("stacks/{stack}")).await["group"], "needs_attention");
     server.post(&format!("runs/{run}/acknowledge"), json!({"note": "looked at it"})).await;
@@ -156,7 +169,8 @@ async fn a_server_that_is_asked_to_end_takes_over_what_ends_in_time_and_starts_n
     let knock = gate.knock().await;
     server.ask_to_end();
     let address = server.url().trim_start_matches("http://").to_owned();
-    while TcpStream::connect(&address).await.is_ok() {}
+    let deaf = async { while TcpStream::connect(&address).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, deaf).await.expect("it listens no more");
     knock.let_on().await;
     assert_eq!(server.ended(), Some(0));
     let state = |run: &str| {

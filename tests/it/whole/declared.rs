@@ -13,9 +13,10 @@ use airlock::{
 };
 use serde_json::json;
 
-use super::{gate::Gate, rig::Rig};
-
-pub(super) const CONFIG: &str = ".airlock/config.yaml";
+use super::{
+    gate::Gate,
+    rig::{CONFIG, Rig},
+};
 
 /// A stack whose source declares tasks.
 async fn stack(rig: &Rig, tasks: &str) -> Stack {

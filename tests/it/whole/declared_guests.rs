@@ -16,9 +16,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{
-    declared::{CONFIG, PRINTS_ITS_VARIABLES},
+    declared::PRINTS_ITS_VARIABLES,
     fetch::{DENIED, Scheme, fetch},
-    rig::Rig,
+    rig::{CONFIG, Rig},
 };
 
 /// A stack whose source has a guest `variables` that prints what it gets.

@@ -9,9 +9,10 @@ use airlock::{
 };
 use serde_json::{Value, json};
 
-use super::{gate::Gate, rig::Rig};
-
-const CONFIG: &str = ".airlock/config.yaml";
+use super::{
+    gate::Gate,
+    rig::{CONFIG, Rig},
+};
 
 async fn stack(rig: &Rig) -> Stack {
     rig.stack(settings(), &[]).await

@@ -1,6 +1,6 @@
 //! Runs stand for the commit that their branch had when they were made, however long they wait.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use airlock::{
     actions::NewStack,
@@ -11,14 +11,7 @@ use airlock::{
 use serde_json::json;
 
 use super::rig::{Rig, assert_nothing_held};
-
-fn git(dir: &Path, arguments: &[&str]) -> String {
-    let mut command = Command::new("git");
-    command.args(["-c", "user.name=a", "-c", "user.email=a@example.org", "-C"]).arg(dir).args(arguments);
-    let done = command.output().expect("these tests need git on the PATH");
-    assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap().trim().to_owned()
-}
+use crate::git::git;
 
 fn commit(dir: &Path, text: &str) -> String {
     fs::write(dir.join("main.txt"), text).unwrap();

@@ -5,10 +5,8 @@ use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::server::Server;
+use super::{rig::CONFIG, server::Server};
 use crate::fetched;
-
-const CONFIG: &str = ".airlock/config.yaml";
 
 /// Each script is a few lines that somebody might run by mistake, or on purpose.
 const SCRIPTS: &[(&str, &str)] = &[

@@ -26,7 +26,10 @@ use airlock::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Longer than anything here takes: a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Where a source declares its tasks.
+pub const CONFIG: &str = ".airlock/config.yaml";
 
 pub struct Rig {
     pub app: App,
@@ -339,6 +342,10 @@ pub fn config(dir: &Path, set: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::load(&flags).unwrap();
     set(&mut config);
     config
+}
+
+pub fn as_root(why: &str) {
+    assert!(rustix::process::geteuid().is_root(), "this test needs root ({why}): run it as root");
 }
 
 /// Nothing of ended runs is held any more: no chain, slot, user, lock, secret; no workspace, no seal.

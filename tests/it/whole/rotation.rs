@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use super::{
     gate::Gate,
-    rig::{Rig, config},
+    rig::{PATIENCE, Rig, config},
     terraform,
 };
 use crate::run_tasks::outside::Outside;
@@ -262,8 +262,9 @@ async fn a_rotation_that_was_broken_off_is_finished_at_the_next_start() {
 /// Set for the process that rotates until it is killed.
 const CHILD: &str = "AIRLOCK_TEST_ROTATES";
 
-/// Not a test by itself: rotates again and again, in a process that is killed.
+/// Rotates again and again, in a process that is killed.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "is run, and killed, by another test"]
 async fn rotates_until_it_is_killed() {
     let Some(dir) = std::env::var_os(CHILD) else { return };
     let app = App::open(config(Path::new(&dir), |_| {})).unwrap();
@@ -279,12 +280,14 @@ async fn a_rotation_survives_sigkill_at_any_moment() {
     use std::{
         io::{BufRead as _, BufReader},
         process::{Command, Stdio},
-        time::Duration,
+        time::Instant,
     };
     let (dir, waiting) = closed().await;
+    let previous = dir.path().join("data/master.key.previous");
+    let mut left_behind = 0;
     for n in 0..24_u32 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "whole::rotation::rotates_until_it_is_killed", "--nocapture"])
+            .args(["--exact", "whole::rotation::rotates_until_it_is_killed", "--ignored", "--nocapture"])
             .env(CHILD, dir.path())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -292,11 +295,18 @@ async fn a_rotation_survives_sigkill_at_any_moment() {
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         assert_eq!(lines.next().unwrap().unwrap(), "rotates");
-        // A rotation takes some ten milliseconds: the kills fall all over it.
-        tokio::time::sleep(Duration::from_micros(u64::from(n) * 1_700)).await;
+        // Each child is looked at more often than the one before: the kills fall all over a rotation.
+        let (mut seen, began) = (0, Instant::now());
+        while seen < 1 + 40 * n * n {
+            assert!(child.try_wait().unwrap().is_none() && began.elapsed() < PATIENCE, "no rotation is seen");
+            seen += u32::from(previous.exists());
+            std::thread::yield_now();
+        }
         child.kill().unwrap();
         child.wait().unwrap();
+        left_behind += u32::from(previous.exists());
     }
+    assert!(left_behind > 0, "no kill fell into a rotation");
     let rig = Rig::on(dir, |_| {}).await;
     // Nothing is left to be done.
     assert_eq!(rig.app.actions.resume_rotation().await.unwrap(), None);

@@ -8,7 +8,10 @@ use airlock::{
 };
 use serde_json::json;
 
-use super::{gate::Gate, rig::Rig};
+use super::{
+    gate::Gate,
+    rig::{Rig, as_root},
+};
 
 fn named(name: &str, gate: &Gate) -> serde_json::Value {
     json!({
@@ -218,10 +221,7 @@ async fn hooks_of_an_end_wait_for_a_slot_as_everything_does() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_wait_for_a_user_when_all_are_leased() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only a server of root leases users");
-        return;
-    }
+    as_root("only its server leases users");
     let one_user = |config: &mut airlock::config::Config| config.uid_range.last = config.uid_range.first;
     let rig = Rig::on(std::sync::Arc::new(tempfile::tempdir().unwrap()), one_user).await;
     let vendor = json!({"kind": "custom", "plan": "exit 2"});

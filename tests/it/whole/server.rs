@@ -3,7 +3,6 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -50,11 +49,10 @@ impl Server {
     async fn launch(dir: &Path, environment: &[(&str, &str)], said: Option<&Path>) -> Self {
         let password = dir.join("password");
         fs::write(&password, PASSWORD).unwrap();
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let data = dir.join("data");
         let mut child = Command::new(env!("CARGO_BIN_EXE_airlock"))
             .arg("serve")
-            .args(["--listen".to_owned(), format!("127.0.0.1:{port}"), "--tls".to_owned(), "off".to_owned()])
+            .args(["--listen", "127.0.0.1:0", "--tls", "off"])
             .arg("--data")
             .arg(&data)
             .arg("--admin-password-file")
@@ -70,9 +68,8 @@ impl Server {
             .unwrap();
         let mut ready = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
-        assert!(ready.starts_with("airlock ready at "), "{ready}");
-        let mut server =
-            Self { child, url: format!("http://127.0.0.1:{port}"), token: String::new(), client: client(), data };
+        let url = ready.trim().strip_prefix("airlock ready at ").unwrap_or_else(|| panic!("not ready: {ready}"));
+        let mut server = Self { child, url: url.to_owned(), token: String::new(), client: client(), data };
         let login = json!({"username": "admin", "password": PASSWORD});
         server.token = server.post("login", login).await["token"].as_str().unwrap().to_owned();
         server

@@ -7,7 +7,7 @@ use airlock::{
 };
 
 use super::{
-    rig::{Guest, Outcome},
+    rig::Guest,
     wat::{CREATE, WRITE, core, module, open, text},
 };
 use crate::tests;
@@ -201,12 +201,6 @@ fn directories_that_are_too_deep_are_left_out() {
     assert!(outcome.succeeded().patch().contains("+++ b/file") || outcome.patch().contains("b/file"));
 }
 
-/// Ended by its own clock: the engine lived to tell what it used.
-fn timed(outcome: &Outcome) {
-    assert_eq!(outcome.verdict, Verdict::TimedOut { seconds: 1 }, "{outcome:#?}");
-    assert!(outcome.receipt().fuel_used.is_some(), "{outcome:#?}");
-}
-
 fn a_directory_is_not_listed_beyond_the_guest_s_time() {
     let make = "(local $n i32)
       (loop $more
@@ -224,7 +218,7 @@ fn a_directory_is_not_listed_beyond_the_guest_s_time() {
         );
         Guest::wat(&core(&["aaa"], &list)).caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 1)).run()
     };
-    timed(&with("(br $again)"));
+    with("(br $again)").timed_out();
     with("").succeeded();
 }
 
@@ -266,7 +260,7 @@ fn a_component_that_only_calls_the_host_ends_on_time() {
     let with = |after: &str| {
         Guest::wat(&asks(1 << 20, after)).caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 1)).run()
     };
-    timed(&with("(br $again)"));
+    with("(br $again)").timed_out();
     with("").succeeded();
 }
 

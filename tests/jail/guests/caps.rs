@@ -1,7 +1,5 @@
 //! Every cap with a verdict of its own.
 
-use std::time::Instant;
-
 use airlock::{
     domain::Verdict,
     protocol::{DenialKind, GuestClock, StandardInput},
@@ -21,6 +19,8 @@ tests![
     a_guest_that_reads_its_input_on_and_on_ends_on_time,
     a_guest_that_only_calls_the_host_ends_on_time,
     a_guest_that_only_calls_the_host_hears_a_request_to_end,
+    a_guest_that_sleeps_hears_a_request_to_end,
+    a_request_to_end_that_comes_with_the_first_word_is_heard,
     an_endless_start_function_ends_too,
     memory_ends_at_its_cap,
     a_guest_that_only_asks_for_memory_is_ended,
@@ -51,17 +51,10 @@ fn an_endless_loop_runs_out_of_fuel() {
     with(&counted(100_000)).succeeded();
 }
 
-fn timed(outcome: &Outcome, since: Instant) {
-    assert_eq!(outcome.verdict, Verdict::TimedOut { seconds: 1 }, "{outcome:#?}");
-    let wall_ms = outcome.receipt().wall_ms;
-    assert!((1_000..3_000).contains(&wall_ms) && since.elapsed().as_secs() < 10, "{wall_ms} ms");
-}
-
 fn an_endless_loop_with_fuel_runs_out_of_time() {
     let guest = Guest::wat(&core(&[], LOOP)).caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 1));
-    let since = Instant::now();
     let outcome = guest.run();
-    timed(&outcome, since);
+    outcome.timed_out();
     assert!(outcome.receipt().fuel_used > Some(1_000_000), "{outcome:#?}");
 }
 
@@ -72,8 +65,7 @@ fn a_guest_that_sleeps_ends_on_time() {
             guest.grants.clock = clock;
             guest.run()
         };
-        let since = Instant::now();
-        timed(&nap(3_600), since);
+        nap(3_600).timed_out();
         // The control: no time at all.
         nap(0).succeeded();
     }
@@ -81,8 +73,7 @@ fn a_guest_that_sleeps_ends_on_time() {
 
 fn a_guest_that_polls_on_and_on_ends_on_time() {
     let polls = format!("(loop $again {} (br $again))", sleep(1_000));
-    let since = Instant::now();
-    timed(&Guest::wat(&core(&[], &polls)).caps(|caps| caps.wall_seconds = 1).run(), since);
+    Guest::wat(&core(&[], &polls)).caps(|caps| caps.wall_seconds = 1).run().timed_out();
     // The control: ten of them.
     let ten = format!(
         "(local $n i32)
@@ -113,8 +104,7 @@ fn a_guest_that_reads_its_input_on_and_on_ends_on_time() {
             guest.stdin = input.clone();
             guest.run()
         };
-        let since = Instant::now();
-        timed(&with(0), since);
+        with(0).timed_out();
         with(1).succeeded();
     }
 }
@@ -127,16 +117,35 @@ fn a_guest_that_only_calls_the_host_ends_on_time() {
         let guest = Guest::wat(&core(&[], &asks(again)));
         guest.caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 1)).run()
     };
-    let since = Instant::now();
-    timed(&with("(br $again)"), since);
+    with("(br $again)").timed_out();
     with("").succeeded();
 }
 
 fn a_guest_that_only_calls_the_host_hears_a_request_to_end() {
-    let says = format!("(drop (call $write (i32.const 1) (i32.const {}) (i32.const 5))) {}", text(0), sleep(1));
     let asks = "(loop $again (call $check (call $random (i32.const 0) (i32.const 65536))) (br $again))";
-    let guest = Guest::wat(&core(&["here\\n"], &format!("{says} {asks}")));
-    let outcome = guest.caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 3_600)).run_and_stop("here\n");
+    stopped(&says_here(&format!("{} {asks}", sleep(1))).run_and_stop("here\n"));
+}
+
+fn a_guest_that_sleeps_hears_a_request_to_end() {
+    for clock in [GuestClock::Frozen, GuestClock::Real] {
+        let mut guest = says_here(&sleep(3_600 * 1_000_000_000));
+        guest.grants.clock = clock;
+        stopped(&guest.run_and_stop("here\n"));
+    }
+}
+
+fn a_request_to_end_that_comes_with_the_first_word_is_heard() {
+    stopped(&says_here(LOOP).run_and_stop("here\n"));
+}
+
+/// A guest with much time that says `here` and goes on with this.
+fn says_here(then: &str) -> Guest {
+    let says = format!("(drop (call $write (i32.const 1) (i32.const {}) (i32.const 5)))", text(0));
+    let guest = Guest::wat(&core(&["here\\n"], &format!("{says} {then}")));
+    guest.caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 3_600))
+}
+
+fn stopped(outcome: &Outcome) {
     assert_eq!(outcome.verdict, Verdict::Stopped, "{outcome:#?}");
     // One that had to be killed could not say what it used.
     assert!(outcome.receipt().fuel_used.is_some(), "{outcome:#?}");
@@ -146,8 +155,7 @@ fn an_endless_start_function_ends_too() {
     let text = module(&[], &format!("(func $forever {LOOP}) (start $forever)"), "");
     let outcome = Guest::wat(&text).caps(|caps| caps.fuel = 1_000_000).run();
     assert_eq!(outcome.verdict, Verdict::OutOfFuel { fuel: 1_000_000 });
-    let since = Instant::now();
-    timed(&Guest::wat(&text).caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 1)).run(), since);
+    Guest::wat(&text).caps(|caps| (caps.fuel, caps.wall_seconds) = (u64::MAX, 1)).run().timed_out();
 }
 
 /// Takes a mebibyte at a time, and exits with 1 when there is no more.

@@ -32,6 +32,7 @@
 //! | files of 2⁴⁰ bytes, hollow files | `around::a_file_is_not_longer_than_what_may_be_written`, `hollow_files_leave_no_more_than_the_cap` | smaller ones |
 //! | hard links out of a read-only grant | `around::a_hard_link_carries_no_right_over`, `a_hard_link_in_a_copy_leaves_the_original_alone` | a link within what is its own |
 //! | directories deeper than any path | `around::directories_that_are_too_deep_are_left_out` | five deep |
+//! | a sleep or a loop that is asked to end | `caps::a_guest_that_sleeps_hears_a_request_to_end`, `a_guest_that_only_calls_the_host_hears_a_request_to_end`, `a_request_to_end_that_comes_with_the_first_word_is_heard` | the same ends by its caps |
 //! | calls that cost only the host | `around::a_directory_is_not_listed_beyond_the_guest_s_time`, `a_component_that_wants_gigabytes_of_a_call_traps` | one call |
 //! | thousands of instances in a component | `around::thousands_of_instances_are_refused` | five |
 //! | endless tail calls | `around::calls_in_place_of_returns_cost_fuel` | a million |

@@ -123,22 +123,24 @@ impl Guest {
 
     /// Carries the chain out, and asks for its end once the guest has printed this.
     pub fn run_and_stop(&self, after: &str) -> Outcome {
-        let child = self.start(|_| {});
+        let mut child = self.start(|_| {});
         let control = loop {
             match UnixStream::connect(self.host.spec.dir.join(file::CONTROL)) {
                 Ok(control) => break control,
-                Err(_) => std::thread::yield_now(),
+                Err(error) => {
+                    assert!(child.try_wait().unwrap().is_none(), "{error}: {}", errors(child));
+                    std::thread::yield_now();
+                }
             }
         };
-        for line in BufReader::new(&control).lines() {
+        let printed = BufReader::new(&control).lines().any(|line| {
             let bell = serde_json::from_str::<Bell>(&line.unwrap()).unwrap();
             let log = fs::read_to_string(self.host.spec.dir.join(file::log(1, self.phase))).unwrap_or_default();
-            if bell.log > 0 && log.contains(after) {
-                (&control).write_all(&serde_json::to_vec(&Request::Stop).unwrap()).unwrap();
-                (&control).write_all(b"\n").unwrap();
-                break;
-            }
-        }
+            bell.log > 0 && log.contains(after)
+        });
+        assert!(printed, "it never printed `{after}`: {}", errors(child));
+        (&control).write_all(&serde_json::to_vec(&Request::Stop).unwrap()).unwrap();
+        (&control).write_all(b"\n").unwrap();
         self.ended(child)
     }
 
@@ -171,8 +173,7 @@ impl Guest {
     }
 
     fn ended(&self, child: Child) -> Outcome {
-        let errors = String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr).into_owned();
-        self.outcome(errors)
+        self.outcome(errors(child))
     }
 
     /// A chain that ended its run took the workspace away, and left records.
@@ -306,6 +307,11 @@ impl std::fmt::Debug for Outcome {
     }
 }
 
+/// Waits for a runner's end; what it complained about.
+fn errors(child: Child) -> String {
+    String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr).into_owned()
+}
+
 fn walk(dir: &Path) -> Vec<PathBuf> {
     let mut found = vec![dir.to_owned()];
     for entry in fs::read_dir(dir).unwrap().flatten() {
@@ -335,6 +341,13 @@ impl Outcome {
     pub fn succeeded(&self) -> &Self {
         assert_eq!(self.code(), 0, "{self:#?}");
         self
+    }
+
+    /// Ended by its own clock after a second: the engine lived to tell what it used.
+    pub fn timed_out(&self) {
+        assert_eq!(self.verdict, Verdict::TimedOut { seconds: 1 }, "{self:#?}");
+        let receipt = self.receipt();
+        assert!(receipt.fuel_used.is_some() && receipt.wall_ms >= 1_000, "{self:#?}");
     }
 
     /// Whether something of this kind was refused whose text holds this.
