@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use airlock::domain::{Kind, Role};
 
 use super::{
+    super::git::git,
     checks,
     rig::{PASSWORD, Site, custom},
 };
@@ -117,13 +118,7 @@ async fn a_source_is_tested_by_asking_its_repository() {
     // Whoever looks is somebody else.
     std::fs::set_permissions(repositories.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let place = repositories.path().join("infra");
-    let git = |arguments: &[&str]| {
-        let mut git = std::process::Command::new("git");
-        git.args(["-c", "user.name=a", "-c", "user.email=a@example.org", "-C"]).arg(&place).args(arguments);
-        let done = git.output().expect("these tests need git on the PATH");
-        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8(done.stdout).unwrap().trim().to_owned()
-    };
+    let git = |arguments: &[&str]| git(&place, arguments);
     std::fs::create_dir(&place).unwrap();
     git(&["init", "--quiet", "--initial-branch=main"]);
     git(&["commit", "--quiet", "--allow-empty", "--message=one"]);
