@@ -70,18 +70,6 @@ fn call_of(request: &Request) -> Option<Call> {
     Some(Call { method: Method::POST, url: request.url.clone(), headers, body })
 }
 
-/// What came back, or that nothing did while there was time to try.
-async fn in_time(answer: impl Future<Output = Reply>, within: Duration) -> Reply {
-    let begun = Instant::now();
-    match tokio::time::timeout(within, answer).await {
-        Ok(reply) => reply,
-        Err(_) => {
-            let why = format!("it was not accepted within {} s", limits::RUN_TASK_TRYING.as_secs());
-            Reply { status: None, note: Some(why), may_pass: false, took: begun.elapsed() }
-        }
-    }
-}
-
 /// The beginning of an answer, fit for one line.
 pub(super) fn excerpt(body: &[u8], most: usize) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(4 * most)]);
@@ -158,10 +146,7 @@ impl Sending {
     async fn carry_out(&self, due: DueRequest) {
         let Ok(_place) = self.free.acquire().await else { return };
         let reply = match &due.what {
-            DueWork::Send(request) => {
-                let within = due.until.map_or(limits::RUN_TASK_TRYING, |until| until - self.actions.now());
-                in_time(self.outside.post(request), within).await
-            }
+            DueWork::Send(request) => self.outside.post(request).await,
             DueWork::Impossible(why) => Reply::impossible(why.clone()),
         };
         if let Err(error) = self.actions.request_sent(due.id, due.since, reply).await {
@@ -172,19 +157,5 @@ impl Sending {
 
     fn under_way(&self) -> MutexGuard<'_, HashSet<TaskResultId>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_try_is_cut_when_the_time_for_all_of_them_is_up() {
-        let cut = in_time(std::future::pending(), Duration::from_millis(5)).await;
-        assert_eq!((cut.status, cut.note.as_deref()), (None, Some("it was not accepted within 120 s")));
-        assert!(!cut.may_pass && cut.took >= Duration::from_millis(5));
-        let answered = Reply { status: Some(500), note: None, may_pass: true, took: Duration::ZERO };
-        assert_eq!(in_time(std::future::ready(answered.clone()), Duration::from_secs(60)).await, answered);
     }
 }

@@ -90,8 +90,6 @@ pub struct DueRequest {
     pub id: TaskResultId,
     /// Since when: by this it is known again once it was sent.
     pub since: Timestamp,
-    /// When its tries come to their end, once one was made.
-    pub until: Option<Timestamp>,
     pub what: DueWork,
 }
 
@@ -115,7 +113,7 @@ impl Actions {
         for id in open {
             let Some(result) = view.get(t::RESULT_ID_TO_RESULT, id)? else { continue };
             // Of what is final nothing is waited for but that it is sent again.
-            let over = Some(self.gives_up_at(&result)).filter(|_| !result.status.is_final());
+            let over = self.gives_up_at(&result).filter(|_| !result.status.is_final());
             next = next.into_iter().chain(over).min();
             if result.is_guest() || under_way.contains(&result.id) {
                 continue;
@@ -123,8 +121,7 @@ impl Actions {
             match result.due_at {
                 Some(at) if at > now => next = next.into_iter().chain([at]).min(),
                 Some(since) => {
-                    let (until, what) = (trying_ends(&result), self.request_of(&view, &result)?);
-                    due.push(DueRequest { id: result.id, since, until, what });
+                    due.push(DueRequest { id: result.id, since, what: self.request_of(&view, &result)? });
                 }
                 None => {}
             }
@@ -258,8 +255,7 @@ impl Actions {
             let mut over = Vec::new();
             view.walk_index(t::OPEN_RESULT, 0..=u128::MAX, Order::Up, |id| {
                 let result = view.get(t::RESULT_ID_TO_RESULT, id)?;
-                let waits = result.filter(|result| !result.status.is_final() && self.gives_up_at(result) <= now);
-                over.extend(waits.map(|result| result.id));
+                over.extend(result.filter(|result| self.is_given_up(result, now)).map(|result| result.id));
                 Ok(Flow::Continue(()))
             })?;
             over
@@ -268,7 +264,7 @@ impl Actions {
             let actions = self.clone();
             self.system(move |tx, moment| {
                 let Some(mut result) = tx.get(t::RESULT_ID_TO_RESULT, id.number())? else { return Ok(()) };
-                if result.status.is_final() || actions.gives_up_at(&result) > moment.now {
+                if !actions.is_given_up(&result, moment.now) {
                     return Ok(());
                 }
                 result.message = actions.why_given_up(&result, moment.now);
@@ -281,12 +277,16 @@ impl Actions {
         Ok(())
     }
 
+    fn is_given_up(&self, result: &TaskResult, now: Timestamp) -> bool {
+        !result.status.is_final() && self.gives_up_at(result).is_some_and(|at| at <= now)
+    }
+
     /// When nobody waits for a result any longer. What is not delivered yet has its tries.
-    fn gives_up_at(&self, result: &TaskResult) -> Timestamp {
-        let total = result.created_at.plus(self.setup.run_task_total);
+    fn gives_up_at(&self, result: &TaskResult) -> Option<Timestamp> {
+        let total = time_began(result)?.plus(self.setup.run_task_total);
         match result.status {
-            ResultStatus::Running => total.min(result.progress_at.plus(self.setup.run_task_progress)),
-            _ => total,
+            ResultStatus::Running => Some(total.min(result.progress_at.plus(self.setup.run_task_progress))),
+            _ => Some(total),
         }
     }
 
@@ -294,12 +294,17 @@ impl Actions {
         let said =
             if result.message.is_empty() { String::new() } else { format!(" (it last said: {})", result.message) };
         let total = self.setup.run_task_total;
-        if now - result.created_at >= total {
+        if time_began(result).is_some_and(|began| now - began >= total) {
             format!("no result within {}{said}", span(total))
         } else {
             format!("nothing was heard of it for {}{said}", span(self.setup.run_task_progress))
         }
     }
+}
+
+/// From when on the time of a call is counted: not yet for a guest that has no place in its pool.
+fn time_began(result: &TaskResult) -> Option<Timestamp> {
+    if result.is_guest() { result.running_at } else { Some(result.created_at) }
 }
 
 /// The token of a final result is forgotten: a request about it gets another.
@@ -317,16 +322,11 @@ fn end_sending_again(tx: &Tx<'_>, result: &mut TaskResult) -> Result<(), Error> 
     Ok(tx.mark(t::OPEN_RESULT, result.id.number(), false)?)
 }
 
-/// When a delivery that was begun is given up.
-fn trying_ends(result: &TaskResult) -> Option<Timestamp> {
-    result.tried_since.map(|since| since.plus(limits::RUN_TASK_TRYING))
-}
-
-/// When a delivery that failed is tried again, if it is.
+/// When a delivery that failed is tried again, if it is. What is due is tried, however late it has become.
 fn next_try(result: &TaskResult, moment: &Moment) -> Option<Timestamp> {
     let waited = moment.setup.run_task_retry.saturating_mul(3_u32.saturating_pow(result.tries - 1));
     let at = moment.now.plus(waited);
-    let in_time = trying_ends(result).is_none_or(|end| at < end);
+    let in_time = result.tried_since.is_none_or(|since| at < since.plus(limits::RUN_TASK_TRYING));
     (result.tries < moment.setup.run_task_retries && in_time).then_some(at)
 }
 
