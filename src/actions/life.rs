@@ -459,9 +459,11 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
 
 /// How many places of a stack's pool are taken: by declared tasks, and by guests that judge its runs.
 pub(crate) fn taken_of_pool(view: &impl Find, stack: StackId) -> Result<usize, Fault> {
-    let runs = view.active_runs(stack)?;
-    let working = runs.iter().filter(|run| run.kind == Kind::OnDemand && run.state.is_active()).count();
-    Ok(working + gate::judging(view, stack)?)
+    Ok(performing(&view.active_runs(stack)?) + gate::judging(view, stack)?)
+}
+
+fn performing(runs: &[Run]) -> usize {
+    runs.iter().filter(|run| run.kind == Kind::OnDemand && run.state.is_active()).count()
 }
 
 /// How many declared tasks of a stack may still begin.
@@ -473,9 +475,10 @@ struct Pool {
 }
 
 impl Pool {
+    /// A guest that waits to judge has its place before any declared task that waits: a run waits for it.
     fn of(tx: &Tx<'_>, stack: StackId, runs: &[Run], most: usize) -> Result<Self, Fault> {
         let asked = runs.iter().any(|run| run.kind == Kind::OnDemand && !is_past_queue(run));
-        let taken = if asked { taken_of_pool(tx, stack)? } else { 0 };
+        let taken = if asked { performing(runs) + gate::to_be_judged(tx, stack)? } else { 0 };
         let deploys = |run: &&Run| {
             let chain = run.chain.as_deref().and_then(|chain| chain_of(chain).ok());
             chain.is_some_and(|chain| chain.deploys(run.kind))

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::apart::{Left, carried_out};
+use super::apart::{Left, carried_out_unless};
 use crate::{
     actions::{Actions, Error, JUDGING, Judged},
     domain::{Phase, TaskResultId, Verdict, limits},
@@ -10,11 +10,13 @@ use crate::{
     protocol::{Produced, Record, file, guest_path},
 };
 
-/// Lets one guest judge, and writes down what came of it.
+/// Lets one guest judge, and writes down what came of it. Whose result has become final meanwhile is ended:
+/// its place in the pool is somebody else's.
 pub(super) async fn one(actions: &Actions, binary: &Path, id: TaskResultId) {
     let judged = match actions.to_judge(id) {
         Ok(judge) => {
-            let judged = carried_out(binary, &judge, |left| Ok(judged(left))).await;
+            let moot = actions.judgement_is_moot(id);
+            let judged = carried_out_unless(moot, binary, &judge, |left| Ok(judged(left))).await;
             judged.unwrap_or_else(|error| failed(format!("the guest cannot be started: {error}")))
         }
         Err(Error::Refused(refused)) => failed(refused.detail),
@@ -63,6 +65,6 @@ fn judgement(dir: &Path, verdict: &Verdict, produced: &Produced) -> Judged {
     Judged {
         passed: Some(*code == 0),
         message: last.unwrap_or_else(|| format!("exit {code}")),
-        outcomes: outcomes.filter(|outcomes| outcomes.len() <= limits::CALLBACK_BYTES),
+        outcomes: outcomes.filter(|outcomes| outcomes.len() <= limits::OUTCOMES_FILE_BYTES),
     }
 }

@@ -23,18 +23,22 @@ use super::{
 const ANSWER: &str = "run_task.answer";
 
 impl Actions {
-    /// Whether somebody who comes back for a result shows its token. Ask before the body is read.
+    /// Whether somebody who comes back for a result shows its token, and it is open. Ask before the body is
+    /// read. Who knocks in vain is counted, however often that is: a token that was once good is good for
+    /// no more.
     pub fn may_answer(&self, id: TaskResultId, token: Option<&str>, from: Option<IpAddr>) -> Result<(), Error> {
         let result = self.store.read()?.get(t::RESULT_ID_TO_RESULT, id.number())?;
-        if result.as_ref().is_some_and(|result| token.is_some_and(|token| shows(result, token))) {
-            return Ok(());
-        }
+        let refused = match &result {
+            None => missing("the task result"),
+            Some(result) if !token.is_some_and(|token| shows(result, token)) => {
+                let why = "show the access token of the request: `Authorization: Bearer …`";
+                Refused::new(RefusedKind::Unauthenticated, why).into()
+            }
+            Some(result) if result.status.is_final() => final_already(result).into(),
+            Some(_) => return Ok(()),
+        };
         self.count_stranger(from, ANSWER);
-        if result.is_none() {
-            return Err(missing("the task result"));
-        }
-        let why = "show the access token of the request: `Authorization: Bearer …`";
-        Err(Refused::new(RefusedKind::Unauthenticated, why).into())
+        Err(refused)
     }
 
     /// Takes a callback. After the final one nothing is taken any more.
@@ -59,8 +63,7 @@ impl Actions {
                 return Err(Refused::new(RefusedKind::Unauthenticated, "the access token is another one's").into());
             }
             if result.status.is_final() {
-                let why = format!("the result is final already: {}; nothing was changed", result.status);
-                return Err(Refused::invalid(why).into());
+                return Err(final_already(&result).into());
             }
             if let (Some(outcomes), Some(list)) = (&outcomes, &callback.outcomes) {
                 result.outcomes = u32::try_from(list.len()).unwrap_or(u32::MAX);
@@ -77,6 +80,10 @@ fn read(body: &[u8]) -> Result<(Callback, Option<Outcomes>), Error> {
     let callback = Callback::read(body)?;
     let outcomes = callback.outcomes.as_deref().map(Outcomes::new).transpose()?;
     Ok((callback, outcomes))
+}
+
+fn final_already(result: &TaskResult) -> Refused {
+    Refused::invalid(format!("the result is final already: {}; nothing was changed", result.status))
 }
 
 fn shows(result: &TaskResult, token: &str) -> bool {

@@ -145,28 +145,43 @@ impl Actions {
         .await
     }
 
+    /// Waits until nobody wants the judgement of a guest any more: its result is final.
+    pub async fn judgement_is_moot(&self, id: TaskResultId) {
+        let mut bell = self.live.hear();
+        loop {
+            bell.mark_unchanged();
+            let result = self.store.read().and_then(|view| view.get(t::RESULT_ID_TO_RESULT, id.number()));
+            if result.is_ok_and(|result| result.is_none_or(|result| result.status.is_final())) {
+                return;
+            }
+            if bell.changed().await.is_err() {
+                // The server ends. Its runners go on without it.
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// What became of a guest that judged.
     pub async fn guest_judged(&self, id: TaskResultId, judged: Judged) -> Result<(), Error> {
-        let (outcomes, trouble) = match judged.outcomes.as_deref().map(callback::guest_outcomes).transpose() {
-            Ok(outcomes) => (outcomes, None),
-            Err(refused) => (None, Some(format!("its outcomes.json does not fit: {refused}"))),
-        };
-        let rows = outcomes.as_deref().map(Outcomes::new).transpose()?;
+        let left = judged.outcomes;
+        let reading = tokio::task::spawn_blocking(move || left.map_or(Ok(Said::Nothing), |left| said(&left)));
+        let said = reading.await.map_err(|error| Fault::Panicked(error.to_string()))??;
+        let (passed, judged) = (judged.passed, judged.message);
         self.system(move |tx, moment| {
             let Some(mut result) = tx.get(t::RESULT_ID_TO_RESULT, id.number())? else { return Ok(()) };
             if result.status.is_final() {
                 return Ok(());
             }
-            if let (Some(rows), Some(list)) = (&rows, &outcomes) {
-                result.outcomes = u32::try_from(list.len()).unwrap_or(u32::MAX);
+            if let Said::Outcomes { count, rows } = &said {
+                result.outcomes = *count;
                 tx.put(t::RESULT_TO_OUTCOMES, id.number(), rows)?;
             }
-            let status = match (judged.passed, &trouble) {
-                (Some(true), None) => ResultStatus::Passed,
-                (Some(false), None) => ResultStatus::Failed,
-                (None, _) | (_, Some(_)) => ResultStatus::Errored,
+            let (status, message) = match (passed, &said) {
+                (_, Said::Nonsense(why)) => (ResultStatus::Errored, why),
+                (Some(true), Said::Nothing | Said::Outcomes { .. }) => (ResultStatus::Passed, &judged),
+                (Some(false), Said::Nothing | Said::Outcomes { .. }) => (ResultStatus::Failed, &judged),
+                (None, Said::Nothing | Said::Outcomes { .. }) => (ResultStatus::Errored, &judged),
             };
-            let message = trouble.as_ref().unwrap_or(&judged.message);
             result.message = message.chars().take(limits::RESULT_MESSAGE_CHARS).collect();
             finish(tx, moment, &mut result, status)?;
             note_end(tx, moment, &result)?;
@@ -174,6 +189,27 @@ impl Actions {
         })
         .await
     }
+}
+
+/// What a guest left beside its judgement.
+enum Said {
+    Nothing,
+    Outcomes {
+        count: u32,
+        rows: Outcomes,
+    },
+    /// Why it cannot be taken.
+    Nonsense(String),
+}
+
+/// Reads an `outcomes.json`. Takes its time with a long one.
+fn said(left: &[u8]) -> Result<Said, Fault> {
+    Ok(match callback::guest_outcomes(left) {
+        Ok(list) => {
+            Said::Outcomes { count: u32::try_from(list.len()).unwrap_or(u32::MAX), rows: Outcomes::new(&list)? }
+        }
+        Err(refused) => Said::Nonsense(format!("its outcomes.json does not fit: {refused}")),
+    })
 }
 
 /// Results of guests that are not final.
@@ -190,6 +226,11 @@ fn open_guests(view: &impl Rows) -> Result<Vec<TaskResult>, Fault> {
 pub(crate) fn judging(view: &impl Rows, stack: StackId) -> Result<usize, Fault> {
     let begun = |result: &&TaskResult| result.stack == stack && result.status == ResultStatus::Running;
     Ok(open_guests(view)?.iter().filter(begun).count())
+}
+
+/// As [`judging`], with those that wait for a place.
+pub(crate) fn to_be_judged(view: &impl Rows, stack: StackId) -> Result<usize, Fault> {
+    Ok(open_guests(view)?.iter().filter(|result| result.stack == stack).count())
 }
 
 /// An archive must hold something.

@@ -24,8 +24,8 @@ use ulid::Ulid;
 
 pub use callback::guest_outcomes;
 pub use deliver::{DueRequest, DueWork, Outside, Reply, Request};
-pub(crate) use guest::judging;
 pub use guest::{JUDGING, Judged};
+pub(crate) use guest::{judging, to_be_judged};
 pub use open::{Opened, OpenedRun, OpenedSource};
 pub(crate) use open::{left_by, plan_file};
 
