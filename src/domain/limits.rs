@@ -259,7 +259,7 @@ pub const RUN_TASK_RETRIES: u32 = 5;
 pub const RUN_TASK_RETRIES_MOST: u32 = 20;
 /// Before the second try of a request; three times as long before each one after.
 pub const RUN_TASK_RETRY: Duration = Duration::from_secs(1);
-/// Time for all tries of one request, whatever the settings, the last one's answer included.
+/// Time within which a request is tried again, whatever the settings.
 pub const RUN_TASK_TRYING: Duration = Duration::from_mins(2);
 /// Verification requests that are kept of one run task.
 pub const VERIFICATIONS_KEPT: usize = 10;
@@ -271,10 +271,12 @@ pub const DELIVERY_NOTE_CHARS: usize = 300;
 pub const RUN_TASK_PROGRESS: Duration = Duration::from_mins(10);
 /// Time of a run task in all.
 pub const RUN_TASK_TOTAL: Duration = Duration::from_hours(1);
-/// Bytes of a callback as it is sent: [`OUTCOMES_BYTES`] of text that is all escapes fit, and what is
-/// too much is told by its field.
-pub const CALLBACK_BYTES: usize = 32 * MIB as usize;
-/// Values and their parts in a callback: the largest set of outcomes has fewer.
+/// Bytes of a callback as it is sent: [`OUTCOMES_BYTES`] of text, and what goes with it.
+pub const CALLBACK_BYTES: usize = 6 * MIB as usize;
+/// Bytes of an `outcomes.json` that a guest or a declared task left: [`OUTCOMES_BYTES`] of text that is
+/// all escapes fit, and what is too much is told by its field.
+pub const OUTCOMES_FILE_BYTES: usize = 32 * MIB as usize;
+/// Values and their parts in either: the largest set of outcomes has fewer.
 pub const CALLBACK_PARTS: usize = 300_000;
 /// Characters of a result's message.
 pub const RESULT_MESSAGE_CHARS: usize = 1_000;

@@ -53,11 +53,11 @@ impl Queries {
         text.last_line()
     }
 
-    /// What was left as the run's outcomes, as far as a callback may be long.
+    /// What was left as the run's outcomes, as far as it is kept.
     fn outcomes_of(&self, run: &Run) -> Result<Option<Vec<u8>>> {
         let Ok((_, file)) = self.artifact(&Who::system(), run.id, OUTCOMES) else { return Ok(None) };
         let mut text = Vec::new();
-        let read = file.take(limits::CALLBACK_BYTES as u64).read_to_end(&mut text);
+        let read = file.take(limits::OUTCOMES_FILE_BYTES as u64).read_to_end(&mut text);
         read.map_err(|error| crate::store::Fault::Io(error.to_string()))?;
         Ok(Some(text))
     }

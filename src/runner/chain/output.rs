@@ -27,7 +27,7 @@ impl Chain {
 
     /// Keeps the outcomes that the phase left there.
     pub(super) fn keep_outcomes(&self, desk: &mut Desk) -> Result<(), Fault> {
-        let most = limits::CALLBACK_BYTES as u64;
+        let most = limits::OUTCOMES_FILE_BYTES as u64;
         let Some(content) = self.tree()?.outcomes(most + 1)? else { return Ok(()) };
         if content.len() as u64 > most {
             let name = guest_path::OUTCOMES;
