@@ -8,7 +8,11 @@ use std::{net::IpAddr, time::Duration};
 use ulid::Ulid;
 
 use crate::{
-    auth::{Who, password, token, who},
+    auth::{
+        Who,
+        password::{self, Caller},
+        token, who,
+    },
     crypt::Secret,
     domain::{ActorKind, Refused, Timestamp, UserId, UserName, actor::ActorName, limits},
     store::{
@@ -122,7 +126,7 @@ impl Actions {
         if let Some(problem) = password::problem(&password, chosen.as_str()) {
             return Err(Refused::fields(vec![problem]).into());
         }
-        let password = self.line_up(address)?.hash(password).await.map_err(unhashed)?;
+        let password = self.line_up(Caller::Known, address)?.hash(password).await.map_err(unhashed)?;
         let hash = token::hash(invitation);
         let fresh = UserId::new(Ulid::generate());
         let moment = self.moment(ActorName { kind: ActorKind::User, name: chosen.to_string() });
@@ -153,7 +157,7 @@ impl Actions {
         if let Some(problem) = password::problem(&password, name.as_str()) {
             return Err(Refused::fields(vec![problem]).into());
         }
-        let hash = self.line_up(None)?.hash(password).await.map_err(unhashed)?;
+        let hash = self.line_up(Caller::Known, None)?.hash(password).await.map_err(unhashed)?;
         let id = UserId::new(Ulid::generate());
         let who = Who::system();
         self.system(move |tx, moment| {

@@ -6,8 +6,8 @@ use ulid::Ulid;
 
 use crate::{
     auth::{
-        Who,
-        password::{Checked, HashFailed, Place},
+        Origin, Who,
+        password::{Caller, Checked, HashFailed, Place},
         token, who,
     },
     crypt::Secret,
@@ -74,7 +74,7 @@ impl Actions {
     /// Whose name and password these are. The same answer, after the same work, for an unknown user and
     /// a wrong password.
     async fn recognize(&self, shown: &SignIn) -> Result<User, Error> {
-        let place = self.line_up(shown.address)?;
+        let place = self.line_up(Caller::Stranger, shown.address)?;
         let user = self.store.read()?.user_by_name(&shown.user)?;
         let usable = user.filter(|user| user.enabled && user.password.is_some());
         let stored = usable.as_ref().and_then(|user| user.password.clone());
@@ -92,8 +92,9 @@ impl Actions {
     }
 
     /// A place in the line for having a password hashed.
-    pub(super) fn line_up(&self, address: Option<IpAddr>) -> Result<Place, Refused> {
-        self.access.passwords.line_up(address).map_err(|crowded| Refused::too_many(crowded, limits::HASH_WAIT))
+    pub(super) fn line_up(&self, caller: Caller, address: Option<IpAddr>) -> Result<Place, Refused> {
+        let place = self.access.passwords.line_up(caller, Origin::of(address));
+        place.map_err(|crowded| Refused::too_many(crowded, limits::HASH_WAIT))
     }
 
     /// Checks a password, once the wait that wrong ones cost is over.
@@ -104,13 +105,13 @@ impl Actions {
         stored: Option<String>,
         offered: Secret<String>,
     ) -> Result<Checked, Error> {
-        let begun = self.access.throttle.begin(user, place.address(), self.now());
+        let begun = self.access.throttle.begin(user, place.origin(), self.now());
         begun.map_err(|wait| Refused::too_many("too many passwords were tried", wait))?;
         let too_long = offered.expose().len() > limits::PASSWORD_MAX_BYTES;
         let offered = if too_long { Secret::default() } else { offered };
         let checked = place.check(stored, offered).await.map_err(unhashed)?;
         if checked != Checked::Wrong {
-            self.access.throttle.right(user, place.address());
+            self.access.throttle.right(user, place.origin());
         }
         Ok(checked)
     }

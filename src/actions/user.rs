@@ -5,7 +5,7 @@ use ulid::Ulid;
 use crate::{
     auth::{
         Permit, Who,
-        password::{self, Checked},
+        password::{self, Caller, Checked},
         token,
     },
     crypt::Secret,
@@ -169,7 +169,7 @@ impl Actions {
         if let Some(problem) = password::problem(&new, user.name.as_str()) {
             return Err(Refused::fields(vec![problem]).into());
         }
-        let place = self.line_up(who.address)?;
+        let place = self.line_up(Caller::Known, who.address)?;
         if self.try_password(&place, user.name.as_str(), user.password, present).await? == Checked::Wrong {
             return Err(Refused::field("present", "is not your present password").into());
         }
@@ -196,7 +196,7 @@ impl Actions {
         if let Some(problem) = password::problem(&new, user.name.as_str()) {
             return self.attempted(permit.who(), &deed, Err(Refused::fields(vec![problem]))).await;
         }
-        let hash = self.line_up(None)?.hash(new).await.map_err(unhashed)?;
+        let hash = self.line_up(Caller::Known, None)?.hash(new).await.map_err(unhashed)?;
         self.change(permit, deed, move |tx, moment| {
             let user = User { enabled: true, ..tx.user(id)?.ok_or_else(|| missing(id))? };
             give_password(tx, moment, user, hash.clone(), None)?;
@@ -227,7 +227,7 @@ impl Actions {
             return Err(Refused::forbidden("only a person's session can be renewed").into());
         };
         let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
-        let place = self.line_up(who.address)?;
+        let place = self.line_up(Caller::Known, who.address)?;
         if self.try_password(&place, user.name.as_str(), user.password, shown).await? == Checked::Wrong {
             return Err(Refused::field("password", "is wrong").into());
         }

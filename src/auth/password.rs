@@ -1,12 +1,12 @@
 //! Passwords: argon2id with OWASP's parameters of 2025 (19 MiB, 2 passes, 1 lane), which are the
 //! library's own defaults.
 //!
-//! Whoever wants something hashed lines up first. Each address, and all together, have only so many
-//! places: nobody makes the server work for minutes, and nobody fills the line alone.
+//! Whoever wants something hashed lines up first. Each origin, and all together, have only so many
+//! places: nobody makes the server work for minutes, and nobody fills the line alone. However many
+//! strangers come, some places are left to those who have shown a session or an invitation.
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -16,6 +16,7 @@ use argon2::{
 };
 use tokio::sync::Semaphore;
 
+use super::Origin;
 use crate::{
     crypt::Secret,
     domain::{FieldError, limits},
@@ -67,17 +68,25 @@ pub struct Passwords {
 #[derive(Debug, Default)]
 struct Line {
     all: usize,
-    by_address: HashMap<Option<IpAddr>, usize>,
+    by_origin: HashMap<Origin, usize>,
+}
+
+/// Who lines up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    Stranger,
+    /// They have shown a session or an invitation, or are at this machine.
+    Known,
 }
 
 /// A place in the line, until it is dropped.
 #[derive(Debug)]
 pub struct Place {
     passwords: Passwords,
-    address: Option<IpAddr>,
+    origin: Origin,
 }
 
-/// Every place in the line is taken, or every one that an address may have.
+/// Every place in the line is taken, or every one that an origin may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many passwords are being checked at this moment")]
 pub struct Crowded;
@@ -105,25 +114,29 @@ impl Passwords {
         })
     }
 
-    /// A place in the line for somebody at this address.
-    pub fn line_up(&self, address: Option<IpAddr>) -> Result<Place, Crowded> {
+    /// A place in the line for somebody of this origin.
+    pub fn line_up(&self, caller: Caller, origin: Origin) -> Result<Place, Crowded> {
+        let most = match caller {
+            Caller::Stranger => limits::HASHES_WAITING - limits::HASHES_WAITING_KEPT,
+            Caller::Known => limits::HASHES_WAITING,
+        };
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        let theirs = line.by_address.get(&address).copied().unwrap_or(0);
-        if line.all >= limits::HASHES_WAITING || theirs >= limits::HASHES_WAITING_PER_ADDRESS {
+        let theirs = line.by_origin.get(&origin).copied().unwrap_or(0);
+        if line.all >= most || theirs >= limits::HASHES_WAITING_PER_ORIGIN {
             return Err(Crowded);
         }
         line.all += 1;
-        line.by_address.insert(address, theirs + 1);
-        Ok(Place { passwords: self.clone(), address })
+        line.by_origin.insert(origin, theirs + 1);
+        Ok(Place { passwords: self.clone(), origin })
     }
 
-    fn leave(&self, address: Option<IpAddr>) {
+    fn leave(&self, origin: Origin) {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         line.all = line.all.saturating_sub(1);
-        if let Some(theirs) = line.by_address.get_mut(&address) {
+        if let Some(theirs) = line.by_origin.get_mut(&origin) {
             *theirs -= 1;
             if *theirs == 0 {
-                line.by_address.remove(&address);
+                line.by_origin.remove(&origin);
             }
         }
     }
@@ -144,14 +157,14 @@ impl Passwords {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.passwords.leave(self.address);
+        self.passwords.leave(self.origin);
     }
 }
 
 impl Place {
     /// Whose place it is.
-    pub const fn address(&self) -> Option<IpAddr> {
-        self.address
+    pub const fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// A PHC string with a fresh salt.
@@ -248,11 +261,13 @@ fn one_character(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     #[tokio::test]
     async fn the_right_password_opens_and_nothing_else_does() {
-        let place = Passwords::new().unwrap().line_up(None).unwrap();
+        let place = Passwords::new().unwrap().line_up(Caller::Known, Origin::of(None)).unwrap();
         let secret = |text: &str| Secret::new(text.to_owned());
         let stored = place.hash(secret("a long password of mine")).await.unwrap();
         assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
@@ -267,16 +282,21 @@ mod tests {
     #[test]
     fn nobody_fills_the_line_alone_and_it_is_no_longer_than_it_may_be() {
         let passwords = Passwords::new().unwrap();
-        let line_up = |n: u32| passwords.line_up(Some(IpAddr::from(n.to_be_bytes())));
-        let mut places: Vec<Place> = (0..limits::HASHES_WAITING_PER_ADDRESS).map(|_| line_up(1).unwrap()).collect();
+        let of = |n: u32| Origin::of(Some(IpAddr::from(n.to_be_bytes())));
+        let line_up = |n: u32| passwords.line_up(Caller::Stranger, of(n));
+        let mut places: Vec<Place> = (0..limits::HASHES_WAITING_PER_ORIGIN).map(|_| line_up(1).unwrap()).collect();
         assert_eq!(line_up(1).unwrap_err(), Crowded);
         drop(places.pop());
         places.push(line_up(1).expect("who leaves makes room"));
-        let more = u32::try_from(limits::HASHES_WAITING - places.len()).unwrap();
+        let more = u32::try_from(limits::HASHES_WAITING - limits::HASHES_WAITING_KEPT - places.len()).unwrap();
         places.extend((0..more).map(|n| line_up(2 + n).unwrap()));
         assert_eq!(line_up(0).unwrap_err(), Crowded);
+        let known = |n: u32| passwords.line_up(Caller::Known, of(n));
+        let kept = u32::try_from(limits::HASHES_WAITING_KEPT).unwrap();
+        places.extend((0..kept).map(|n| known(1_000 + n).expect("some places are not for strangers")));
+        assert_eq!(known(0).unwrap_err(), Crowded);
         drop(places);
-        assert!(passwords.line.lock().unwrap().by_address.is_empty());
+        assert!(passwords.line.lock().unwrap().by_origin.is_empty());
         line_up(1).unwrap();
     }
 

@@ -356,8 +356,10 @@ pub const TOKENS_PER_HOLDER: usize = 1_000;
 pub const HASHES_AT_ONCE: usize = 2;
 /// Passwords that are hashed or wait for it: a hash takes some 20 ms, so the last one waits for seconds.
 pub const HASHES_WAITING: usize = 256;
-/// Of these, those from one address.
-pub const HASHES_WAITING_PER_ADDRESS: usize = 16;
+/// Of these, those from one address, or one network of IPv6.
+pub const HASHES_WAITING_PER_ORIGIN: usize = 16;
+/// Of these, places that strangers do not get.
+pub const HASHES_WAITING_KEPT: usize = 32;
 /// When to come back once they are too many.
 pub const HASH_WAIT: Duration = Duration::from_secs(1);
 /// Idempotency keys live so long.
