@@ -232,6 +232,10 @@ impl Actions {
             life::schedule(tx, moment)?;
             let run = tx.run(id)?.ok_or_else(|| missing(id))?;
             if heard.policies.is_empty() && run.state != State::PendingReview {
+                if heard.approval != Approval::Refused && goes_on(tx, &run)? {
+                    let why = Why::reason("nobody has to approve it any more");
+                    life::advance(tx, moment, run, Event::Confirm, why)?;
+                }
                 return Ok(true);
             }
             let (event, by) = match heard.approval {

@@ -16,7 +16,7 @@
 //! that it was planned with.
 //!
 //! A stack that deploys by itself waits for them, too: its run rests unconfirmed, and is confirmed by the
-//! system with the approval.
+//! system with the approval, or once nobody is asked for one any more.
 //!
 //! Without approval policies nobody is asked, and nothing is written. A preview that a plan policy warned
 //! about then takes the word of any one writer.
@@ -169,7 +169,12 @@ pub(crate) fn policies_changed(
     for run in runs.iter().filter(|run| waits_for_it(run.state)) {
         let policies = attached(tx, run.stack)?;
         let known: Option<Standing> = tx.get(t::RUN_TO_STANDING, run.seq)?;
-        if known.map_or(policies.is_empty(), |known| known.basis.policies == policies) {
+        let settled = match known {
+            Some(known) => known.basis.policies == policies,
+            // Nobody was to be asked; but a run that waits for nothing else goes on when nobody is.
+            None => policies.is_empty() && !run.deploys_when_approved,
+        };
+        if settled {
             continue;
         }
         tx.mark(t::APPROVAL_DUE, run.seq, true)?;

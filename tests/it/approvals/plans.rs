@@ -85,6 +85,33 @@ async fn autodeploy_waits_for_an_approval_and_goes_on_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn autodeploy_goes_on_when_nobody_is_asked_for_an_approval_any_more() {
+    let mut settings = custom("Shop");
+    settings["autodeploy"] = json!(true);
+    let team = Team::with(settings).await;
+    for rejected in [false, true] {
+        team.policy("one-other", PolicyKind::Approval, &ONE_OTHER.replace("reject {", "other {")).await;
+        let run = team.waiting(&team.bob).await;
+        team.until_open(run.id).await;
+        if rejected {
+            team.cleo.review(run.id, "reject").await.expect(200);
+        }
+        team.forget_policy("one-other").await;
+        if rejected {
+            team.until(run.id, |run| run["approval"]["decision"] != "open").await;
+            assert_eq!(team.bob.run(run.id).await["state"], "unconfirmed", "somebody said no");
+            team.bob.confirm(run.id).await.expect(200);
+        }
+        team.site.until(run.id, State::Finished).await;
+        if !rejected {
+            let history = history(&team.bob.run(run.id).await);
+            let confirmed = history.into_iter().find(|(state, ..)| state == "confirmed").unwrap();
+            assert_eq!((confirmed.1.as_str(), confirmed.2.as_str()), ("system", "nobody has to approve it any more"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_approval_does_not_deploy_what_waits_for_a_person_anyway() {
     let mut settings = custom("Shop");
     settings["autodeploy"] = json!(true);
