@@ -86,6 +86,7 @@ impl Actions {
         {
             tracing::error!(%run, %error, "the approval policies could not be asked");
         }
+        let discards = matches!(decision, Decision::Discard { .. });
         let deed = Deed::new(decision.verb(), run);
         let covers = permit.clone();
         let decided = self.change(permit, deed, move |tx, moment| {
@@ -101,7 +102,7 @@ impl Actions {
             Ok((carry_out(tx, moment, run, decision.clone())?, Some(detail)))
         });
         let run = decided.await?;
-        if run.state == State::Discarded {
+        if discards && run.state == State::Discarded {
             self.destroy_seal_now(&run).await;
         }
         Ok(run)

@@ -372,7 +372,8 @@ fn leave(tx: &Tx<'_>, run: &mut Run, had_chain: bool) -> Result<(), Fault> {
 
 /// A stack knows what its resources were changed with last.
 fn keep_version(tx: &Tx<'_>, run: &Run) -> Result<(), Fault> {
-    let applied = run.phases.iter().any(|row| matches!(row.phase, Phase::Applying | Phase::Destroying));
+    let applies = |row: &record::PhaseRow| matches!(row.phase, Phase::Applying | Phase::Destroying) && !row.skipped;
+    let applied = run.phases.iter().any(applies);
     let Some(mut stack) = tx.stack(run.stack)?.filter(|_| applied) else { return Ok(()) };
     if run.terraform_version.is_some() && stack.terraform_version != run.terraform_version {
         stack.terraform_version.clone_from(&run.terraform_version);

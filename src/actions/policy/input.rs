@@ -107,13 +107,10 @@ pub(crate) fn plan(
     let resources: Vec<Value> = plan.changes.resources.iter().map(planned).collect();
     let outputs: serde_json::Map<String, Value> =
         plan.changes.outputs.iter().map(|output| (output.name.clone(), planned_output(output))).collect();
-    let mut document = self::run(view, run)?;
-    document["changes"] = changed(plan.changes).into();
-    document["runtime_config"] = configured(&runtime::present(view, run, plan.used)?);
     let mut about = json!({
         "commit": commit(view, run)?,
         "request": {"timestamp_ns": nanoseconds(now)},
-        "run": document,
+        "run": run_with(view, run, changed(plan.changes), plan.used)?,
         "stack": self::stack(view, stack)?,
     });
     // Where there is none, there is no such field.
@@ -189,6 +186,11 @@ fn run(view: &impl Rows, run: &Run) -> Result<Value, Fault> {
         Some(stored) => changed(&stored.read()?),
         None => Vec::new(),
     };
+    run_with(view, run, changes, None)
+}
+
+/// A run with these changes; `used` is what it is configured with, where that is not stored yet.
+fn run_with(view: &impl Rows, run: &Run, changes: Vec<Value>, used: Option<&Used>) -> Result<Value, Fault> {
     let kind = if run.kind == Kind::Drift { Kind::Proposed } else { run.kind };
     Ok(json!({
         "id": run.id.to_string(),
@@ -208,7 +210,7 @@ fn run(view: &impl Rows, run: &Run) -> Result<Value, Fault> {
         "changes": changes,
         "flags": [],
         "plan_digest": run.plan_digest,
-        "runtime_config": configured(&runtime::present(view, run, None)?),
+        "runtime_config": configured(&runtime::present(view, run, used)?),
         "user_provided_metadata": [],
     }))
 }
