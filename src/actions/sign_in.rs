@@ -152,7 +152,7 @@ impl Actions {
                 };
                 match new.kind {
                     SessionKind::Cookie | SessionKind::Token => make_room(tx, new.holder)?,
-                    SessionKind::Exchanged => require_room(tx, new.holder, now)?,
+                    SessionKind::Exchanged => make_room_for_token(tx, new.holder, now)?,
                 }
                 tx.put(t::HASH_TO_SESSION, hash, &session)?;
                 tx.mark(t::USER_SESSION, (new.holder.number(), hash), true)?;
@@ -296,19 +296,15 @@ fn make_room(tx: &Tx<'_>, holder: Holder) -> Result<(), Fault> {
     Ok(())
 }
 
-/// An exchanged token lives as long as was said when it was made: it makes room for no other before.
-fn require_room(tx: &Tx<'_>, holder: Holder, now: Timestamp) -> Result<(), Error> {
+/// Exchanged tokens make room for a new one: those that are over, then the oldest, whatever life they were
+/// given: so each lives for a while. Several go at once, so that few exchanges have to look at all of them.
+fn make_room_for_token(tx: &Tx<'_>, holder: Holder, now: Timestamp) -> Result<(), Fault> {
     if tx.tokens_of(holder)?.len() < limits::TOKENS_PER_HOLDER {
         return Ok(());
     }
-    let (over, alive): (Vec<_>, Vec<_>) =
-        tx.sessions_of(holder)?.into_iter().partition(|(_, session)| who::is_over(session, now));
-    if alive.len() >= limits::TOKENS_PER_HOLDER {
-        let first = alive.iter().filter_map(|(_, session)| session.expires_at).min().unwrap_or(now);
-        let what = format!("there are {} tokens of this holder already", limits::TOKENS_PER_HOLDER);
-        return Err(Refused::too_many(what, first - now).into());
-    }
-    for (hash, _) in over {
+    let mut sessions = tx.sessions_of(holder)?;
+    sessions.sort_by_key(|(_, session)| (!who::is_over(session, now), session.created_at));
+    for (hash, _) in sessions.into_iter().take(limits::TOKENS_MAKE_ROOM) {
         forget_session(tx, hash, holder)?;
     }
     Ok(())

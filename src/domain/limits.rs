@@ -350,8 +350,10 @@ pub const INVITATION: Duration = Duration::from_hours(72);
 /// Shortest and longest life of an exchanged token.
 pub const TOKEN_MIN: Duration = Duration::from_mins(1);
 pub const TOKEN_MAX: Duration = Duration::from_mins(15);
-/// Exchanged tokens of one key, or of one running task, that live at the same time.
+/// Exchanged tokens of one key, or of one running task, that live at the same time; the oldest make room.
 pub const TOKENS_PER_HOLDER: usize = 1_000;
+/// How many of them do, once there are as many.
+pub const TOKENS_MAKE_ROOM: usize = 50;
 /// Passwords hashed at the same time.
 pub const HASHES_AT_ONCE: usize = 2;
 /// Passwords that are hashed or wait for it: a hash takes some 20 ms, so the last one waits for seconds.
