@@ -8,6 +8,7 @@ mod flags;
 mod values;
 
 use std::{
+    cmp::Ordering,
     collections::BTreeMap,
     env, fs,
     net::SocketAddr,
@@ -230,16 +231,31 @@ impl Places<'_> {
         }
     }
 
-    /// What a key is called in the place that it is from.
-    fn name(&self, key: &str, flagged: bool) -> String {
-        if flagged {
-            format!("--{}", key.replace('_', "-"))
-        } else if self.var(key).is_some() {
-            variable_of(key)
-        } else {
-            self.file.name(key)
+    /// The place that a key which is set is from.
+    fn place(&self, key: &str, flagged: bool) -> Place {
+        match (flagged, self.var(key)) {
+            (true, _) => Place::Flag,
+            (false, Some(_)) => Place::Variable,
+            (false, None) => Place::File,
         }
     }
+
+    /// What a key is called there.
+    fn name(&self, key: &str, flagged: bool) -> String {
+        match self.place(key, flagged) {
+            Place::Flag => format!("--{}", key.replace('_', "-")),
+            Place::Variable => variable_of(key),
+            Place::File => self.file.name(key),
+        }
+    }
+}
+
+/// The greater, the stronger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    File,
+    Variable,
+    Flag,
 }
 
 fn variable_of(key: &str) -> String {
@@ -302,6 +318,15 @@ fn default_data() -> PathBuf {
 
 fn tls(set: &Places<'_>, mode: Option<TlsMode>, cert: Option<PathBuf>, key: Option<PathBuf>) -> Result<Tls, BadConfig> {
     let name = |key: &str, flagged: bool| set.name(key, flagged);
+    // A mode and a certificate say the same thing: what the stronger place says holds.
+    let of_mode = mode.map(|_| set.place("tls", set.flags.tls.is_some()));
+    let of_cert = cert.as_ref().map(|_| set.place("tls_cert", set.flags.tls_cert.is_some()));
+    let of_key = key.as_ref().map(|_| set.place("tls_key", set.flags.tls_key.is_some()));
+    let (mode, cert, key) = match of_mode.cmp(&of_cert.max(of_key)) {
+        Ordering::Greater => (mode, None, None),
+        Ordering::Less => (None, cert, key),
+        Ordering::Equal => (mode, cert, key),
+    };
     match (mode, cert, key) {
         (None | Some(TlsMode::Off), None, None) => Ok(Tls::Off),
         (Some(TlsMode::SelfSigned), None, None) => Ok(Tls::SelfSigned),

@@ -28,6 +28,25 @@ fn a_flag_beats_a_variable_beats_the_file() {
 }
 
 #[test]
+fn what_a_stronger_place_says_of_tls_replaces_what_a_weaker_one_says() {
+    let given = "tls_cert = \"cert\"\ntls_key = \"key\"";
+    let off = Flags { tls: Some(TlsMode::Off), ..Flags::default() };
+    assert_eq!(read(&off, given, &none).unwrap().tls, Tls::Off);
+    let variable = |name: &str| (name == "AIRLOCK_TLS").then(|| "self-signed".to_owned());
+    assert_eq!(read(&Flags::default(), given, &variable).unwrap().tls, Tls::SelfSigned);
+    assert_eq!(read(&off, given, &variable).unwrap().tls, Tls::Off);
+    let (cert, key) = (PathBuf::from("cert"), PathBuf::from("key"));
+    let flags = Flags { tls_cert: Some(cert.clone()), tls_key: Some(key.clone()), ..Flags::default() };
+    assert_eq!(read(&flags, "tls = \"self-signed\"", &none).unwrap().tls, Tls::Given { cert, key });
+    // The key may come from elsewhere than the certificate that it belongs to.
+    let variable = |name: &str| (name == "AIRLOCK_TLS_KEY").then(|| "secret/key".to_owned());
+    let tls = read(&Flags::default(), "tls_cert = \"cert\"", &variable).unwrap().tls;
+    assert_eq!(tls, Tls::Given { cert: "cert".into(), key: "secret/key".into() });
+    let both = read(&Flags::default(), &format!("tls = \"off\"\n{given}"), &none).unwrap_err();
+    assert!(both.contains("line 1: tls: `off` and a certificate exclude each other"), "{both}");
+}
+
+#[test]
 fn an_unknown_key_names_the_nearest_known_one() {
     let error = parse("sluts = 3").unwrap_err();
     assert!(error.contains("did you mean `slots`?"), "{error}");
