@@ -226,6 +226,10 @@ fn unheard(path: &str, failure: Failure) -> Failure {
             "the answer to the first try was lost on its way, and the key's secret with it: revoke that key \
              (`airlock api-key revoke KEY`) and create another",
         ),
+        ("/users", Outcome::Refused) => failure.next(
+            "the answer to the first try was lost on its way, and the link with it: `airlock user passwd NAME` makes \
+             another",
+        ),
         _ => failure,
     }
 }

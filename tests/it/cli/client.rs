@@ -176,13 +176,13 @@ fn a_configuration_is_checked_for_programs_too() {
     assert!(mistake["column"].is_u64() && mistake["why"].is_string(), "{bad:#}");
 }
 
-#[test]
-fn a_key_whose_secret_was_lost_on_its_way_is_named_so_that_it_can_be_revoked() {
+/// What is said when the answer to the first try is lost, and the second one is refused because of it.
+fn lost(args: &[&str], made: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let problem = json!({
         "type": "conflict", "title": "Not possible at the moment", "status": 409, "request_id": "req_1",
-        "detail": "this Idempotency-Key made key_01K before; what is secret about it is shown only once",
+        "detail": format!("this Idempotency-Key made {made} before; what is secret about it is shown only once"),
     });
     let body = problem.to_string();
     let answer = format!(
@@ -204,8 +204,15 @@ fn a_key_whose_secret_was_lost_on_its_way_is_named_so_that_it_can_be_revoked() {
         }
     });
     let desk = Desk::new();
-    let ran =
-        desk.run_with(&["api-key", "create", "ci"], "", &[("AIRLOCK_URL", &url), ("AIRLOCK_TOKEN", "x")]).expect(3);
+    let ran = desk.run_with(args, "", &[("AIRLOCK_URL", &url), ("AIRLOCK_TOKEN", "x")]).expect(3);
     server.join().unwrap();
-    assert!(ran.err.contains("key_01K") && ran.err.contains("airlock api-key revoke"), "{}", ran.err);
+    ran.err
+}
+
+#[test]
+fn what_was_lost_on_its_way_is_named_with_what_to_do_about_it() {
+    let said = lost(&["api-key", "create", "ci"], "key_01K");
+    assert!(said.contains("key_01K") && said.contains("airlock api-key revoke"), "{said}");
+    let said = lost(&["user", "add", "ann"], "user:ann");
+    assert!(said.contains("user:ann") && said.contains("airlock user passwd NAME"), "{said}");
 }
