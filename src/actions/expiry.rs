@@ -19,26 +19,41 @@ use super::{
     notify,
 };
 
-/// An unconfirmed run that is discarded at some time.
+/// When an unconfirmed run is discarded.
+#[derive(Clone, Copy)]
 struct Waiting {
-    run: Run,
     /// When people are reminded of it.
     half: Timestamp,
     end: Timestamp,
 }
 
+impl Waiting {
+    /// None for a run that does not wait for a person, or that may wait for ever.
+    fn of(view: &impl Rows, run: &Run) -> Result<Option<Self>, Fault> {
+        let stack = if run.state == State::Unconfirmed { view.stack(run.stack)? } else { None };
+        let Some(days) = stack.and_then(|stack| stack.settings.unconfirmed_expiry_days) else { return Ok(None) };
+        let span = Duration::from_hours(24).saturating_mul(days);
+        Ok(Some(Self { half: run.state_since.plus(span / 2), end: run.state_since.plus(span) }))
+    }
+
+    /// Whether people are to be reminded, and were not.
+    fn reminds(self, run: &Run, now: Timestamp) -> bool {
+        self.half <= now && now < self.end && run.reminded_for != Some(self.end)
+    }
+}
+
 impl Actions {
     /// Discards unconfirmed runs whose time is up, and reminds of those whose time is half over; forgets
-    /// sessions, invitations and idempotency keys whose time is up. Says how many runs it discarded.
+    /// sessions and idempotency keys whose time is up. Says how many runs it discarded.
     pub async fn expire(&self) -> Result<usize, Error> {
         let now = self.now();
         let (over, waiting): (Vec<_>, Vec<_>) =
-            self.waiting_runs()?.into_iter().partition(|waiting| waiting.end <= now);
-        for waiting in &over {
-            self.discard_old(waiting.run.id).await?;
+            self.waiting_runs()?.into_iter().partition(|(_, waiting)| waiting.end <= now);
+        for (run, _) in &over {
+            self.discard_old(run.id).await?;
         }
-        for waiting in waiting.into_iter().filter(|waiting| waiting.half <= now) {
-            self.remind(waiting).await?;
+        for (run, _) in waiting.iter().filter(|(run, waiting)| waiting.reminds(run, now)) {
+            self.remind(run.id).await?;
         }
         if self.anything_stale(now)? {
             self.system(move |tx, _| Ok(forget_stale(tx, now)?)).await?;
@@ -46,14 +61,13 @@ impl Actions {
         Ok(over.len())
     }
 
-    fn waiting_runs(&self) -> Result<Vec<Waiting>, Error> {
+    fn waiting_runs(&self) -> Result<Vec<(Run, Waiting)>, Error> {
         let view = self.store.read()?;
         let mut found = Vec::new();
-        for run in view.all_active_runs()?.into_iter().filter(|run| run.state == State::Unconfirmed) {
-            let days = view.stack(run.stack)?.and_then(|stack| stack.settings.unconfirmed_expiry_days);
-            let Some(days) = days else { continue };
-            let span = Duration::from_hours(24).saturating_mul(days);
-            found.push(Waiting { half: run.state_since.plus(span / 2), end: run.state_since.plus(span), run });
+        for run in view.all_active_runs()? {
+            if let Some(waiting) = Waiting::of(&view, &run)? {
+                found.push((run, waiting));
+            }
         }
         Ok(found)
     }
@@ -69,23 +83,27 @@ impl Actions {
         .await
     }
 
-    async fn remind(&self, Waiting { run, end, .. }: Waiting) -> Result<(), Error> {
-        let topic = format!("run {} is discarded at {end}", run.id);
-        if notify::is_told(&self.store.read()?, &topic)? {
-            return Ok(());
-        }
-        let at = self.now();
-        let message = Message {
-            at,
-            severity: Severity::Warning,
-            title: format!("Run #{} of {} waits for somebody", run.number, run.slug),
-            text: format!("Nobody has confirmed or discarded it yet. It is discarded by itself at {end}."),
-            audience: Audience::Stack(run.stack),
-            run: Some(run.id),
-            policy: None,
-            topic: Some(topic),
-        };
-        self.system(move |tx, moment| notify::tell(tx, moment, message.clone())).await
+    async fn remind(&self, run: RunId) -> Result<(), Error> {
+        self.system(move |tx, moment| {
+            let Some(run) = tx.run(run)? else { return Ok(()) };
+            let Some(waiting) = Waiting::of(tx, &run)?.filter(|waiting| waiting.reminds(&run, moment.now)) else {
+                return Ok(());
+            };
+            let end = waiting.end;
+            tx.put_run(Some(&run), &Run { reminded_for: Some(end), ..run.clone() })?;
+            let message = Message {
+                at: moment.now,
+                severity: Severity::Warning,
+                title: format!("Run #{} of {} waits for somebody", run.number, run.slug),
+                text: format!("Nobody has confirmed or discarded it yet. It is discarded by itself at {end}."),
+                audience: Audience::Stack(run.stack),
+                run: Some(run.id),
+                policy: None,
+                topic: Some(format!("run {} is discarded at {end}", run.id)),
+            };
+            notify::tell(tx, moment, message)
+        })
+        .await
     }
 
     fn anything_stale(&self, now: Timestamp) -> Result<bool, Error> {

@@ -35,16 +35,6 @@ pub(in crate::actions) fn put(tx: &Tx<'_>, moment: &Moment, message: Message) ->
     Ok(())
 }
 
-/// Whether a message of this topic is there.
-pub(in crate::actions) fn is_told(view: &impl Rows, topic: &str) -> Result<bool, Fault> {
-    let mut told = false;
-    view.walk(t::SEQ_TO_MESSAGE, 0..=u64::MAX, Order::Down, |_, row: Message| {
-        told = row.topic.as_deref() == Some(topic);
-        Ok(if told { Flow::Break(()) } else { Flow::Continue(()) })
-    })?;
-    Ok(told)
-}
-
 fn forget(tx: &Tx<'_>, seq: u64) -> Result<(), Fault> {
     tx.remove(t::SEQ_TO_MESSAGE, seq)?;
     let mut users = Vec::new();

@@ -35,7 +35,7 @@ mod say;
 
 pub(super) use deliver::{Draft, give_up_waiting, put_delivery};
 pub use deliver::{DueDelivery, DuePost, Post};
-pub(super) use inbox::{is_told, put as tell};
+pub(super) use inbox::put as tell;
 
 /// Notes that notification policies are to be asked about the state that a run has just come into.
 pub(super) fn remember(tx: &Tx<'_>, moment: &Moment, run: &Run, why: &Why) -> Result<(), Fault> {

@@ -76,6 +76,9 @@ pub struct Run {
     /// It waits for nothing but an approval: the stack deploys by itself.
     #[serde(default)]
     pub deploys_when_approved: bool,
+    /// The end of its waiting that people were reminded of.
+    #[serde(default)]
+    pub reminded_for: Option<Timestamp>,
     /// The run ended with a question that nobody has answered yet.
     pub unacknowledged: bool,
     /// It was lost before it changed anything: it can be acknowledged, and asks nobody to.
@@ -192,6 +195,7 @@ impl Run {
             reviews: 0,
             round: 0,
             deploys_when_approved: false,
+            reminded_for: None,
             unacknowledged: false,
             lost_unchanged: false,
             error_line: None,

@@ -80,6 +80,9 @@ async fn people_are_reminded_of_a_run_when_half_its_time_is_over_and_then_it_is_
     assert_eq!(told.count(".message"), 1, "once, however often it is looked at");
     let said = told.words(".message");
     assert!(said.contains("Run #1 of shop waits for somebody") && said.contains("discarded by itself at"), "{said}");
+    // What was read and thrown away meanwhile is not told once more.
+    let reminded = site.app.queries.run(&Who::system(), run.id).unwrap().reminded_for;
+    assert_eq!(reminded, Some(run.state_since.plus(Duration::from_hours(96))));
     site.pass(Duration::from_hours(48));
     assert_eq!(expire().await, 1);
     let ended = site.app.queries.run(&Who::system(), run.id).unwrap();
