@@ -8,11 +8,7 @@ use std::{net::IpAddr, time::Duration};
 use ulid::Ulid;
 
 use crate::{
-    auth::{
-        Who,
-        password::{self, Caller},
-        token, who,
-    },
+    auth::{Who, token, who},
     crypt::Secret,
     domain::{ActorKind, Refused, Timestamp, UserId, UserName, actor::ActorName, limits},
     store::{
@@ -22,7 +18,7 @@ use crate::{
     },
 };
 
-use super::{Actions, Deed, Moment, audit, sign_in::unhashed, user::give_password};
+use super::{Actions, Deed, Moment, audit, user::give_password};
 
 /// The verb in the audit log.
 const ACCEPT: &str = "user.accept_invitation";
@@ -90,8 +86,7 @@ impl Actions {
 
     /// Who invited, and how long the link works.
     pub fn invited_by(&self, token: &str) -> Result<Option<(ActorName, Timestamp)>, Error> {
-        let found = self.store.read()?.get(t::HASH_TO_INVITATION, token::hash(token))?;
-        Ok(found.map(|found| (found.by, found.expires_at)))
+        Ok(self.open_invitation(token)?.map(|found| (found.by, found.expires_at)))
     }
 
     /// Uses an invitation: the person chooses a password (the first admin a name, too).
@@ -123,10 +118,7 @@ impl Actions {
             (true, None) => return Err(Refused::field("name", "is needed").into()),
             (false, _) => self.store.read()?.user(found.user)?.ok_or_else(spent)?.name,
         };
-        if let Some(problem) = password::problem(&password, chosen.as_str()) {
-            return Err(Refused::fields(vec![problem]).into());
-        }
-        let password = self.line_up(Caller::Known, address)?.hash(password).await.map_err(unhashed)?;
+        let password = self.hashed(password, chosen.as_str(), address).await?;
         let hash = token::hash(invitation);
         let fresh = UserId::new(Ulid::generate());
         let moment = self.moment(ActorName { kind: ActorKind::User, name: chosen.to_string() });
@@ -154,10 +146,7 @@ impl Actions {
         if !self.needs_set_up()? {
             return Ok(false);
         }
-        if let Some(problem) = password::problem(&password, name.as_str()) {
-            return Err(Refused::fields(vec![problem]).into());
-        }
-        let hash = self.line_up(Caller::Known, None)?.hash(password).await.map_err(unhashed)?;
+        let hash = self.hashed(password, name.as_str(), None).await?;
         let id = UserId::new(Ulid::generate());
         let who = Who::system();
         self.system(move |tx, moment| {

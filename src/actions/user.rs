@@ -1,5 +1,7 @@
 //! People: inviting, roles, passwords, switching off.
 
+use std::net::IpAddr;
+
 use ulid::Ulid;
 
 use crate::{
@@ -193,16 +195,27 @@ impl Actions {
     pub async fn set_password(&self, permit: &Permit, id: UserId, new: Secret<String>) -> Result<(), Error> {
         let user = self.store.read()?.user(id)?.ok_or_else(|| missing(id))?;
         let deed = self.on_user("user.set_password", id)?;
-        if let Some(problem) = password::problem(&new, user.name.as_str()) {
-            return self.attempted(permit.who(), &deed, Err(Refused::fields(vec![problem]))).await;
-        }
-        let hash = self.line_up(Caller::Known, None)?.hash(new).await.map_err(unhashed)?;
+        let hashed = self.hashed(new, user.name.as_str(), None).await;
+        let hash = self.attempted(permit.who(), &deed, hashed).await?;
         self.change(permit, deed, move |tx, moment| {
             let user = User { enabled: true, ..tx.user(id)?.ok_or_else(|| missing(id))? };
             give_password(tx, moment, user, hash.clone(), None)?;
             Ok(((), None))
         })
         .await
+    }
+
+    /// The hash of a password that is good enough, chosen by somebody who may choose one.
+    pub(super) async fn hashed(
+        &self,
+        password: Secret<String>,
+        user: &str,
+        address: Option<IpAddr>,
+    ) -> Result<String, Error> {
+        if let Some(problem) = password::problem(&password, user) {
+            return Err(Refused::fields(vec![problem]).into());
+        }
+        Ok(self.line_up(Caller::Known, address)?.hash(password).await.map_err(unhashed)?)
     }
 
     /// Shows the password once more, so that something dangerous is allowed for a while.
