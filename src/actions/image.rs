@@ -24,7 +24,7 @@ use crate::{
     image::{self, ImageError, ImageInfo},
     protocol::Root,
     store::{
-        Error, Fault, Find, Rows, Tx,
+        Error, Fault, Find, Rows, Snapshot, Tx,
         record::{Image, PinnedImage, Run, Stack},
         tables as t,
     },
@@ -43,7 +43,8 @@ impl Actions {
     /// Makes ready for an image of a size that the sender may have declared.
     pub async fn receive_image(&self, permit: &Permit, declared: Option<u64>) -> Result<Incoming, Error> {
         permit.still_holds(&self.store.read()?, self.now())??;
-        self.receive(MOST, declared).await
+        let deed = Deed::new("image.import", "image");
+        self.attempted(permit.who(), &deed, self.receive(MOST, declared).await).await
     }
 
     /// Takes over an archive that lies whole in `scratch`. What had the name before is replaced: runs
@@ -58,8 +59,9 @@ impl Actions {
     ) -> Result<Image, Error> {
         let scratch = scratch.into();
         let deed = Deed::new("image.import", format_args!("image:{name}"));
-        let _alone = self.one_image()?;
-        if let Some(image) = self.imported_image(once.as_ref())? {
+        let _alone = self.attempted(permit.who(), &deed, self.one_image()).await?;
+        let before = self.attempted(permit.who(), &deed, self.imported_image(once.as_ref())).await?;
+        if let Some(image) = before {
             return Ok(image);
         }
         let unpacked = match check_name(&name) {
@@ -85,7 +87,7 @@ impl Actions {
                 };
                 tx.put(t::NAME_TO_IMAGE, name.as_str(), &row)?;
                 if let Some(once) = &once {
-                    once.remember_first(tx, name.as_str(), moment.now)?;
+                    once.remember_import(tx, name.as_str(), &digest, moment.now)?;
                 }
                 ring(tx, moment);
                 let detail = format!("{digest}, {} entries, {} bytes", info.entries, info.bytes);
@@ -98,17 +100,15 @@ impl Actions {
 
     /// What was imported under a key before.
     fn imported_image(&self, once: Option<&Once>) -> Result<Option<Image>, Error> {
-        let view = self.store.read()?;
-        match once.map(|once| once.seen(&view, self.now())).transpose()?.flatten() {
-            Some(name) => Ok(view.get(t::NAME_TO_IMAGE, name.as_str())?),
-            None => Ok(None),
-        }
+        let Some(once) = once else { return Ok(None) };
+        let named = |view: &Snapshot, name: &str| view.get(t::NAME_TO_IMAGE, name);
+        once.imported(&self.store.read()?, self.now(), named, |image: &Image| &image.digest)
     }
 
     /// Forgets an image that no stack names any more.
     pub async fn remove_image(&self, permit: &Permit, name: ImageName) -> Result<(), Error> {
         let deed = Deed::new("image.remove", format_args!("image:{name}"));
-        let _alone = self.one_image()?;
+        let _alone = self.attempted(permit.who(), &deed, self.one_image()).await?;
         self.change(permit, deed, move |tx, moment| {
             let Some(row) = tx.get(t::NAME_TO_IMAGE, name.as_str())? else {
                 return Err(missing(format_args!("the image {name}")));

@@ -2,8 +2,8 @@
 
 use crate::{
     crypt::Hasher,
-    domain::{Refused, Timestamp, limits},
-    store::{Error, Rows, Tx, record::Idempotent, tables as t},
+    domain::{Digest, Refused, Timestamp, limits},
+    store::{Error, Fault, Rows, Tx, record::Idempotent, tables as t},
 };
 
 /// A key that the caller chose, and a fingerprint of what they asked for with it.
@@ -66,6 +66,37 @@ impl Once {
             Some(_) => Err(Refused::conflict("another request with this Idempotency-Key was faster; try again").into()),
             None => self.remember(tx, created, now),
         }
+    }
+
+    /// As [`Once::remember_first`], for what has a name and may be replaced: [`Once::imported`] finds it again.
+    pub(crate) fn remember_import(
+        &self,
+        tx: &Tx<'_>,
+        name: &str,
+        digest: &Digest,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.remember_first(tx, &format!("{name} {digest}"), now)
+    }
+
+    /// What was imported under this key before, out of what has such a name now. What was removed or replaced
+    /// since is not what the same request made.
+    pub(crate) fn imported<V: Rows, T>(
+        &self,
+        view: &V,
+        now: Timestamp,
+        find: impl FnOnce(&V, &str) -> Result<Option<T>, Fault>,
+        digest: impl FnOnce(&T) -> &Digest,
+    ) -> Result<Option<T>, Error> {
+        let Some(made) = self.seen(view, now)? else { return Ok(None) };
+        let (name, imported) = made.split_once(' ').unwrap_or((&made, ""));
+        let since = match find(view, name)? {
+            None => "removed",
+            Some(found) if imported.is_empty() || digest(&found).to_string() == imported => return Ok(Some(found)),
+            Some(_) => "replaced",
+        };
+        let why = format!("this Idempotency-Key imported `{name}`, which was {since} since; choose another");
+        Err(Refused::conflict(why).into())
     }
 
     pub(crate) fn remember(&self, tx: &Tx<'_>, created: &str, now: Timestamp) -> Result<(), Error> {

@@ -159,10 +159,10 @@ impl Actions {
         once: Option<Once>,
     ) -> Result<StateVersion, Error> {
         permit.covers(id)?;
-        if let Some(made) = self.rolled_back(id, once.as_ref())? {
+        let deed = self.on_stack("state.rollback", id)?;
+        if let Some(made) = self.attempted(permit.who(), &deed, self.rolled_back(id, once.as_ref())).await? {
             return Ok(made);
         }
-        let deed = self.on_stack("state.rollback", id)?;
         let state = self.attempted(permit.who(), &deed, self.again_newest(id, version).await).await?;
         self.put_state(permit, "state.rollback", id, state, Rule::Replaces { once }).await
     }
@@ -173,7 +173,8 @@ impl Actions {
         let Some(once) = once else { return Ok(None) };
         let Some(made) = once.seen(&view, self.now())? else { return Ok(None) };
         let row = made.parse().ok().map(|made| view.get(t::STACK_SERIAL_TO_STATE, (id.number(), made)));
-        row.transpose()?.flatten().map(Some).ok_or_else(|| missing(format_args!("version {made} of the state")))
+        let gone = || Refused::conflict(format!("this Idempotency-Key made version {made}, which was removed since"));
+        row.transpose()?.flatten().map(Some).ok_or_else(|| gone().into())
     }
 
     /// An earlier version with the serial of the next one.

@@ -84,6 +84,13 @@ async fn a_key_makes_one_image_one_link_and_one_test_of_a_webhook() {
     let made = import(b"ours").await.expect(201).json();
     assert_eq!(import(b"ours").await.expect(201).json(), made);
     assert!(import(b"others").await.detail(409).contains("Idempotency-Key"));
+    let replaced = server.admin.request("POST", "/images?name=tiny").body(archive(&[("bin/sh", b"others")]));
+    Reply::of(replaced).await.expect(201);
+    assert!(import(b"ours").await.detail(409).contains("imported `tiny`, which was replaced since"));
+    server.admin.delete("/images/tiny").await.expect(204);
+    assert!(import(b"ours").await.detail(409).contains("imported `tiny`, which was removed since"));
+    let refused = server.admin.all("/audit?verb=image.import", 9).await;
+    assert_eq!(refused.iter().filter(|entry| entry["outcome"] == "refused").count(), 3);
 
     server.admin.patch("/webhooks/w", json!({"enabled": true})).await.expect(200);
     let test = || server.admin.post_once("/webhooks/w/test", "test", json!({}));
@@ -108,6 +115,8 @@ async fn a_key_imports_one_guest() {
     assert_eq!(import(code).await.expect(201).json(), made);
     let other = r#"(module (memory (export "memory") 2) (func (export "_start")))"#;
     assert!(import(other).await.detail(409).contains("Idempotency-Key"));
+    binary.admin.delete("/guests/tiny").await.expect(204);
+    assert!(import(code).await.detail(409).contains("imported `tiny`, which was removed since"));
 }
 
 #[tokio::test]

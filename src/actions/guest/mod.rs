@@ -14,7 +14,7 @@ use crate::{
     guest::{self, Form},
     protocol::GuestCode,
     store::{
-        Error, Fault, Find, Order, Rows, Tx,
+        Error, Fault, Find, Order, Rows, Snapshot, Tx,
         record::{Draft, Guest, GuestDraft},
         tables as t,
     },
@@ -53,7 +53,8 @@ impl Actions {
     /// Makes ready for a guest of a size that the sender may have declared.
     pub async fn receive_guest(&self, permit: &Permit, declared: Option<u64>) -> Result<Incoming, Error> {
         permit.still_holds(&self.store.read()?, self.now())??;
-        self.receive(MOST, declared).await
+        let deed = Deed::new("guest.import", "guest");
+        self.attempted(permit.who(), &deed, self.receive(MOST, declared).await).await
     }
 
     /// Takes over a guest that lies whole in `scratch`, once it was compiled. What was registered under
@@ -67,8 +68,9 @@ impl Actions {
     ) -> Result<Guest, Error> {
         let scratch = scratch.into();
         let deed = Deed::new("guest.import", format_args!("guest:{}", new.name));
-        let _alone = self.alone().await?;
-        if let Some(guest) = self.imported_guest(once.as_ref())? {
+        let _alone = self.attempted(permit.who(), &deed, self.alone().await).await?;
+        let before = self.attempted(permit.who(), &deed, self.imported_guest(once.as_ref())).await?;
+        if let Some(guest) = before {
             return Ok(guest);
         }
         let checked = match self.check_guest(&new, scratch).await {
@@ -92,7 +94,7 @@ impl Actions {
                 }
                 tx.put(t::NAME_TO_GUEST, row.name.as_str(), &row)?;
                 if let Some(once) = &once {
-                    once.remember_first(tx, row.name.as_str(), moment.now)?;
+                    once.remember_import(tx, row.name.as_str(), &row.digest, moment.now)?;
                 }
                 ring(tx, moment);
                 let detail = format!("{}, {}, {} bytes", row.digest, row.kind.word(), row.size);
@@ -105,17 +107,15 @@ impl Actions {
 
     /// What was imported under a key before.
     fn imported_guest(&self, once: Option<&Once>) -> Result<Option<Guest>, Error> {
-        let view = self.store.read()?;
-        match once.map(|once| once.seen(&view, self.now())).transpose()?.flatten() {
-            Some(name) => Ok(view.get(t::NAME_TO_GUEST, name.as_str())?),
-            None => Ok(None),
-        }
+        let Some(once) = once else { return Ok(None) };
+        let named = |view: &Snapshot, name: &str| view.get(t::NAME_TO_GUEST, name);
+        once.imported(&self.store.read()?, self.now(), named, |guest: &Guest| &guest.digest)
     }
 
     /// Forgets a guest that no stack names any more. Runs that began with it go on with it.
     pub async fn remove_guest(&self, permit: &Permit, name: GuestName) -> Result<(), Error> {
         let deed = Deed::new("guest.remove", format_args!("guest:{name}"));
-        let _alone = self.alone().await?;
+        let _alone = self.attempted(permit.who(), &deed, self.alone().await).await?;
         self.change(permit, deed, move |tx, moment| {
             if guest::bundled(name.as_str()).is_some() {
                 return Err(Refused::conflict(format!("`{name}` comes with Airlock and cannot be removed")).into());
