@@ -82,6 +82,7 @@ fn ended(stack: &record::Stack, seq: u64, n: u64) -> record::Run {
         seq,
         kind: if n.is_multiple_of(3) { Kind::Task } else { Kind::Tracked },
         by: ActorName::system(),
+        by_id: None,
         source: SourceVersion::Upload { digest: stack.upload.clone().unwrap() },
         at,
     };

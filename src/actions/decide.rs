@@ -147,7 +147,7 @@ fn confirm(tx: &Tx<'_>, moment: &Moment, run: Run, shown: Option<&Digest>, why: 
     if run.state == State::Unconfirmed {
         let stack = tx.stack(run.stack)?.ok_or_else(|| missing("the stack"))?;
         if let Some(lock) = &stack.lock
-            && lock.by != moment.actor
+            && !lock.is_held_by(moment.who())
         {
             let note = lock.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
             let why =

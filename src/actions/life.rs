@@ -146,7 +146,7 @@ pub(crate) fn transition(tx: &Tx<'_>, moment: &Moment, run: Run, event: Event, w
         }
         (Some(ending), None) => {
             let EndingAs { actor, note, reason, .. } = ending;
-            (Moment { actor, ..moment }, Why { note, reason })
+            (moment.of(actor), Why { note, reason })
         }
         (ending, _) => {
             run.ending = ending;
@@ -216,7 +216,7 @@ fn by_request(before: &Run, after: machine::Run, moment: &Moment, why: Why) -> (
     let Some(asked) = before.early_end.as_ref().filter(|_| asked && ends && before.ending.is_none()) else {
         return (moment.clone(), why);
     };
-    let theirs = Moment { actor: asked.actor.clone(), ..moment.clone() };
+    let theirs = moment.of(asked.actor.clone());
     let note = asked.note.clone();
     match after.ends_as.unwrap_or(after.state) {
         State::Stopped | State::Canceled => (theirs, Why { note, reason: Some(asked.reason.clone()) }),

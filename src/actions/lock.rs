@@ -15,11 +15,12 @@ impl Actions {
         let deed = self.on_stack("stack.lock", id)?;
         self.change(permit, deed, move |tx, moment| {
             let mut stack = tx.stack(id)?.ok_or_else(|| missing("the stack"))?;
-            if let Some(held) = stack.lock.as_ref().filter(|held| held.by != moment.actor) {
+            if let Some(held) = stack.lock.as_ref().filter(|held| !held.is_held_by(moment.who())) {
                 return Err(held_by(held).into());
             }
             let since = stack.lock.as_ref().map_or(moment.now, |held| held.since);
-            stack.lock = Some(Lock { by: moment.actor.clone(), note: note.clone(), since });
+            stack.lock =
+                Some(Lock { by: moment.actor.clone(), by_id: moment.actor_id.clone(), note: note.clone(), since });
             store(tx, moment, &mut stack)?;
             Ok((stack, note.as_ref().map(ToString::to_string)))
         })
@@ -36,7 +37,7 @@ impl Actions {
             let Some(held) = stack.lock.take() else {
                 return Err(Refused::conflict("the stack is not locked").into());
             };
-            if held.by != moment.actor {
+            if !held.is_held_by(moment.who()) {
                 self::permit(&who, Permission::UnlockAnother, On::Stack(id), moment.now).map_err(|refused| {
                     Refused { detail: format!("{held}; {refused}", held = held_by(&held)), ..refused }
                 })?;

@@ -47,7 +47,12 @@ use crate::{
         throttle::Throttle,
     },
     crypt::Keys,
-    domain::{Clock, Refused, Timestamp, actor::ActorName, limits, network::AllowList},
+    domain::{
+        Clock, Refused, Timestamp,
+        actor::{ActorId, ActorName, Recorded},
+        limits,
+        network::AllowList,
+    },
     live::Bells,
     policy::Evaluator,
     store::{Store, Tx, record::Outcome},
@@ -229,12 +234,30 @@ pub(crate) struct Access {
 pub(crate) struct Moment {
     pub now: Timestamp,
     pub actor: ActorName,
+    /// Whoever is no person and no machine has none.
+    pub actor_id: Option<ActorId>,
     /// The person who made the key that the actor is.
     pub key_of: Option<ActorName>,
     pub live: Arc<Bells>,
     /// Ask for the keyring inside the transaction: then no rotation misses what it seals.
     pub keys: Keys,
     pub setup: Arc<Setup>,
+}
+
+impl Moment {
+    pub(crate) const fn who(&self) -> Recorded<'_> {
+        Recorded { name: &self.actor, id: self.actor_id.as_ref() }
+    }
+
+    /// The same moment, in which the system goes on by itself.
+    pub(crate) fn of_system(&self) -> Self {
+        self.of(ActorName::system())
+    }
+
+    /// The same moment, as that of somebody else.
+    pub(crate) fn of(&self, actor: ActorName) -> Self {
+        Self { actor, actor_id: None, ..self.clone() }
+    }
 }
 
 /// What an audited action did to what.
@@ -312,6 +335,7 @@ impl Actions {
         Moment {
             now: self.now(),
             actor,
+            actor_id: None,
             key_of: None,
             live: Arc::clone(&self.live),
             keys: self.keys.clone(),
@@ -328,7 +352,8 @@ impl Actions {
         mut run: impl FnMut(&Tx<'_>, &Moment) -> Result<(T, Option<String>), Error> + Send + 'static,
     ) -> Result<T, Error> {
         let key_of = permit.who().key_of().cloned();
-        let moment = Moment { key_of, ..self.moment(permit.who().actor.public()) };
+        let actor = &permit.who().actor;
+        let moment = Moment { key_of, actor_id: actor.id(), ..self.moment(actor.public()) };
         let entry = audit::Draft::new(permit.who(), &deed, moment.now);
         let refused = entry.clone();
         let permit = permit.clone();

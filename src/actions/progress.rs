@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     crypt::{self, Key, Secret},
-    domain::{Kind, Phase, RunId, StackId, Timestamp, Verdict, actor::ActorName, limits, run::SourceVersion},
+    domain::{Kind, Phase, RunId, StackId, Timestamp, Verdict, limits, run::SourceVersion},
     machine::{self, ChainEnd, Event},
     protocol::{self, PhaseResult, Produced, Record, WorkspaceLeft},
     store::{
@@ -312,7 +312,7 @@ impl Taking<'_> {
             self.chain.last_verdict = None;
         }
         let event = Event::PhaseStarted(phase);
-        let moment = Moment { now: at, actor: ActorName::system(), ..self.moment.clone() };
+        let moment = Moment { now: at, ..self.moment.of_system() };
         self.run = life::transition(self.tx, &moment, self.run.clone(), event, Why::default())?;
         if phase == Phase::PreparingApply && self.chain.kind == life::word(machine::Chain::Replan) {
             // A plan that is made again is described anew.
@@ -426,7 +426,7 @@ impl Taking<'_> {
     /// What was found when the workspace was opened stands in the timeline.
     fn note_warnings(&mut self, warnings: &[String]) -> Result<(), Error> {
         for warning in warnings {
-            let moment = Moment { actor: ActorName::system(), ..self.moment.clone() };
+            let moment = self.moment.of_system();
             life::remark(self.tx, &moment, &mut self.run, warning.clone(), None)?;
         }
         Ok(())

@@ -13,7 +13,11 @@ use ulid::Ulid;
 use crate::{
     auth::{On, Permission, Permit, permit},
     crypt::{self, Keyring, Sealed, Secret},
-    domain::{Refused, RunId, StackId, actor::ActorName, limits},
+    domain::{
+        Refused, RunId, StackId,
+        actor::{ActorName, Recorded},
+        limits,
+    },
     store::{
         Error, Fault, Find, Rows, Tx,
         record::{Stack, StateLock, StateVersion},
@@ -81,7 +85,13 @@ impl Actions {
             {
                 return Err(held_by(&held).into());
             }
-            let lock = StateLock { run: None, by: moment.actor.clone(), since: moment.now, info: Some(info.clone()) };
+            let lock = StateLock {
+                run: None,
+                by: moment.actor.clone(),
+                by_id: moment.actor_id.clone(),
+                since: moment.now,
+                info: Some(info.clone()),
+            };
             tx.put(t::STACK_TO_STATE_LOCK, id.number(), &lock)?;
             look_again(tx, moment, id)?;
             Ok(((), lock_id(&info)))
@@ -101,7 +111,8 @@ impl Actions {
             if held.run.is_some() || (lock.is_some() && !is_held_by(&held, lock.as_deref())) {
                 return Err(held_by(&held).into());
             }
-            if lock.is_none() && held.by != moment.actor {
+            let taken_by = Recorded { name: &held.by, id: held.by_id.as_ref() };
+            if lock.is_none() && !moment.who().is(taken_by) {
                 self::permit(&who, Permission::UnlockAnother, On::Stack(id), moment.now)?;
             }
             tx.remove(t::STACK_TO_STATE_LOCK, id.number())?;
@@ -317,7 +328,9 @@ fn check_rule(tx: &Tx<'_>, moment: &Moment, stack: &Stack, rule: &Rule, new: &St
             check_stack_lock(stack, moment)?;
             Ok(check_serial(newest_state(tx, stack.id)?.as_ref(), new)?)
         }
-        (Rule::Replaces { .. }, None) if stack.lock.as_ref().is_some_and(|lock| lock.by == moment.actor) => Ok(()),
+        (Rule::Replaces { .. }, None) if stack.lock.as_ref().is_some_and(|lock| lock.is_held_by(moment.who())) => {
+            Ok(())
+        }
         (Rule::Replaces { .. }, None) => {
             check_stack_lock(stack, moment)?;
             Err(Refused::conflict("lock the stack first: its state may only be replaced while nobody can use it")
@@ -346,7 +359,7 @@ fn check_serial(newest: Option<&StateVersion>, new: &StoredState) -> Result<(), 
 
 fn check_stack_lock(stack: &Stack, moment: &Moment) -> Result<(), Refused> {
     match &stack.lock {
-        Some(lock) if lock.by != moment.actor => {
+        Some(lock) if !lock.is_held_by(moment.who()) => {
             Err(Refused::conflict(format!("the stack is locked by {}", lock.by.name)).in_state(LOCKED))
         }
         Some(_) | None => Ok(()),

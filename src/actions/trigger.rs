@@ -373,6 +373,7 @@ fn fresh(tx: &Tx<'_>, moment: &Moment, stack: &mut Stack, blank: &Blank, source:
         seq: tx.next("run")?,
         kind: blank.kind,
         by: blank.triggered_by.clone().unwrap_or_else(|| moment.actor.clone()),
+        by_id: moment.actor_id.clone().filter(|_| blank.triggered_by.is_none()),
         source,
         at: moment.now,
     };

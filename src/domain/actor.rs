@@ -54,6 +54,16 @@ impl Actor {
         }
     }
 
+    /// Which one it is, whatever it is called; the system is one by its name.
+    pub fn id(&self) -> Option<ActorId> {
+        match self {
+            Self::User { id, .. } => Some(ActorId(id.to_string())),
+            Self::ApiKey { id, .. } => Some(ActorId(id.to_string())),
+            Self::Workload { run, .. } => Some(ActorId(run.to_string())),
+            Self::System => None,
+        }
+    }
+
     /// What people and the API see of it.
     pub fn public(&self) -> ActorName {
         ActorName { kind: self.kind(), name: self.name().to_owned() }
@@ -110,6 +120,28 @@ impl ActorName {
     }
 }
 
+/// The id of a user, a key, or a running task.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ActorId(String);
+
+/// An actor as records keep it: two keys may have one name. Records of earlier versions have no ids.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded<'a> {
+    pub name: &'a ActorName,
+    pub id: Option<&'a ActorId>,
+}
+
+impl Recorded<'_> {
+    /// Whether it is the same one: by the ids, where both have one.
+    pub fn is(self, other: Recorded<'_>) -> bool {
+        match (self.id, other.id) {
+            (Some(id), Some(other)) => id == other,
+            (Some(_) | None, _) => self.name == other.name,
+        }
+    }
+}
+
 /// What an actor may do on one stack. Each role includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,5 +169,23 @@ impl Role {
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_one_name_are_told_apart_and_records_without_ids_are_not() {
+        let key = |n: u128| Actor::ApiKey { id: KeyId::from_number(n), name: "ci".to_owned() };
+        let (one, other) = (key(1), key(2));
+        let (name, id, other) = (one.public(), one.id(), other.id());
+        let recorded = |id| Recorded { name: &name, id };
+        assert!(recorded(id.as_ref()).is(recorded(id.as_ref())));
+        assert!(!recorded(id.as_ref()).is(recorded(other.as_ref())));
+        assert!(recorded(id.as_ref()).is(recorded(None)), "an earlier version wrote it");
+        let user = ActorName { kind: ActorKind::User, ..name.clone() };
+        assert!(!recorded(None).is(Recorded { name: &user, id: None }));
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    actor::ActorName,
+    actor::{Actor, ActorId, ActorName, Recorded},
     guest::GuestCall,
     limits,
     name::{BranchName, Label, Note, RelativePath, StackName},
@@ -345,8 +345,21 @@ impl Hooks {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
     pub by: ActorName,
+    #[serde(default)]
+    pub by_id: Option<ActorId>,
     pub note: Option<Note>,
     pub since: Timestamp,
+}
+
+impl Lock {
+    pub fn is_held_by(&self, actor: Recorded<'_>) -> bool {
+        actor.is(Recorded { name: &self.by, id: self.by_id.as_ref() })
+    }
+
+    /// As [`Lock::is_held_by`], for somebody who is there.
+    pub fn is_of(&self, actor: &Actor) -> bool {
+        self.is_held_by(Recorded { name: &actor.public(), id: actor.id().as_ref() })
+    }
 }
 
 impl StackSettings {

@@ -184,6 +184,11 @@ async fn a_lock_names_its_holder_and_keeps_others_out() {
     assert_eq!(server.admin.get("/stacks/shop").await.json()["lock"], lock);
     let detail = other.put("/stacks/shop/lock", json!({})).await.detail(409);
     assert!(detail.contains("root") && detail.contains("moving house"), "{detail}");
+    let (_, namesake) = server.key("root", true, Vec::new()).await;
+    namesake.put("/stacks/shop/lock", json!({})).await.problem(409);
+    let waits = namesake.post("/stacks/shop/runs", json!({"kind": "proposed"})).await.expect(201).json();
+    assert_eq!(waits["blocked_by"]["kind"], "lock", "a key of the same name is another one");
+    namesake.post(&format!("/runs/{}/cancel", waits["id"].as_str().unwrap()), json!({})).await.expect(200);
     let waiting = other.post("/stacks/shop/runs", json!({"kind": "tracked"})).await.expect(201).json();
     assert_eq!(waiting["state"], "queued");
     assert_eq!(waiting["blocked_by"], json!({"kind": "lock", "by": {"kind": "api_key", "name": "root"}}));

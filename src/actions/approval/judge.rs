@@ -244,7 +244,7 @@ impl Actions {
                 Approval::Given if goes_on(tx, &run)? => (Event::Confirm, ActorName::system()),
                 Approval::Refused | Approval::Given | Approval::Open => return Ok(true),
             };
-            let moment = Moment { actor: by, ..moment.clone() };
+            let moment = moment.of(by);
             life::advance(tx, &moment, run, event, Why::reason(reason.clone()))?;
             Ok(true)
         })

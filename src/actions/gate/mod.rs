@@ -36,7 +36,7 @@ use crate::{
     },
     domain::{
         Enforcement, Kind, ResultStatus, StackId, Stage, StageStatus, Stages, TaskResultId, TaskStageId, Verdict,
-        actor::ActorName, limits,
+        limits,
     },
     machine::{Event, StageEnd},
     store::{
@@ -274,7 +274,7 @@ fn end_stage(tx: &Tx<'_>, moment: &Moment, run: Run, row: &StageRow, note: Optio
     let end = StageEnd { passed, changes: run.changes, may_go_on, needs_review: needs_review(&run) };
     let moment = match &row.overridden {
         Some(_) => moment.clone(),
-        None => Moment { actor: ActorName::system(), ..moment.clone() },
+        None => moment.of_system(),
     };
     life::advance(tx, &moment, run, Event::StageEnded(end), Why { note, reason })?;
     Ok(())

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::{
-    domain::{BlockedBy, StackId, State, actor::ActorName, run::Kind},
+    domain::{BlockedBy, StackId, State, run::Kind},
     machine::Event,
     store::{
         Error, Fault, Find, Order, Rows, Tx,
@@ -27,7 +27,7 @@ pub(crate) fn settle(tx: &Tx<'_>, moment: &Moment, stack: StackId) -> Result<(),
     let mut holder = runs.iter().find(|run| run.kind.is_blocking() && is_past_queue(run)).map(holder_of);
     let state_lock = tx.get(t::STACK_TO_STATE_LOCK, stack.id.number())?.filter(|lock| lock.run.is_none());
     let policies = approval::attached(tx, stack.id)?;
-    let system = Moment { actor: ActorName::system(), ..moment.clone() };
+    let system = moment.of_system();
     for run in runs {
         if matches!(run.state, State::Confirmed | State::ReplanRequested) {
             let mut run = run;
@@ -136,7 +136,7 @@ fn held_by_person(run: &Run, stack: &Stack) -> Option<BlockedBy> {
     if !stack.settings.enabled {
         return Some(BlockedBy::Disabled);
     }
-    let lock = stack.lock.as_ref().filter(|lock| run.kind != Kind::OnDemand && lock.by != run.triggered_by)?;
+    let lock = stack.lock.as_ref().filter(|lock| run.kind != Kind::OnDemand && !lock.is_held_by(run.trigger()))?;
     Some(BlockedBy::Lock { by: lock.by.clone() })
 }
 
@@ -158,7 +158,7 @@ fn held_state(lock: &record::StateLock) -> BlockedBy {
 
 /// Gives free slots to the runs that only lack one, in the order of the queue.
 pub(crate) fn schedule(tx: &Tx<'_>, moment: &Moment) -> Result<(), Error> {
-    let system = Moment { actor: ActorName::system(), ..moment.clone() };
+    let system = moment.of_system();
     loop {
         let user = free_user(tx, moment)?;
         let busy = usize::try_from(tx.count(t::SLOT_RUN)?).unwrap_or(usize::MAX);
@@ -220,7 +220,13 @@ fn take_state_lock(tx: &Tx<'_>, moment: &Moment, run: &Run) -> Result<(), Fault>
     if !keeps_state || !run.kind.is_blocking() {
         return Ok(());
     }
-    let lock = record::StateLock { run: Some(run.id), by: run.triggered_by.clone(), since: moment.now, info: None };
+    let lock = record::StateLock {
+        run: Some(run.id),
+        by: run.triggered_by.clone(),
+        by_id: run.triggered_by_id.clone(),
+        since: moment.now,
+        info: None,
+    };
     tx.put(t::STACK_TO_STATE_LOCK, run.stack.number(), &lock)
 }
 

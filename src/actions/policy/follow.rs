@@ -193,7 +193,7 @@ fn trigger_one(
     let stack = tx.stack_by_slug(&follower.stack)?.ok_or_else(missing)?;
     let by = triggered_by(&follower.policy);
     let blank = trigger::Blank::following(ended, by.clone());
-    let moment = Moment { actor: by, ..moment.clone() };
+    let moment = moment.of(by);
     let run = trigger::make(tx, &moment, stack.id, &blank, allow_unconfined)?;
     let detail = format!("{} {} run #{}, after {} run #{}", run.id, run.kind, run.number, ended.slug, ended.number);
     write_entry(tx, &moment, follower, Outcome::Done, detail)?;

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         BlockedBy, CommitSha, Delta, Digest, Kind, Note, Phase, PolicyReceipt, RunId, ServiceName, Slug, StackId,
         Stage, State, TaskName, Timestamp, Verdict,
-        actor::ActorName,
+        actor::{ActorId, ActorName, Recorded},
         authorization::Authorization,
         change,
         resources::Resources,
@@ -29,6 +29,8 @@ pub struct Run {
     pub state: State,
     pub reason: Option<String>,
     pub triggered_by: ActorName,
+    #[serde(default)]
+    pub triggered_by_id: Option<ActorId>,
     /// The person who made the key that triggered it.
     #[serde(default)]
     pub key_of: Option<ActorName>,
@@ -149,6 +151,7 @@ pub struct Birth {
     pub seq: u64,
     pub kind: Kind,
     pub by: ActorName,
+    pub by_id: Option<ActorId>,
     pub source: SourceVersion,
     pub at: Timestamp,
 }
@@ -166,6 +169,7 @@ impl Run {
             state: State::Queued,
             reason: None,
             triggered_by: birth.by,
+            triggered_by_id: birth.by_id,
             key_of: None,
             created_at: birth.at,
             updated_at: birth.at,
@@ -232,6 +236,10 @@ impl Run {
     /// Whether a slot is all that it may still lack.
     pub const fn waits_for_slot(&self) -> bool {
         matches!(self.state, State::Ready | State::Confirmed | State::ReplanRequested) || self.waits_to_end
+    }
+
+    pub const fn trigger(&self) -> Recorded<'_> {
+        Recorded { name: &self.triggered_by, id: self.triggered_by_id.as_ref() }
     }
 
     /// Who wanted it: the person behind a key, where there is one.

@@ -6,7 +6,7 @@ use crate::{
     crypt::Sealed,
     domain::{
         Digest, EnvName, RelativePath, RunId, Slug, StackId, Timestamp,
-        actor::ActorName,
+        actor::{ActorId, ActorName},
         stack::{Lock, StackSettings},
     },
 };
@@ -102,6 +102,8 @@ pub struct StateVersion {
 pub struct StateLock {
     pub run: Option<RunId>,
     pub by: ActorName,
+    #[serde(default)]
+    pub by_id: Option<ActorId>,
     pub since: Timestamp,
     /// The lock document of a laptop's Terraform.
     pub info: Option<String>,

@@ -203,7 +203,7 @@ pub fn decision(rows: &Rows, who: &Who, detail: &RunDetail, role: Role) -> Optio
     let object = situation.object();
     let decided = run.state == State::Unconfirmed;
     let me = who.actor.public();
-    let missing = stack.lock.as_ref().filter(|lock| decided && lock.by != me).map(held);
+    let missing = stack.lock.as_ref().filter(|lock| decided && !lock.is_of(&who.actor)).map(held);
     let expires = stack.settings.unconfirmed_expiry_days.filter(|_| decided).map(|days| {
         let at = run.state_since.plus(Duration::from_secs(u64::from(days) * 86_400));
         Moment::new(at, rows.now)

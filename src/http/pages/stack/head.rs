@@ -103,7 +103,7 @@ fn uploaded(web: &Web, who: &Who, stack: &Stack) -> Result<Option<Moment>, Probl
 }
 
 fn lock_card(web: &Web, who: &Who, lock: &Lock, writes: bool, administers: bool) -> LockCard {
-    let mine = lock.by == who.actor.public();
+    let mine = lock.is_of(&who.actor);
     let unlock = match (mine, administers) {
         (true, _) => writes.then(|| "Unlock".to_owned()),
         (false, true) => Some(format!("Unlock although {} holds it", lock.by.name)),
