@@ -1,11 +1,18 @@
 //! Tries, time-outs, and servers that die in between.
 
-use std::time::Duration;
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use airlock::domain::{Enforcement, Kind, Stage, State};
+use airlock::{
+    actions::{NewAttachment, NewRunTask, NewRunTaskKind, Outside, Reply, Request},
+    auth::{On, Permission, Permit, Who},
+    domain::{Enforcement, Kind, ResultStatus, Stage, State},
+    outbound,
+};
 use serde_json::json;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::rig::{attached, custom, rig, rig_with};
+use crate::pages;
 use crate::whole::rig::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,6 +57,60 @@ async fn what_would_be_tried_again_after_two_minutes_is_unreachable_now() {
     let failed = rig.until_state(&run, State::Failed).await;
     assert!(failed.reason.unwrap().contains("check is unreachable"));
     assert_eq!(service.all_calls().await.iter().filter(|call| call.payload["stage"] != "test").count(), 1);
+}
+
+/// A service that accepts everything, if it is given the time of a breath.
+#[derive(Debug)]
+struct Accepts;
+
+impl Outside for Accepts {
+    fn post<'a>(&'a self, _: &'a Request) -> Pin<Box<dyn Future<Output = Reply> + Send + 'a>> {
+        Box::pin(async {
+            tokio::task::yield_now().await;
+            Reply { status: Some(200), note: None, may_pass: true, took: Duration::ZERO }
+        })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_try_that_comes_late_because_the_server_was_down_is_made() {
+    let site = pages::rig::Site::new().await;
+    let stack = site.stack(pages::rig::custom("Shop")).await;
+    let actions = site.app.actions.clone().with_outside(Arc::new(Accepts));
+    let kind = NewRunTaskKind::Http { url: "https://check.example/".to_owned(), hmac_key: None };
+    let name = "check".parse().unwrap();
+    let new = NewRunTask { name, description: String::new(), kind, enabled: true, trusted: false };
+    let task = actions.create_run_task(&Permit::of_system(Permission::ManageRunTasks, On::Installation), new, None);
+    let run_task = task.await.unwrap().id;
+    let new = NewAttachment { run_task, stages: vec![Stage::PostPlan], enforcement: Enforcement::Mandatory };
+    let permit = Permit::of_system(Permission::AttachRunTasks, On::Stack(stack.id));
+    actions.attach_run_task(&permit, stack.id, new, None).await.unwrap();
+    let run = site.trigger(&stack, Kind::Tracked).await;
+    site.until(run.id, State::Checking).await;
+    let due = actions.due_requests(&[]).unwrap().0.remove(0);
+    let failed = Reply { status: Some(500), note: None, may_pass: true, took: Duration::ZERO };
+    actions.request_sent(due.id, due.since, failed).await.unwrap();
+    site.pass(Duration::from_mins(30));
+
+    let stop = CancellationToken::new();
+    let sending = outbound::run_tasks::run(actions.clone(), Arc::new(Accepts), TaskTracker::new(), stop.clone());
+    let sending = tokio::spawn(sending);
+    let mut bell = actions.bells().hear();
+    let settled = async {
+        loop {
+            bell.mark_unchanged();
+            let mut stages = site.app.queries.run_detail(&Who::system(), run.id).unwrap().stages;
+            let status = stages.remove(0).results.remove(0).status;
+            if status != ResultStatus::Pending {
+                return status;
+            }
+            bell.changed().await.unwrap();
+        }
+    };
+    let settled = tokio::time::timeout(Duration::from_secs(90), settled).await;
+    assert_eq!(settled.expect("it is sent"), ResultStatus::Running);
+    stop.cancel();
+    sending.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
