@@ -1,8 +1,9 @@
 //! Phases that run guests: a task's guest, and those of a wasi stack.
 
 use crate::{
+    crypt,
     domain::{
-        GuestName, Kind, Phase, Refused, RelativePath, RunId, Slug,
+        GuestName, Phase, Refused, RelativePath, RunId, Slug,
         guest::{Caps, GuestCall, Stdin, WorkspaceGrant},
         network::AllowList,
         stack::Vendor,

@@ -17,7 +17,7 @@ use axum::{
 use utoipa::{
     PartialSchema as _,
     openapi::{
-        Components, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr, Required,
+        Components, Content, ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, Ref, RefOr, Required,
         ResponseBuilder, Schema, SecurityRequirement,
         path::{Operation, Parameter, ParameterBuilder, ParameterIn},
         request_body::RequestBody,
@@ -113,7 +113,9 @@ fn dress(operation: &mut Operation, tag: &str, path: &str, method: &str) {
     if honours_key {
         parameters.push(idempotency_key().into());
     }
-    if let Some(body) = operation.request_body.as_mut().filter(|body| may_be_left_out(body)) {
+    if let Some(RefOr::T(body)) = &mut operation.request_body
+        && may_be_left_out(body)
+    {
         body.required = Some(Required::False);
     }
     let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
@@ -133,7 +135,8 @@ fn dress(operation: &mut Operation, tag: &str, path: &str, method: &str) {
 /// Whether nothing is to be said in a body.
 fn may_be_left_out(body: &RequestBody) -> bool {
     let is_nothing = |schema: &RefOr<Schema>| matches!(schema, RefOr::Ref(to) if to.ref_location.ends_with("/Nothing"));
-    body.content.values().any(|content| content.schema.as_ref().is_some_and(is_nothing))
+    let says_nothing = |content: &RefOr<Content>| matches!(content, RefOr::T(content) if content.schema.as_ref().is_some_and(is_nothing));
+    body.content.values().any(says_nothing)
 }
 
 /// What is done once under a key although the answer is not 201. A test holds handlers against it.

@@ -95,6 +95,7 @@ fn users(theme: Theme) -> UsersPage {
         disabled: false,
         invited: false,
         sessions: vec![],
+        all_sessions: None,
     };
     let session = |client: &str, address: &str| SessionRow {
         id: "session_01K00000000000000000000003".into(),

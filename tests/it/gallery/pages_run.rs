@@ -470,7 +470,7 @@ fn changes_page(theme: Theme) -> RunChangesPage {
         badge: Badge::of(State::Unconfirmed),
         title: "Changes of run #42".into(),
         run_href: PATH.into(),
-        changes: ChangesView::new(&changes, changes.delta(), SHOWN, &format!("{PATH}/changes?from=200")),
+        changes: Ok(ChangesView::new(&changes, changes.delta(), SHOWN, &format!("{PATH}/changes?from=200"))),
     }
 }
 
