@@ -383,12 +383,12 @@ impl Module {
 
 /// What it may write, wherever.
 const fn may_write(phase: &GuestPhase) -> Extent {
-    Extent { bytes: phase.caps.files_bytes, entries: phase.caps.files }
+    Extent::new(phase.caps.files_bytes, phase.caps.files)
 }
 
 /// What it wrote, in its room and beyond.
 fn written(room: Option<Written>, attended: &Attended) -> Extent {
-    let room = room.map_or(Extent::default(), |room| Extent { bytes: room.bytes, entries: room.files });
+    let room = room.map_or(Extent::default(), |room| Extent::new(room.bytes, room.files));
     room.plus(attended.mounts_grew)
 }
 
