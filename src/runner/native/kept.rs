@@ -14,13 +14,14 @@
 //! other by every jail that shows it, for as long as it lives.
 
 use std::{
+    collections::BTreeMap,
     ffi::{CStr, OsString},
     io,
     os::{
         fd::{AsFd, BorrowedFd, IntoRawFd as _, OwnedFd},
         unix::net::UnixStream,
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -57,6 +58,10 @@ const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 /// Entries given away between two signs of life.
 const SIGN_EVERY: usize = 10_000;
 
+/// The kept directories that this jail shows, and whether others showed them before it.
+#[derive(Default)]
+pub(super) struct Used(BTreeMap<PathBuf, Others>);
+
 /// Told again and again by what may take long; why, where that is not obvious.
 pub(super) type Busy<'a> = &'a dyn Fn(Option<Failure>);
 
@@ -74,7 +79,7 @@ pub(super) fn copy_of(
     bind: &Bind,
     path: &RelativePath,
     attributes: MountAttrFlags,
-    (user, busy): (Option<Owner>, Busy<'_>),
+    (user, used, busy): (Option<Owner>, &mut Used, Busy<'_>),
 ) -> Result<OwnedFd, Failure> {
     let copied = || -> Result<OwnedFd, Failure> {
         let kept = Kept::open(&bind.host, user, busy)?;
@@ -82,7 +87,7 @@ pub(super) fn copy_of(
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         let copy = open_tree(&dir, c"", flags).doing("copy it")?;
         sys::mount_setattr(copy.as_fd(), attributes, false).doing("restrict it")?;
-        kept.show_as_users(&copy, busy)?;
+        kept.show_as_users(&copy, (bind.host.as_path(), used), busy)?;
         Ok(copy)
     };
     copied().map_err(|failure| failure.within(&doing(bind, path)))
@@ -151,9 +156,14 @@ impl Kept {
     }
 
     /// Makes the run's user of the keeper on a mount, else in the directory itself.
-    fn show_as_users(self, mount: &OwnedFd, busy: Busy<'_>) -> Result<(), Failure> {
+    fn show_as_users(self, mount: &OwnedFd, (host, used): (&Path, &mut Used), busy: Busy<'_>) -> Result<(), Failure> {
         let Some(Owners { keeper, user, users, _alone }) = self.owners else { return Ok(()) };
-        let others = use_it(users).doing("see who uses it")?;
+        // A jail with several mounts of one directory is nobody beside itself.
+        let others = match used.0.get(host) {
+            Some(others) => *others,
+            None => use_it(users).doing("see who uses it")?,
+        };
+        used.0.insert(host.to_owned(), others);
         let mapped = namespace(keeper, user)
             .and_then(|namespace| sys::map_owners(mount.as_fd(), namespace.as_fd()).doing("map its owners"));
         match mapped {
@@ -268,7 +278,7 @@ fn give_all(root: &OwnedFd, user: Owner, others: Others, busy: Busy<'_>) -> Resu
     let mut walk = Walk::new(root)?;
     for n in 1_usize.. {
         match walk.step() {
-            Step::Entry(name, stat) => match give(walk.dir()?, (&name, &stat), user, others) {
+            Step::Entry(name, stat) => match give(walk.dir()?, (name.as_c_str(), &stat), user, others) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(error),
             },

@@ -264,6 +264,7 @@ fn granted(tree: &Tree, plan: &Plan<'_>) -> Result<(), Failure> {
 /// What of the host was granted by name.
 pub(super) fn grants(tree: &Tree, plan: &Plan<'_>) -> Result<(), Failure> {
     let user = (!plan.user_namespace).then_some(plan.owner);
+    let mut used = kept::Used::default();
     for bind in plan.binds {
         let Bind { host, inside, writable, kept, .. } = bind;
         let attributes = if *writable { WRITABLE } else { READ_ONLY };
@@ -272,7 +273,7 @@ pub(super) fn grants(tree: &Tree, plan: &Plan<'_>) -> Result<(), Failure> {
             tree.bind(host, inside, attributes, Links::Follow).doing(&doing())?;
             continue;
         };
-        let copy = kept::copy_of(bind, path, attributes, (user, plan.busy))?;
+        let copy = kept::copy_of(bind, path, attributes, (user, &mut used, plan.busy))?;
         tree.directory(inside).and_then(|target| attach(copy, target)).doing(&kept::doing(bind, path))?;
     }
     Ok(())
