@@ -80,10 +80,10 @@ impl std::fmt::Display for Why {
 }
 
 /// Whose files count where several runs write to one mount: nothing tells whose a file is.
-pub const BESIDE: &str = "what runs beside it wrote to its mounts";
+const BESIDE: &str = "what runs beside it wrote to its mounts";
 
 /// What a guest wrote to mounts, in the words of a verdict.
-pub fn written(files: u64) -> String {
+fn written(files: u64) -> String {
     format!("what was written ({files} files at most, counting {BESIDE})")
 }
 
