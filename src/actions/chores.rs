@@ -195,7 +195,7 @@ impl Actions {
         for below in [self.stored_for_tasks(), self.setup.plugin_cache.clone()] {
             for entry in std::fs::read_dir(&below).into_iter().flatten().flatten() {
                 let name = entry.file_name();
-                let Some(id) = name.to_str().and_then(|name| name.parse::<StackId>().ok()) else { continue };
+                let Some(id) = name.to_str().and_then(stack_of) else { continue };
                 if view.stack(id)?.is_none() {
                     workspace::remove_tree(&entry.path()).map_err(|error| Fault::Io(error.to_string()))?;
                     removed += 1;
@@ -234,4 +234,9 @@ impl Actions {
         }
         Ok(removed)
     }
+}
+
+/// Whose a directory of stacks' is, or what lies beside it and begins with a dot.
+fn stack_of(name: &str) -> Option<StackId> {
+    name.strip_prefix('.').and_then(|name| name.split('.').next()).unwrap_or(name).parse().ok()
 }

@@ -92,17 +92,18 @@ impl Attending<'_> {
         };
         tracing::error!(run = %self.chain.run, chain = self.chain.number, %trouble, "a chain cannot go on");
         let begun = self.begun().await?;
-        self.remove_tree().await;
+        self.remove_trees().await;
         self.actions.chain_failed(self.chain.run, self.chain.number, trouble.to_string(), begun).await?;
         Ok(())
     }
 
-    /// Removes the workspace that a runner left in clear, before anybody sees that the run has ended.
-    /// What stays is a chore.
-    async fn remove_tree(&self) {
-        let tree = self.chain.dir.join(file::TREE);
-        let removed = tokio::task::spawn_blocking(move || workspace::remove_tree(&tree)).await;
-        let trouble = match removed {
+    /// Removes the workspace that a runner left in clear, before anybody sees that the run has ended; the
+    /// chain before has it still if it could not be handed on. What stays is a chore.
+    async fn remove_trees(&self) {
+        let before = (self.chain.number - 1).to_string();
+        let trees = [self.chain.dir.clone(), self.chain.dir.with_file_name(before)].map(|dir| dir.join(file::TREE));
+        let remove = move || trees.map(|tree| workspace::remove_tree(&tree)).into_iter().collect::<Result<(), _>>();
+        let trouble = match tokio::task::spawn_blocking(remove).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
             Err(panic) => panic.to_string(),
@@ -137,7 +138,7 @@ impl Attending<'_> {
                 Found::Done => return self.take(&dir).await.map(drop),
                 Found::Lost => {
                     self.take(&dir).await?;
-                    self.remove_tree().await;
+                    self.remove_trees().await;
                     self.actions.chain_lost(self.chain.run, self.chain.number).await?;
                     return Ok(());
                 }

@@ -51,17 +51,36 @@ pub struct Bind {
     /// missing. Runs can have put anything there, so it is found without following a link.
     #[serde(default)]
     pub kept: Option<RelativePath>,
+    #[serde(default)]
+    pub keeps: Keeps,
+}
+
+/// What a kept directory is to runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keeps {
+    /// Theirs: only they take anything out of it.
+    #[default]
+    Data,
+    /// Something that they can do without, and that is emptied when it is too much.
+    Cache,
 }
 
 impl Bind {
     /// Something that runs cannot change.
     pub const fn read_only(host: PathBuf, inside: PathBuf) -> Self {
-        Self { host, inside, writable: false, kept: None }
+        Self { host, inside, writable: false, kept: None, keeps: Keeps::Data }
     }
 
     /// The directory at `path` in one that runs fill and that stays.
     pub const fn kept(host: PathBuf, path: RelativePath, inside: PathBuf) -> Self {
-        Self { host, inside, writable: true, kept: Some(path) }
+        Self { host, inside, writable: true, kept: Some(path), keeps: Keeps::Data }
+    }
+
+    /// The whole of a directory that runs fill as their cache.
+    pub fn cache(host: PathBuf, inside: PathBuf) -> Self {
+        let all = RelativePath::new("").expect("the empty path is the root");
+        Self { keeps: Keeps::Cache, ..Self::kept(host, all, inside) }
     }
 }
 

@@ -78,7 +78,7 @@ pub struct Attendance<'a> {
     pub polls_memory: bool,
     /// What may not grow beyond its bounds.
     pub workspace: Growing,
-    pub mounts: Option<Growing>,
+    pub kept: Vec<Growing>,
     /// The jail's way to the network, where it has one: what is refused there is noted.
     pub way_out: Option<&'a WayOut>,
 }
@@ -137,8 +137,7 @@ impl Attending<'_> {
             }
         };
         self.enforce(now)?;
-        let measured = [Some(&self.with.workspace), self.with.mounts.as_ref()];
-        let measure = measured.into_iter().flatten().map(Growing::next).min();
+        let measure = std::iter::once(&self.with.workspace).chain(&self.with.kept).map(Growing::next).min();
         let until = [deadline, self.with.log.due(), self.memory.map(|last| last + MEMORY_EVERY), measure];
         let ready = self.wait(until.into_iter().flatten().min().unwrap_or(now), now)?;
         self.read(ready)?;
@@ -181,7 +180,7 @@ impl Attending<'_> {
             self.memory = Some(now);
         }
         self.with.workspace.look(&mut self.watch, now)?;
-        self.with.mounts.as_mut().map_or(Ok(()), |mounts| mounts.look(&mut self.watch, now))
+        self.with.kept.iter_mut().try_for_each(|kept| kept.look(&mut self.watch, now))
     }
 
     fn wait(&self, until: Instant, now: Instant) -> Result<Ready, Fault> {
@@ -243,17 +242,13 @@ impl Attending<'_> {
         }
         self.note_denials();
         self.with.workspace.grew(&mut self.watch)?;
-        let grew = self.with.mounts.as_mut().map(|mounts| mounts.grew(&mut self.watch)).transpose()?;
+        let mut mounts_grew = Extent::default();
+        for kept in &mut self.with.kept {
+            mounts_grew = mounts_grew.plus(kept.grew(&mut self.watch)?);
+        }
         let room = self.jail.take_room();
         let JailEnd { verdict, usage } = self.jail.wait();
-        Ok(Attended {
-            ended: verdict,
-            why: self.watch.why(),
-            usage,
-            report: self.report,
-            room,
-            mounts_grew: grew.unwrap_or_default(),
-        })
+        Ok(Attended { ended: verdict, why: self.watch.why(), usage, report: self.report, room, mounts_grew })
     }
 }
 

@@ -3,9 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
-    sync::mpsc::{self, RecvTimeoutError},
     thread,
-    time::Duration,
 };
 
 use rustix::{
@@ -19,8 +17,6 @@ use super::{bells::Bells, dir::ChainDir, fault::Fault};
 
 /// Room for the records of a chain; they come to some hundred bytes a phase.
 const RESERVED_BYTES: u64 = 64 << 10;
-/// How long a record may wait for the disk while something else is done.
-const SOON: Duration = Duration::from_millis(20);
 
 /// The open `records` file of a chain.
 #[derive(Debug)]
@@ -78,12 +74,7 @@ impl Journal {
     pub fn commit_beside(&mut self, beside: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
         let before = (self.bytes, self.written);
         self.write()?;
-        let file = &self.file;
-        let (synced, other) = thread::scope(|scope| {
-            let synced = scope.spawn(|| file.sync_data());
-            let other = beside();
-            (joined(synced), other)
-        });
+        let (synced, other) = self.sync_beside(beside);
         if let Err(fault) = synced.and(other) {
             self.take_back(before);
             return Err(fault);
@@ -92,26 +83,34 @@ impl Journal {
         Ok(())
     }
 
-    /// Does work that what waits need not wait for: short work is waited for all the same, so that
-    /// what it leads to is committed in the same go. What waits is written before, so that the end of
-    /// this process does not lose it, and is on the disk [`SOON`], so that a power cut hardly does.
+    /// As [`Self::commit`], while something is done that may take long, and that what waits need not wait
+    /// for. After a fault of the records nothing is known of it.
     pub fn while_waiting<T>(&mut self, work: impl FnOnce() -> T) -> Result<T, Fault> {
-        self.write()?;
-        let file = &self.file;
-        let (worked, synced) = thread::scope(|scope| {
-            let (working, worked) = mpsc::channel::<()>();
-            let synced = scope.spawn(move || match worked.recv_timeout(SOON) {
-                Err(RecvTimeoutError::Timeout) => file.sync_data().map(|()| true),
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => Ok(false),
-            });
-            let done = work();
-            drop(working);
-            (done, joined(synced))
-        });
-        if synced? {
-            self.tell();
+        if self.waiting.is_empty() {
+            return Ok(work());
         }
-        Ok(worked)
+        let before = (self.bytes, self.written);
+        self.write()?;
+        let (synced, done) = self.sync_beside(work);
+        if let Err(fault) = synced {
+            self.take_back(before);
+            return Err(fault);
+        }
+        self.tell();
+        Ok(done)
+    }
+
+    fn sync_beside<T>(&self, work: impl FnOnce() -> T) -> (Result<(), Fault>, T) {
+        let sync = || self.file.sync_data();
+        let (synced, done) = thread::scope(|scope| match thread::Builder::new().spawn_scoped(scope, sync) {
+            Ok(syncing) => {
+                let done = work();
+                (syncing.join().unwrap_or_else(|_| Err(io::Error::other("the thread that does it ended"))), done)
+            }
+            // There can be no more threads: one after the other.
+            Err(_) => (sync(), work()),
+        });
+        (synced.map_err(Fault::io("write the records")), done)
     }
 
     /// Appends what is not in the file yet, or no part of it.
@@ -140,11 +139,6 @@ impl Journal {
         self.written = 0;
         self.bells.recorded(self.bytes, self.waiting.drain(..).rev().find_map(|record| begun(&record)));
     }
-}
-
-fn joined<T>(syncing: thread::ScopedJoinHandle<'_, io::Result<T>>) -> Result<T, Fault> {
-    let panicked = |_| Err(io::Error::other("the thread that does it ended"));
-    syncing.join().unwrap_or_else(panicked).map_err(Fault::io("write the records"))
 }
 
 /// Keeps room on the disk, so that a phase that fills it cannot keep its own end from being told.

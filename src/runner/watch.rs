@@ -24,6 +24,10 @@ pub enum Why {
     Mounts {
         limit_bytes: u64,
     },
+    /// What was added to a cache is too much.
+    Cache {
+        limit_bytes: u64,
+    },
     /// What a guest wrote is too much.
     Written {
         limit_bytes: u64,
@@ -42,9 +46,10 @@ impl Why {
             Self::Mounts { limit_bytes } => {
                 Verdict::FileLimit { limit_bytes, what: "what is kept in mounts".to_owned() }
             }
-            Self::Written { limit_bytes, files } => {
-                Verdict::FileLimit { limit_bytes, what: format!("what was written ({files} files at most)") }
+            Self::Cache { limit_bytes } => {
+                Verdict::FileLimit { limit_bytes, what: "what was added to the cache".to_owned() }
             }
+            Self::Written { limit_bytes, files } => Verdict::FileLimit { limit_bytes, what: written(files) },
             Self::Stop | Self::Kill => Verdict::Stopped,
         }
     }
@@ -61,13 +66,25 @@ impl std::fmt::Display for Why {
             Self::Mounts { limit_bytes } => {
                 write!(f, "more is kept in mounts than {}", verdict::bytes(*limit_bytes))
             }
+            Self::Cache { limit_bytes } => {
+                write!(f, "more was added to the cache than {}", verdict::bytes(*limit_bytes))
+            }
             Self::Written { limit_bytes, files } => {
-                write!(f, "more was written than {} in {files} files", verdict::bytes(*limit_bytes))
+                let limit = verdict::bytes(*limit_bytes);
+                write!(f, "more was written than {limit} in {files} files, counting {BESIDE}")
             }
             Self::Stop => f.write_str("a stop was asked for"),
             Self::Kill => f.write_str("an end at once was asked for"),
         }
     }
+}
+
+/// Whose files count where several runs write to one mount: nothing tells whose a file is.
+const BESIDE: &str = "what runs beside it wrote to its mounts";
+
+/// What a guest wrote to mounts, in the words of a verdict.
+fn written(files: u64) -> String {
+    format!("what was written ({files} files at most, counting {BESIDE})")
 }
 
 /// What is to be done now.

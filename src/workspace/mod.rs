@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Owns: making, measuring, sealing, opening and removing trees ([`Workspace`]), erasing what was
-//! sealed ([`erase()`]), tidying after a crash ([`recover`]), and the digest that binds a confirmation
-//! to what was shown ([`plan_digest`]).
+//! sealed ([`erase()`]), tidying after a crash ([`recover`]), the digest that binds a confirmation to
+//! what was shown ([`plan_digest`]), and walks through what others fill ([`Walk`]).
 //!
 //! Must not know: the protocol, the store, who asked.
 //!
@@ -34,6 +34,7 @@ mod seal;
 mod sealed_file;
 mod tree;
 mod unpack;
+mod walk;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,7 @@ pub use erase::{Recovered, erase, recover};
 pub use fault::{Fault, SealFailed};
 pub use plan::{canonical_changes, plan_digest};
 pub use remove::remove_tree;
+pub use walk::{Step, Walk};
 
 use crate::{
     crypt::Key,

@@ -18,6 +18,7 @@ use super::{
     archive::{ATTRIBUTE_BYTES, MODE, Output, tag},
     remove::set_mode,
     tree::is_dot,
+    walk::open_dir,
 };
 use crate::domain::limits;
 
@@ -265,29 +266,6 @@ impl<O: Output> Packer<'_, O> {
         let levels = self.levels.iter().skip(1).map(|level| level.name.as_c_str());
         levels.chain(name).map(|name| OsStr::from_bytes(name.to_bytes())).collect()
     }
-}
-
-/// Opens a directory, with its facts and, where it had to be opened up first, its mode before.
-fn open_dir(at: impl AsFd, name: impl rustix::path::Arg + Copy) -> Result<(OwnedFd, Stat, Option<Mode>), Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let handle = rustix::fs::openat(&at, name, flags, Mode::empty());
-    let needed = Mode::RUSR | Mode::XUSR;
-    if let Err(Errno::ACCESS) = handle {
-        let handle = rustix::fs::openat(&at, name, flags | OFlags::PATH, Mode::empty())?;
-        let stat = rustix::fs::fstat(&handle)?;
-        let mode = Mode::from_raw_mode(stat.st_mode);
-        set_mode(&handle, mode | needed)?;
-        let opened = rustix::fs::openat(&at, name, flags, Mode::empty());
-        return Ok((opened?, stat, Some(mode)));
-    }
-    let fd = handle?;
-    let stat = rustix::fs::fstat(&fd)?;
-    let mode = Mode::from_raw_mode(stat.st_mode);
-    let closed = !mode.contains(needed) && !rustix::process::geteuid().is_root();
-    if closed {
-        rustix::fs::fchmod(&fd, mode | needed)?;
-    }
-    Ok((fd, stat, closed.then_some(mode)))
 }
 
 /// Opens a file to read, even if its owner, who we are, closed it.

@@ -229,7 +229,13 @@ fn where_owners_cannot_be_mapped_all_of_it_is_given_to_the_run() {
     };
     let options = format!("lowerdir={},upperdir={},workdir={}", part("lower"), part("upper"), part("work"));
     succeeds(Command::new("mount").args(["-t", "overlay", "none", "-o", &options]).arg(&kept));
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| two_users(&mut host, &kept)));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let owner = two_users(&mut host, &kept);
+        // With nobody beside it, a run's own is opened to nobody else.
+        let mode = |name: &str| fs::symlink_metadata(kept.join("x/d").join(name)).unwrap().mode() & 0o777;
+        assert_eq!(["", "f"].map(mode), [0o700, 0o600]);
+        owner
+    }));
     succeeds(Command::new("umount").arg(&kept));
     assert_eq!(outcome.unwrap(), Server::Root.jail_uid() + 1);
 }

@@ -2,8 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    os::unix::fs::DirBuilderExt as _,
     path::PathBuf,
 };
 
@@ -194,7 +192,7 @@ impl Reading<'_> {
                 MountSource::Service(service) => format!("service-{service}"),
             };
             let host = below.join(owner);
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&host).map_err(|error| {
+            super::make_private(&host).map_err(|error| {
                 Refused::new(crate::domain::RefusedKind::Unavailable, format!("the mount `{path}`: {error}"))
             })?;
             binds.push(Bind::kept(host, mount.source_path.clone(), inside_of(task, path)));

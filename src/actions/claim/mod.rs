@@ -380,11 +380,12 @@ impl Reading<'_> {
             return None;
         }
         let host = setup.plugin_cache.join(self.stack.id.to_string());
-        match make_shared(&host) {
-            Ok(()) => {
-                let all = RelativePath::new("").expect("the empty path is the root");
-                Some(Bind::kept(host, all, inside::PLUGIN_CACHE.into()))
-            }
+        let made = match self.executor_kind() {
+            ExecutorKind::Jail => make_private(&host),
+            ExecutorKind::Unconfined => make_shared(&host),
+        };
+        match made {
+            Ok(()) => Some(Bind::cache(host, inside::PLUGIN_CACHE.into())),
             Err(error) => {
                 tracing::warn!(%error, "providers are not cached for a run");
                 None
@@ -516,8 +517,13 @@ impl Reading<'_> {
     }
 }
 
-/// A directory that every uid of this stack's runs may write to; nobody else can reach it. No run can
-/// change what is above it.
+/// A directory that no run can change but through what its jail shows of it, as that jail's own.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// A directory that every uid of this stack's runs may write to, as far as they come without a jail.
 fn make_shared(dir: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::create_dir_all(dir)?;

@@ -166,19 +166,26 @@ impl Chain {
     }
 
     /// Standard input, and what the receipt says of it.
-    pub(super) fn stdin(&self, input: &StandardInput) -> Result<(Option<OwnedFd>, Vec<Input>), Fault> {
-        let doing = "open standard input";
-        let (name, mut file) = match input {
-            StandardInput::Empty => return Ok((None, Vec::new())),
-            StandardInput::Text { text } => ("text".to_owned(), memory(text.as_bytes()).map_err(Fault::io(doing))?),
-            StandardInput::File { path } => {
-                let missing = || Fault::Other(format!("standard input: the workspace has no regular file `{path}`"));
-                (path.to_string(), self.tree()?.workspace_file(path)?.ok_or_else(missing)?)
-            }
-        };
-        let detail = sha256(&mut file).map_err(Fault::io(doing))?.to_string();
+    fn stdin(&self, input: &StandardInput) -> Result<(Option<OwnedFd>, Vec<Input>), Fault> {
+        let Some((name, mut file)) = self.open_stdin(input)? else { return Ok((None, Vec::new())) };
+        let detail = sha256(&mut file).map_err(Fault::io("read standard input"))?.to_string();
         let name = self.tools.masks.mask_text(&name);
         Ok((Some(file.into()), vec![Input { kind: "stdin".to_owned(), name, detail }]))
+    }
+
+    /// Standard input, with its name; none where it is empty.
+    pub(super) fn open_stdin(&self, input: &StandardInput) -> Result<Option<(String, File)>, Fault> {
+        Ok(match input {
+            StandardInput::Empty => None,
+            StandardInput::Text { text } => {
+                let file = memory(text.as_bytes()).map_err(Fault::io("open standard input"))?;
+                Some(("text".to_owned(), file))
+            }
+            StandardInput::File { path } => {
+                let missing = || Fault::Other(format!("standard input: the workspace has no regular file `{path}`"));
+                Some((path.to_string(), self.tree()?.workspace_file(path)?.ok_or_else(missing)?))
+            }
+        })
     }
 
     fn guest_program(
@@ -383,12 +390,12 @@ impl Module {
 
 /// What it may write, wherever.
 const fn may_write(phase: &GuestPhase) -> Extent {
-    Extent { bytes: phase.caps.files_bytes, entries: phase.caps.files }
+    Extent::new(phase.caps.files_bytes, phase.caps.files)
 }
 
 /// What it wrote, in its room and beyond.
 fn written(room: Option<Written>, attended: &Attended) -> Extent {
-    let room = room.map_or(Extent::default(), |room| Extent { bytes: room.bytes, entries: room.files });
+    let room = room.map_or(Extent::default(), |room| Extent::new(room.bytes, room.files));
     room.plus(attended.mounts_grew)
 }
 
@@ -421,7 +428,9 @@ fn judge(phase: &GuestPhase, attended: &Attended, told: Option<&Told>, room: Opt
         End::Exited { code } if code != 0 && full && !is_good(phase, &Verdict::Exited { code }) => file_limit(phase),
         End::Trapped { .. } if full => file_limit(phase),
         // Neither its room nor its mounts were too full.
-        End::Exited { .. } if mounts_grew && written(room, attended).exceeds(may_write(phase)) => file_limit(phase),
+        End::Exited { .. } if mounts_grew && written(room, attended).exceeds(may_write(phase)) => {
+            Why::Written { limit_bytes: caps.files_bytes, files: caps.files }.verdict()
+        }
         End::Exited { code } => Verdict::Exited { code },
         End::OutOfFuel => Verdict::OutOfFuel { fuel: caps.fuel },
         End::OutOfMemory => out_of_memory,

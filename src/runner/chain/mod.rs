@@ -120,6 +120,10 @@ impl Chain {
             let at = self.tools.clock.now();
             self.tools.journal.add(Record::PhaseEnded { number, phase, at, verdict, produced: Box::default() });
         }
+        // How phases ended does not wait for the workspace to be gone. The last record tries once more.
+        if let Err(fault) = self.tools.journal.commit() {
+            super::start::complain(&fault);
+        }
         let workspace = match self.remove_workspace() {
             Ok(left) => left,
             Err(fault) => {
@@ -263,7 +267,7 @@ impl Chain {
     fn seal_for_hooks(&mut self) -> Result<WorkspaceLeft, Fault> {
         self.seal().or_else(|fault| {
             super::start::complain(&fault);
-            self.remove_workspace()
+            self.remove_while_waiting()
         })
     }
 

@@ -113,7 +113,10 @@ impl Chain {
         if shell.phase == Phase::Planning {
             self.forget_old_plans()?;
         }
-        let (stdin, _) = self.stdin(&shell.stdin)?;
+        if shell.phase == Phase::Initializing {
+            self.empty_full_caches(&shell.binds, desk)?;
+        }
+        let stdin = self.open_stdin(&shell.stdin)?.map(|(_, file)| file.into());
         let way_out = self.open_way_out()?;
         let state = self.open_state(shell, desk.number)?;
         let output = self.open_output(shell)?;
@@ -159,7 +162,7 @@ impl Chain {
         let whole =
             Bound { most: Extent::of_bytes(workspace_bytes), why: Why::Workspace { limit_bytes: workspace_bytes } };
         let workspace = Growing::new(vec![self.tree()?.root()?], Extent::default(), vec![whole], SIZE_EVERY);
-        let mounts = self.kept(&program.binds, program.growth)?;
+        let kept = self.kept(&program.binds, program.growth)?;
         let mut jail = self
             .tools
             .jailer
@@ -179,6 +182,7 @@ impl Chain {
                 inherited: std::iter::once(ends.report).chain(program.inherited).collect(),
             })
             .map_err(Fault::of)?;
+        jail.take_notes().iter().for_each(|note| crate::runner::start::complain(note));
         self.serve(&program.serves, jail.take_listeners())?;
         let way_out = program.serves.iter().find_map(Service::way_out);
         let attendance = Attendance {
@@ -193,7 +197,7 @@ impl Chain {
             },
             polls_memory: self.tools.jailer.limited_by() == Mechanism::Poll,
             workspace,
-            mounts,
+            kept,
             way_out,
         };
         let attended = attend(jail, pipes, attendance);

@@ -81,6 +81,7 @@ fn no_record_is_written_twice() {
     let whole = std::mem::replace(&mut place.journal.file, std::os::fd::OwnedFd::from(pipe).into());
     place.journal.add(phase(3));
     assert!(place.journal.commit().is_err());
+    assert!(place.journal.while_waiting(|| ()).is_err());
     place.journal.file = whole;
     place.journal.commit().unwrap();
     assert_eq!(place.phases(), [1, 2, 3]);

@@ -54,8 +54,11 @@ fn live(maker: &Maker, socket: &UnixStream) -> Result<Option<InitReply>, Failure
     };
     let standard = Standard::new(descriptors, request.stdin)?;
     let score = oom_score()?;
-    let (listeners, shown) =
-        if confined { confine(maker, &request, &standard)? } else { (unconfined(&request)?, Shown::default()) };
+    let (listeners, shown) = if confined {
+        confine(maker, &request, (&standard, socket))?
+    } else {
+        (unconfined(&request)?, Shown::default())
+    };
     let attached: Vec<_> = listeners.iter().map(AsFd::as_fd).chain(shown.directories.iter().map(AsFd::as_fd)).collect();
     let ready = wire::send(socket, &InitReply::Ready { room_files: shown.files }, &attached);
     ready.doing("say that the jail is ready")?;
@@ -72,7 +75,11 @@ fn live(maker: &Maker, socket: &UnixStream) -> Result<Option<InitReply>, Failure
 }
 
 /// Builds the jail around the calling process.
-fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<(Vec<TcpListener>, Shown), Failure> {
+fn confine(
+    maker: &Maker,
+    request: &InitRequest,
+    (standard, runner): (&Standard, &UnixStream),
+) -> Result<(Vec<TcpListener>, Shown), Failure> {
     let spec = &maker.spec;
     let user = spec.user.map(single);
 
@@ -98,6 +105,9 @@ fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<
     }
     let listeners = listen(request)?;
 
+    // If the runner is gone, this process goes with it.
+    let busy = |why| drop(wire::send(runner, &InitReply::Busy(why), &[]));
+
     // The root. From here on no path leads to the host's files but those that were granted.
     let plan = root::Plan {
         root: if request.host_root { &Root::Host } else { &spec.root },
@@ -108,6 +118,7 @@ fn confine(maker: &Maker, request: &InitRequest, standard: &Standard) -> Result<
         memory_bytes: request.limits.memory_bytes,
         owner: user.unwrap_or(Owner { uid: 0, gid: 0 }),
         uid_inside: user.map_or(privileges::MAPPED_UID, |user| user.uid),
+        busy: &busy,
     };
     let shown = match &request.program {
         Program::Exec(_) => root::enter(&plan).map(|()| Shown::default())?,

@@ -112,7 +112,7 @@ impl Jailer {
     }
 
     /// Makes a jail and starts the phase's program in it. Blocks until the jail is complete (some
-    /// 2 ms). A program that cannot be executed shows in the verdict, as `refused`.
+    /// 2 ms, and as long as it takes where kept directories are given away). A program that cannot be executed shows in the verdict, as `refused`.
     pub fn run(&self, phase: PhaseJail) -> Result<RunningJail, JailError> {
         self.check(&phase)?;
         let group = self.group(&phase.limits)?;
@@ -151,8 +151,7 @@ impl Jailer {
             outputs.into_iter().chain(phase.inherited.iter().chain(&phase.stdin).map(AsFd::as_fd)).collect();
         // If init died instead of reading, its answer says more than this error.
         let sent = wire::send(jail.socket(), &request, &passed);
-        wait_for_answer(jail.socket().as_fd())?;
-        match wire::receive(jail.socket()).doing("hear from init").map_err(refused)? {
+        match answer(&mut jail)? {
             Some((InitReply::Ready { room_files }, attached)) => {
                 let mut attached = attached.into_iter();
                 jail.listen_on(attached.by_ref().take(listeners).collect());
@@ -160,7 +159,7 @@ impl Jailer {
                 Ok(jail)
             }
             Some((InitReply::Failed(failure), _)) => Err(refused(failure)),
-            Some((InitReply::Exited(_) | InitReply::Signalled(_), _)) | None => {
+            Some((InitReply::Busy(_) | InitReply::Exited(_) | InitReply::Signalled(_), _)) | None => {
                 let error = sent.err().unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
                 Err(refused(Failure::new("make the jail: its init was killed", &error)))
             }
@@ -251,6 +250,17 @@ fn check_user(spec: &JailSpec) -> Result<(), JailError> {
 fn one_thread() -> Result<(), JailError> {
     let count = fs::read_dir("/proc/self/task").doing("count this process's threads").map_err(refused)?.count();
     if count == 1 { Ok(()) } else { Err(JailError::Threads { count }) }
+}
+
+/// The first that says more than that the jail is being made.
+fn answer(jail: &mut RunningJail) -> Result<Option<(InitReply, Vec<OwnedFd>)>, JailError> {
+    loop {
+        wait_for_answer(jail.socket().as_fd())?;
+        match wire::receive(jail.socket()).doing("hear from init").map_err(refused)? {
+            Some((InitReply::Busy(why), _)) => jail.note(why),
+            answer => return Ok(answer),
+        }
+    }
 }
 
 fn wait_for_answer(socket: BorrowedFd<'_>) -> Result<(), JailError> {

@@ -8,22 +8,27 @@
 //! On disk all belongs to one user, the *keeper*: whom the topmost directory belongs to, which is the
 //! user of the first run. The mount shows the keeper's as the run's own, and keeps what the run makes as
 //! the keeper's. Where the kernel or the file system has no such mounts, all of it is given to the run
-//! before it starts, and opened to those that run beside it.
+//! before it starts; if others run beside it, it is opened to them, too.
+//!
+//! Two files beside the directory are locked, where no run comes: one by whoever opens it, alone; the
+//! other by every jail that shows it, for as long as it lives.
 
 use std::{
-    ffi::{CStr, OsStr},
+    collections::BTreeMap,
+    ffi::{CStr, OsString},
     io,
     os::{
-        fd::{AsFd, OwnedFd},
-        unix::{ffi::OsStrExt as _, net::UnixStream},
+        fd::{AsFd, BorrowedFd, IntoRawFd as _, OwnedFd},
+        unix::net::UnixStream,
     },
     path::{Path, PathBuf},
 };
 
 use rustix::{
+    event::{Timespec, poll},
     fs::{
-        AtFlags, CWD, Dir, FileType, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags, chownat, fchmod,
-        fchown, flock, fsetxattr, fstat, mkdirat, openat, openat2,
+        AtFlags, CWD, FileType, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, XattrFlags, chownat,
+        fchmod, fchown, flock, fsetxattr, fstat, mkdirat, openat, openat2,
     },
     io::Errno,
     mount::{MountAttrFlags, OpenTreeFlags, open_tree},
@@ -37,35 +42,52 @@ use super::{
     sys::{self, Fork},
     wire::{self, Doing, Failure},
 };
-use crate::{domain::RelativePath, protocol::Bind};
+use crate::{
+    domain::RelativePath,
+    protocol::Bind,
+    workspace::{Step, Walk},
+};
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// What a file may be opened with that may be anything by now: nothing waits, nothing is followed.
 const ANYTHING: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
+/// Pause between two looks at a lock that somebody else holds.
+const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+/// Entries given away between two signs of life.
+const SIGN_EVERY: usize = 10_000;
+
+/// The kept directories that this jail shows, and whether others showed them before it.
+#[derive(Default)]
+pub(super) struct Used(BTreeMap<PathBuf, Others>);
+
+/// Told again and again by what may take long; why, where that is not obvious.
+pub(super) type Busy<'a> = &'a dyn Fn(Option<Failure>);
+
 /// Makes what is missing of a kept directory, for a run of this user. What is no kept one is left alone.
 pub fn make_kept(bind: &Bind, user: Option<u32>) -> Result<(), JailError> {
     let Some(path) = &bind.kept else { return Ok(()) };
     let user = user.map(|user| Owner { uid: user, gid: user });
-    let made = Kept::open(&bind.host, user).and_then(|kept| kept.directory(path).map(drop));
+    let made = Kept::open(&bind.host, user, &|_| ()).and_then(|kept| kept.directory(path).map(drop));
     made.map_err(|failure| failure.within(&doing(bind, path)).into())
 }
 
-/// The kept directory at `path`, as a mount that is not attached yet.
+/// The kept directory at `path`, as a mount that is not attached yet. From here on it counts as in use
+/// by this process, until that ends.
 pub(super) fn copy_of(
     bind: &Bind,
     path: &RelativePath,
     attributes: MountAttrFlags,
-    user: Option<Owner>,
+    (user, used, busy): (Option<Owner>, &mut Used, Busy<'_>),
 ) -> Result<OwnedFd, Failure> {
     let copied = || -> Result<OwnedFd, Failure> {
-        let kept = Kept::open(&bind.host, user)?;
+        let kept = Kept::open(&bind.host, user, busy)?;
         let dir = kept.directory(path)?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         let copy = open_tree(&dir, c"", flags).doing("copy it")?;
         sys::mount_setattr(copy.as_fd(), attributes, false).doing("restrict it")?;
-        kept.show_as_users(&copy)?;
+        kept.show_as_users(&copy, (bind.host.as_path(), used), busy)?;
         Ok(copy)
     };
     copied().map_err(|failure| failure.within(&doing(bind, path)))
@@ -85,26 +107,28 @@ struct Kept {
 struct Owners {
     keeper: Owner,
     user: Owner,
-    /// Held on what no run can open.
+    /// Locked by each jail that shows it.
+    users: OwnedFd,
+    /// Held as long as this.
     _alone: OwnedFd,
 }
 
 impl Kept {
-    fn open(host: &Path, user: Option<Owner>) -> Result<Self, Failure> {
-        let open = |path: &Path| openat(CWD, path, DIRECTORY, Mode::empty());
-        let root = open(host).doing("open it")?;
+    fn open(host: &Path, user: Option<Owner>, busy: Busy<'_>) -> Result<Self, Failure> {
+        let root = openat(CWD, host, DIRECTORY, Mode::empty()).doing("open it")?;
         let Some(user) = user else { return Ok(Self { root, owners: None }) };
-        let above = open(host.parent().unwrap_or(host)).doing("open what it lies in")?;
-        flock(&above, FlockOperation::LockExclusive).doing("wait for the others that open it")?;
+        let alone = beside(host, "lock")?;
+        lock_alone(&alone, busy).doing("wait for the others that open it")?;
+        let users = beside(host, "users")?;
         let keeper = match fstat(&root).doing("look at it")?.st_uid {
             // Nobody has come yet.
             0 => {
-                give_all(&root, user, Others::Out).doing("give it to the run's user")?;
+                give_all(&root, user, Others::Out, busy).doing("give it to the run's user")?;
                 user
             }
             uid => Owner { uid, gid: uid },
         };
-        Ok(Self { root, owners: Some(Owners { keeper, user, _alone: above }) })
+        Ok(Self { root, owners: Some(Owners { keeper, user, users, _alone: alone }) })
     }
 
     /// Opens each component in what the one before led to, making those that are missing.
@@ -132,14 +156,68 @@ impl Kept {
     }
 
     /// Makes the run's user of the keeper on a mount, else in the directory itself.
-    fn show_as_users(&self, mount: &OwnedFd) -> Result<(), Failure> {
-        let Some(Owners { keeper, user, .. }) = &self.owners else { return Ok(()) };
-        let namespace = namespace(*keeper, *user);
-        if namespace.is_ok_and(|namespace| sys::map_owners(mount.as_fd(), namespace.as_fd()).is_ok()) {
-            return Ok(());
+    fn show_as_users(self, mount: &OwnedFd, (host, used): (&Path, &mut Used), busy: Busy<'_>) -> Result<(), Failure> {
+        let Some(Owners { keeper, user, users, _alone }) = self.owners else { return Ok(()) };
+        // A jail with several mounts of one directory is nobody beside itself.
+        let others = match used.0.get(host) {
+            Some(others) => *others,
+            None => use_it(users).doing("see who uses it")?,
+        };
+        used.0.insert(host.to_owned(), others);
+        let mapped = namespace(keeper, user)
+            .and_then(|namespace| sys::map_owners(mount.as_fd(), namespace.as_fd()).doing("map its owners"));
+        match mapped {
+            Err(failure) if has_no_mapping(failure.errno) => {
+                busy(Some(failure));
+                give_all(&self.root, user, others, busy).doing("give it to the run's user")
+            }
+            mapped => mapped,
         }
-        give_all(&self.root, *user, Others::In).doing("give it to the run's user")
     }
+}
+
+/// Whether that is what a host answers that maps no owners: the kernel knows no such mounts, the file
+/// system does not take part, or nobody gets user namespaces.
+const fn has_no_mapping(errno: i32) -> bool {
+    matches!(errno, libc::EINVAL | libc::EPERM | libc::EACCES | libc::EOPNOTSUPP | libc::ENOSYS | libc::ENOSPC)
+}
+
+/// Opens a file that lies beside the directory, where no run comes.
+fn beside(host: &Path, of: &str) -> Result<OwnedFd, Failure> {
+    let mut name = OsString::from(".");
+    name.push(host.file_name().unwrap_or_default());
+    name.push(".");
+    name.push(of);
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(CWD, host.with_file_name(name), flags, Mode::RUSR | Mode::WUSR).doing("open the lock beside it")
+}
+
+/// Waits for its turn, and shows that it does.
+fn lock_alone(lock: &OwnedFd, busy: Busy<'_>) -> Result<(), Errno> {
+    loop {
+        match flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => {
+                busy(None);
+                // Woken earlier, it looks earlier.
+                let _ = poll(&mut [], Some(&LOOK_AGAIN));
+            }
+            locked => return locked,
+        }
+    }
+}
+
+/// Counts among the users from here on, as long as this process lives; says whether there are others.
+fn use_it(users: OwnedFd) -> Result<Others, Errno> {
+    let others = match flock(&users, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Others::Out,
+        Err(Errno::WOULDBLOCK) => Others::In,
+        Err(error) => return Err(error),
+    };
+    // Nobody holds it alone for longer than whoever has its turn takes for this.
+    flock(&users, FlockOperation::LockShared)?;
+    // Open until the end of the process, and of no other: exec closes it.
+    let _ = users.into_raw_fd();
+    Ok(others)
 }
 
 /// A user namespace in which the keeper is who outside of it is the run's user. Nobody is in it.
@@ -148,7 +226,9 @@ fn namespace(keeper: Owner, user: Owner) -> Result<OwnedFd, Failure> {
     match sys::fork().doing("fork into a user namespace")? {
         Fork::Child => {
             drop(ours);
-            sys::exit_now(i32::from(stand(&theirs).is_err()))
+            let Err(failure) = stand(&theirs) else { sys::exit_now(0) };
+            let _ = wire::send(&theirs, &Some(failure), &[]);
+            sys::exit_now(1)
         }
         Fork::Parent(pid) => {
             drop(theirs);
@@ -170,14 +250,16 @@ fn stand(socket: &UnixStream) -> Result<(), Failure> {
     sys::unshare(libc::CLONE_NEWUSER).doing("enter a user namespace")?;
     let namespace = openat(&process, "ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .doing("open the user namespace")?;
-    wire::send(socket, &(), &[process.as_fd(), namespace.as_fd()]).doing("pass the user namespace on")?;
+    let done = None::<Failure>;
+    wire::send(socket, &done, &[process.as_fd(), namespace.as_fd()]).doing("pass the user namespace on")?;
     wire::receive::<()>(socket).doing("wait for its maps").map(drop)
 }
 
 fn mapped(socket: &UnixStream, keeper: Owner, user: Owner) -> Result<OwnedFd, Failure> {
     let doing = "receive the user namespace";
     let gone = || Failure::new(doing, &io::ErrorKind::BrokenPipe.into());
-    let ((), descriptors) = wire::receive::<()>(socket).doing(doing)?.ok_or_else(gone)?;
+    let (failure, descriptors) = wire::receive::<Option<Failure>>(socket).doing(doing)?.ok_or_else(gone)?;
+    failure.map_or(Ok(()), Err)?;
     let [process, namespace] = <[OwnedFd; 2]>::try_from(descriptors).map_err(|_| gone())?;
     privileges::map_ids(&process, keeper.uid, user)?;
     Ok(namespace)
@@ -192,24 +274,21 @@ enum Others {
 
 /// Gives all that a directory holds, and at last itself, to a user. Follows no link; what disappears
 /// meanwhile is nobody's.
-fn give_all(root: &OwnedFd, user: Owner, others: Others) -> Result<(), Errno> {
-    let mut waiting = vec![PathBuf::from(".")];
-    while let Some(path) = waiting.pop() {
-        let dir = match openat2(root, &path, DIRECTORY, Mode::empty(), BENEATH) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
-            opened => opened?,
-        };
-        for entry in Dir::read_from(&dir)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
-            }
-            match give(&dir, name, user, others) {
-                Ok(FileType::Directory) => waiting.push(path.join(OsStr::from_bytes(name.to_bytes()))),
-                Ok(_) | Err(Errno::NOENT) => {}
+fn give_all(root: &OwnedFd, user: Owner, others: Others, busy: Busy<'_>) -> Result<(), Errno> {
+    let mut walk = Walk::new(root)?;
+    for n in 1_usize.. {
+        match walk.step() {
+            Step::Entry(name, stat) => match give(walk.dir()?, (name.as_c_str(), &stat), user, others) {
+                Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(error),
-            }
+            },
+            // Somebody moves it about.
+            Step::Closed(Errno::STALE) | Step::Nothing => {}
+            Step::Closed(error) => return Err(error),
+            Step::End => break,
+        }
+        if n.is_multiple_of(SIGN_EVERY) {
+            busy(None);
         }
     }
     if others == Others::In {
@@ -218,25 +297,30 @@ fn give_all(root: &OwnedFd, user: Owner, others: Others) -> Result<(), Errno> {
     fchown(root, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)))
 }
 
-fn give(dir: &OwnedFd, name: &CStr, user: Owner, others: Others) -> Result<FileType, Errno> {
-    let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-    chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-    let kind = FileType::from_raw_mode(rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
+fn give(dir: BorrowedFd<'_>, (name, stat): (&CStr, &Stat), user: Owner, others: Others) -> Result<(), Errno> {
+    if (stat.st_uid, stat.st_gid) != (user.uid, user.gid) {
+        let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
+        chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    let kind = FileType::from_raw_mode(stat.st_mode);
     if others == Others::In && matches!(kind, FileType::Directory | FileType::RegularFile) {
         match openat2(dir, name, ANYTHING, Mode::empty(), BENEATH) {
             Ok(opened) => let_in(&opened)?,
             // It is something else by now.
-            Err(Errno::LOOP | Errno::NXIO | Errno::NOENT) => {}
+            Err(Errno::LOOP | Errno::NXIO) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(kind)
+    Ok(())
 }
 
 /// Lets everybody do what the owner may; no other user can come so far but those of the stack's runs.
 fn let_in(opened: &OwnedFd) -> Result<(), Errno> {
     let stat = fstat(opened)?;
-    fchmod(opened, Mode::from_raw_mode((stat.st_mode & 0o7777) | ((stat.st_mode >> 6) & 0o7)))?;
+    let (mode, owners) = (stat.st_mode & 0o7777, (stat.st_mode >> 6) & 0o7);
+    if mode | owners != mode {
+        fchmod(opened, Mode::from_raw_mode(mode | owners))?;
+    }
     if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
         // What is made in it is for all, too. Only a wish: file systems need not have such lists.
         let _ = fsetxattr(opened, "system.posix_acl_default", &FOR_ALL, XattrFlags::empty());

@@ -91,6 +91,8 @@ pub(super) struct Plan<'a> {
     pub owner: Owner,
     /// What the jail's programs see as their own uid.
     pub uid_inside: u32,
+    /// Told while something takes long.
+    pub busy: kept::Busy<'a>,
 }
 
 /// Builds the root and makes it the calling process's, the host's being gone.
@@ -262,15 +264,16 @@ fn granted(tree: &Tree, plan: &Plan<'_>) -> Result<(), Failure> {
 /// What of the host was granted by name.
 pub(super) fn grants(tree: &Tree, plan: &Plan<'_>) -> Result<(), Failure> {
     let user = (!plan.user_namespace).then_some(plan.owner);
+    let mut used = kept::Used::default();
     for bind in plan.binds {
-        let Bind { host, inside, writable, kept } = bind;
+        let Bind { host, inside, writable, kept, .. } = bind;
         let attributes = if *writable { WRITABLE } else { READ_ONLY };
         let Some(path) = kept else {
             let doing = || format!("show {} as {}", host.display(), inside.display());
             tree.bind(host, inside, attributes, Links::Follow).doing(&doing())?;
             continue;
         };
-        let copy = kept::copy_of(bind, path, attributes, user)?;
+        let copy = kept::copy_of(bind, path, attributes, (user, &mut used, plan.busy))?;
         tree.directory(inside).and_then(|target| attach(copy, target)).doing(&kept::doing(bind, path))?;
     }
     Ok(())

@@ -13,11 +13,11 @@ use std::{
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::{
-    RoomView,
+    JailError, RoomView,
     cgroup::{Group, Readings},
     processes,
     sys::{self, Reaped},
-    wire::{self, InitReply, order},
+    wire::{self, Failure, InitReply, order},
 };
 use crate::domain::{Verdict, stack::Limits};
 
@@ -27,6 +27,8 @@ pub struct RunningJail {
     jail: Starting,
     listeners: Vec<TcpListener>,
     room: Option<RoomView>,
+    /// What is worth knowing about how it was made.
+    notes: Vec<String>,
     /// As polled; where a cgroup counts, that knows better.
     peak_memory_bytes: u64,
     over_memory: bool,
@@ -100,8 +102,8 @@ pub enum StopSignal {
 
 impl RunningJail {
     pub(super) fn new(jail: Starting) -> Self {
-        let (listeners, room) = (Vec::new(), None);
-        Self { jail, listeners, room, peak_memory_bytes: 0, over_memory: false, reaped: false }
+        let (listeners, room, notes) = (Vec::new(), None, Vec::new());
+        Self { jail, listeners, room, notes, peak_memory_bytes: 0, over_memory: false, reaped: false }
     }
 
     pub(super) fn socket(&self) -> &UnixStream {
@@ -120,6 +122,17 @@ impl RunningJail {
     /// What a writable room shows, once. It outlives the jail.
     pub fn take_room(&mut self) -> Option<RoomView> {
         self.room.take()
+    }
+
+    pub(super) fn note(&mut self, why: Option<Failure>) {
+        let note =
+            |why: Failure| format!("owners are not mapped, what is kept was given away: {}", JailError::from(why));
+        self.notes.extend(why.map(note));
+    }
+
+    /// What is worth knowing about how it was made, once.
+    pub fn take_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
     }
 
     /// The listeners that [`super::PhaseJail::listen`] asked for, in that order, once.
@@ -252,13 +265,13 @@ fn verdict(told: Option<InitReply>, readings: &Readings, limits: &Limits) -> Ver
         Some(InitReply::Exited(code)) => Verdict::Exited { code },
         Some(InitReply::Signalled(signal)) => Verdict::Signalled { signal },
         // Init was killed, by the runner or by somebody outside, and everything with it.
-        Some(InitReply::Ready { .. }) | None => Verdict::Signalled { signal: libc::SIGKILL },
+        Some(InitReply::Ready { .. } | InitReply::Busy(_)) | None => Verdict::Signalled { signal: libc::SIGKILL },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::wire::Failure, *};
+    use super::*;
 
     fn judge(told: Option<InitReply>, readings: Readings) -> Verdict {
         verdict(told, &readings, &Limits::default())

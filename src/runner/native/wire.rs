@@ -69,6 +69,8 @@ pub(super) enum InitReply {
     Ready {
         room_files: u64,
     },
+    /// It is not yet, and is being worked on; where it is told, because of that.
+    Busy(Option<Failure>),
     /// It is not, or its program cannot be executed.
     Failed(Failure),
     Exited(i32),

@@ -25,6 +25,9 @@ use crate::{
 };
 
 const LABEL: &[u8] = b"airlock compiled guest 2";
+/// What the content and its seal look like. It is part of the name: what an earlier version wrote is not
+/// looked at, rather than taken for a stranger's.
+const FORMAT: u32 = 2;
 const SALT_BYTES: usize = 16;
 const TAG_BYTES: usize = 32;
 /// Bytes behind the content.
@@ -46,7 +49,7 @@ pub struct Name(String);
 
 impl Name {
     pub fn new(guest: &Digest, fingerprint: &str) -> Self {
-        Self(format!("{}-{fingerprint}", guest.digits()))
+        Self(format!("{}-{fingerprint}-{FORMAT}", guest.digits()))
     }
 }
 

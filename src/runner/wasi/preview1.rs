@@ -28,13 +28,12 @@ use super::{
     steady::{self, Listing},
 };
 use crate::{
-    domain::limits::{KIB, MIB},
+    domain::limits::MIB,
     protocol::{DenialKind, GuestClock},
 };
 
-/// Room for a directory at first, and at most: enough for a million files with names of 40 bytes.
-const LISTING_BYTES: usize = 64 * KIB as usize;
-const LISTING_BYTES_MOST: usize = 64 * MIB as usize;
+/// Room for a directory: enough for a million files with names of 40 bytes.
+const LISTING_BYTES: usize = 64 * MIB as usize;
 
 /// The interface with its watch.
 pub struct Watched {
@@ -68,26 +67,22 @@ impl Watched {
 
     /// Reads a whole directory: only then it can be put in order.
     async fn list(&mut self, fd: Fd) -> Result<Listing, Error> {
-        let mut room = LISTING_BYTES;
-        loop {
-            let mut bytes = vec![0; room];
-            let mut own = GuestMemory::Unshared(&mut bytes);
-            let written = self.inner.fd_readdir(&mut own, fd, GuestPtr::new(0), room as Size, 0).await? as usize;
-            if written < room {
-                return Ok(Listing::new(&bytes[..written]));
-            }
-            if room == LISTING_BYTES_MOST {
-                return Err(Errno::Overflow.into());
-            }
-            room = LISTING_BYTES_MOST.min(room * 8);
+        // Where nothing is written, the room takes none of the machine's.
+        let mut bytes = vec![0; LISTING_BYTES];
+        let mut own = GuestMemory::Unshared(&mut bytes);
+        let room = LISTING_BYTES as Size;
+        let written = self.inner.fd_readdir(&mut own, fd, GuestPtr::new(0), room, 0).await? as usize;
+        if written == LISTING_BYTES {
+            return Err(Errno::Overflow.into());
         }
+        Ok(Listing::new(&bytes[..written]))
     }
 
     /// Keeps a listing for the calls that go on with it. Where all of them would take too much, they are
     /// read again.
     fn keep(&mut self, fd: Fd, listing: Listing) {
         let kept: usize = self.listings.values().map(Listing::len).sum();
-        if kept + listing.len() > LISTING_BYTES_MOST {
+        if kept + listing.len() > LISTING_BYTES {
             self.listings.clear();
         }
         self.listings.insert(fd.into(), listing);

@@ -30,6 +30,15 @@ tasks:
     type: native
     run: {command: 'echo "[nonsense" > /output/outcomes.json; echo fine', timeout: 60}
     airlock: {run_task: {hmac_secret: HMAC}}
+  repeats:
+    type: native
+    run:
+      timeout: 60
+      command: |
+        token=$(tr -d ' \n' | grep -o 'access_token":"[^"]*' | cut -d'"' -f3)
+        sed "s/native/$token/" found.json > /output/outcomes.json
+        test -n "$token" && echo repeated
+    airlock: {run_task: {hmac_secret: HMAC}}
   closed:
     type: native
     run: {command: 'true'}
@@ -258,6 +267,20 @@ async fn an_answer_whose_outcomes_are_not_taken_is_given_without_them() {
     let again = rig.outside.next().await.json();
     assert_eq!(again["data"]["attributes"], said["data"]["attributes"]);
     assert_eq!(again["data"].get("relationships"), None, "{again:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_in_a_native_tasks_outcomes_is_neither_kept_nor_sent() {
+    let mut rig = Rig::new().await;
+    let payload = rig.payload("taskrs-repeats");
+    let (status, text) = rig.call("/run-tasks/checks/repeats", &payload, KEY).await;
+    assert_eq!(status, 200, "{text}");
+    let mut said = rig.outside.next().await.json();
+    if said["data"]["attributes"]["status"] == "running" {
+        said = rig.outside.next().await.json();
+    }
+    assert_eq!(said["data"]["attributes"]["message"], "repeated", "{said:#}");
+    assert_eq!(said["data"]["relationships"]["outcomes"]["data"][0]["attributes"]["description"], "*****", "{said:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,14 +9,14 @@ use std::{
 
 use airlock::{
     domain::{Kind, Phase, Verdict},
-    protocol::{Bind, Request, Step, WorkspaceLeft, file},
+    protocol::{Bind, Command, Request, Step, WorkspaceLeft, file},
 };
 use rustix::{
     fs::{CWD, FileType, Mode},
     process::Signal,
 };
 
-use super::trial::{Trial, plan_step};
+use super::trial::{Trial, plan_step, shell};
 
 const OBEDIENT: &str = "trap 'echo cleaning up; exit 0' TERM; echo waiting; while :; do sleep 0.01; done";
 const STUBBORN: &str = "trap '' TERM INT; echo waiting; while :; do sleep 0.01; done";
@@ -195,6 +195,38 @@ fn the_jail_dies_with_its_runner() {
     assert!(outcome.ended.iter().all(|ended| ended.phase == Phase::Preparing), "the last phase is lost");
     let lock = File::open(outcome.dir.join(file::LOCK)).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+}
+
+#[test]
+fn a_cache_that_is_too_full_is_emptied_before_a_run_fills_it_anew_and_never_fails_one() {
+    let mut trial = Trial::new();
+    let cache = trial.root.path().join("caches/stack");
+    fs::create_dir_all(&cache).unwrap();
+    trial.jail.limits.workspace_bytes = 2 << 20;
+    let phases = |trial: &Trial, init: &str, then: &str| {
+        let showing = |phase, command: &str| {
+            let mut shell = shell(phase, Command::Perform { command: command.to_owned() });
+            shell.binds = vec![Bind::cache(cache.clone(), "/run/cache".into())];
+            Step::Shell(shell)
+        };
+        vec![trial.prepare(&[]), showing(Phase::Initializing, init), showing(Phase::Performing, then)]
+    };
+    // Together more than a workspace; each phase may add as much as one.
+    let fill = |name: &str| format!("head -c 1500000 /dev/zero > /run/cache/{name}");
+    trial.steps = phases(&trial, &fill("one"), &format!("{}; ls /run/cache", fill("two")));
+    let first = trial.run();
+    assert_eq!(*first.verdict(Phase::Performing), Verdict::SUCCESS);
+    assert_eq!(first.log(Phase::Performing), "one\ntwo\n", "a phase finds what the one before left");
+    trial.steps = phases(&trial, "ls /run/cache", &fill("three"));
+    let second = trial.run();
+    let log = second.log(Phase::Initializing);
+    assert!(log.contains("it was emptied") && !log.contains("one"), "{log}");
+    assert_eq!(*second.verdict(Phase::Performing), Verdict::SUCCESS);
+    trial.steps = phases(&trial, "ls /run/cache", "head -c 3000000 /dev/zero > /run/cache/four");
+    let third = trial.run();
+    assert_eq!(third.log(Phase::Initializing), "three\n");
+    let verdict = third.verdict(Phase::Performing);
+    assert!(matches!(verdict, Verdict::FileLimit { what, .. } if what.contains("cache")), "{verdict:?}");
 }
 
 /// A directory of the host that the task sees as `/run/shared`.

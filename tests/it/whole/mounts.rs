@@ -7,6 +7,7 @@ use airlock::{
     domain::{Phase, State, Verdict},
     queries::{Run, Stack},
 };
+use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 
 use super::{
@@ -200,6 +201,11 @@ async fn a_guest_finds_its_mounts_by_relative_paths_too() {
     assert!(log.ends_with(names), "{log}");
 }
 
+/// Nothing tells whose a file is that came to a mount meanwhile.
+fn written(files: &str) -> String {
+    format!("what was written ({files} files at most, counting what runs beside it wrote to its mounts)")
+}
+
 fn file_limit(run: &Run) -> (u64, &str) {
     let Some(Verdict::FileLimit { limit_bytes, what }) = &run.verdict else { panic!("{run:#?}") };
     (*limit_bytes, what)
@@ -224,7 +230,7 @@ async fn what_a_guest_writes_to_mounts_counts_as_written() {
         let receipt = left[0].receipt.as_ref().unwrap();
         assert_eq!(receipt.files_written, written, "{command}");
         if !fits {
-            assert_eq!(file_limit(&run).1, format!("what was written ({count} files at most)"), "{command}");
+            assert_eq!(file_limit(&run).1, written(&count.to_string()), "{command}");
         }
     }
 }
@@ -237,7 +243,7 @@ async fn a_guest_that_fills_a_mount_is_ended_while_it_runs() {
     task["airlock"]["files"] = json!({"bytes": "64KiB"});
     task["airlock"]["fuel"] = json!(900_000_000_000_u64);
     let run = rig.until_state(&declared(&rig, &stack, &task, &storage("x")).await, State::Failed).await;
-    assert_eq!(file_limit(&run), (64 << 10, "what was written (10000 files at most)"));
+    assert_eq!(file_limit(&run), (64 << 10, written("10000").as_str()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,6 +263,34 @@ async fn mounts_hold_no_more_than_a_workspace_and_can_be_tidied_up() {
     assert_eq!(file_limit(&fuller), (1 << 20, "what is kept in mounts"));
     ends("rm keep/f", State::Finished).await;
     ends("echo more > keep/f", State::Finished).await;
+}
+
+/// Directories within each other, deeper than any path leads; as a run makes them.
+fn nest(dir: &Path) {
+    let name = "d".repeat(250);
+    let mut at = rustix::fs::open(dir, OFlags::DIRECTORY, Mode::empty()).unwrap();
+    for _ in 0..100 {
+        rustix::fs::mkdirat(&at, name.as_str(), Mode::RWXU).unwrap();
+        at = rustix::fs::openat(&at, name.as_str(), OFlags::DIRECTORY, Mode::empty()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directories_beyond_every_path_leave_a_mount_as_useful_as_it_was() {
+    let rig = Rig::new().await;
+    let limits = json!({"limits": {"workspace_bytes": 4 << 20}});
+    let stack = rig.stack(json!({"executor": limits, "name": "Shop", "vendor": settings()["vendor"]}), &[]).await;
+    let ends = async |command: &str, state: State| {
+        rig.until_state(&work(&rig, &stack, command, &storage("x")).await, state).await
+    };
+    ends("mkdir keep/deep", State::Finished).await;
+    nest(&rig.data().join("mounts").join(stack.id.to_string()).join("task-work/x/deep"));
+    ends("echo x > keep/f; mkdir keep/closed; chmod 300 keep/closed; echo x > keep/closed/f", State::Finished).await;
+    // What is closed counts, and what is deep keeps nothing from being counted.
+    let command = "mkdir keep/other; chmod 300 keep/other; head -c 5000000 /dev/zero > keep/other/f; sleep 600";
+    let full = ends(command, State::Failed).await;
+    assert_eq!(file_limit(&full), (4 << 20, "what is kept in mounts"));
+    ends("rm keep/other/f; echo x > keep/g", State::Finished).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

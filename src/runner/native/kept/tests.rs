@@ -18,7 +18,7 @@ fn no_link_is_followed_and_nothing_is_made_through_one() {
     symlink(outside.path(), kept.path().join("x/absolute")).unwrap();
     symlink(relative, kept.path().join("x/relative")).unwrap();
     fs::write(kept.path().join("x/file"), "").unwrap();
-    let open = |text: &str| Kept::open(kept.path(), None).unwrap().directory(&path(text));
+    let open = |text: &str| Kept::open(kept.path(), None, &|_| ()).unwrap().directory(&path(text));
     for name in ["absolute", "relative", "file"] {
         for below in ["", "/inner", "/inner/more"] {
             let failure = open(&format!("x/{name}{below}")).unwrap_err();
@@ -59,12 +59,23 @@ fn all_of_it_is_given_away_and_nothing_that_a_link_leads_to() {
         let meta = fs::symlink_metadata(at(name)).unwrap();
         (meta.uid(), meta.gid(), meta.mode() & 0o777)
     };
-    give_all(&root, Owner { uid: 60_002, gid: 60_002 }, Others::Out).unwrap();
+    give_all(&root, Owner { uid: 60_002, gid: 60_002 }, Others::Out, &|_| ()).unwrap();
     assert_eq!(seen("private"), (60_002, 60_002, 0o700));
     assert_eq!(seen("private/file"), (60_002, 60_002, 0o640));
-    give_all(&root, Owner { uid: 60_003, gid: 60_003 }, Others::In).unwrap();
+    give_all(&root, Owner { uid: 60_003, gid: 60_003 }, Others::In, &|_| ()).unwrap();
     assert_eq!(seen("private"), (60_003, 60_003, 0o707));
     assert_eq!(seen("private/file"), (60_003, 60_003, 0o646));
     assert_eq!((seen("out").0, seen("private/secret").0, seen("").0), (60_003, 60_003, 60_003));
     assert_eq!(theirs(), before);
+}
+
+#[test]
+fn whoever_uses_it_alone_keeps_others_out() {
+    let kept = tempfile::tempdir().unwrap();
+    let host = kept.path().join("one");
+    let users = || beside(&host, "users").unwrap();
+    assert!(use_it(users()).unwrap() == Others::Out);
+    // That one stays, as its process does.
+    assert!(use_it(users()).unwrap() == Others::In);
+    assert!(use_it(beside(&kept.path().join("two"), "users").unwrap()).unwrap() == Others::Out);
 }

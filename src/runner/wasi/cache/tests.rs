@@ -122,3 +122,14 @@ fn what_was_not_used_for_the_longest_time_makes_room_unless_somebody_runs_it() {
     cache.evict(at(4_000), 0, 0).unwrap();
     assert!(!draft.path.exists());
 }
+
+#[test]
+fn what_an_earlier_format_left_is_not_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    let path = cache.code_path(&name(1));
+    let old = path.to_str().unwrap().replace(&format!("-{FORMAT}.cwasm"), ".cwasm");
+    assert_ne!(path.to_str().unwrap(), old);
+    fs::write(old, b"machine code of then, sealed as it was then, and longer than a seal").unwrap();
+    assert!(matches!(cache.look(&name(1), NOW).unwrap(), Found::Nothing));
+}
