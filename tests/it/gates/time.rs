@@ -80,8 +80,8 @@ async fn a_try_that_comes_late_because_the_server_was_down_is_made() {
     let kind = NewRunTaskKind::Http { url: "https://check.example/".to_owned(), hmac_key: None };
     let name = "check".parse().unwrap();
     let new = NewRunTask { name, description: String::new(), kind, enabled: true, trusted: false };
-    let task = actions.create_run_task(&Permit::of_system(Permission::ManageRunTasks, On::Installation), new, None);
-    let run_task = task.await.unwrap().id;
+    let permit = Permit::of_system(Permission::ManageRunTasks, On::Installation);
+    let run_task = actions.create_run_task(&permit, new, None).await.unwrap().id;
     let new = NewAttachment { run_task, stages: vec![Stage::PostPlan], enforcement: Enforcement::Mandatory };
     let permit = Permit::of_system(Permission::AttachRunTasks, On::Stack(stack.id));
     actions.attach_run_task(&permit, stack.id, new, None).await.unwrap();
