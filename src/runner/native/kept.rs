@@ -81,7 +81,7 @@ pub(super) fn copy_of(
     attributes: MountAttrFlags,
     (user, used, busy): (Option<Owner>, &mut Used, Busy<'_>),
 ) -> Result<OwnedFd, Failure> {
-    let copied = || -> Result<OwnedFd, Failure> {
+    let mut copied = || -> Result<OwnedFd, Failure> {
         let kept = Kept::open(&bind.host, user, busy)?;
         let dir = kept.directory(path)?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;

@@ -200,6 +200,7 @@ fn the_jail_dies_with_its_runner() {
 #[test]
 fn a_cache_that_is_too_full_is_emptied_before_a_run_fills_it_anew_and_never_fails_one() {
     let mut trial = Trial::new();
+    trial.kind = Kind::Task;
     let cache = trial.root.path().join("caches/stack");
     fs::create_dir_all(&cache).unwrap();
     trial.jail.limits.workspace_bytes = 2 << 20;
