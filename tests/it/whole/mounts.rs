@@ -202,7 +202,7 @@ async fn a_guest_finds_its_mounts_by_relative_paths_too() {
 }
 
 /// Nothing tells whose a file is that came to a mount meanwhile.
-fn written(files: &str) -> String {
+fn all_written(files: &str) -> String {
     format!("what was written ({files} files at most, counting what runs beside it wrote to its mounts)")
 }
 
@@ -230,7 +230,7 @@ async fn what_a_guest_writes_to_mounts_counts_as_written() {
         let receipt = left[0].receipt.as_ref().unwrap();
         assert_eq!(receipt.files_written, written, "{command}");
         if !fits {
-            assert_eq!(file_limit(&run).1, written(&count.to_string()), "{command}");
+            assert_eq!(file_limit(&run).1, all_written(&count.to_string()), "{command}");
         }
     }
 }
@@ -243,7 +243,7 @@ async fn a_guest_that_fills_a_mount_is_ended_while_it_runs() {
     task["airlock"]["files"] = json!({"bytes": "64KiB"});
     task["airlock"]["fuel"] = json!(900_000_000_000_u64);
     let run = rig.until_state(&declared(&rig, &stack, &task, &storage("x")).await, State::Failed).await;
-    assert_eq!(file_limit(&run), (64 << 10, written("10000").as_str()));
+    assert_eq!(file_limit(&run), (64 << 10, all_written("10000").as_str()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
