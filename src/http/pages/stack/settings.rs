@@ -112,7 +112,7 @@ pub async fn post(State(web): State<Web>, visitor: Visitor, Path(slug): Path<Str
     let Form(sent) = Form::from_request(request, &web).await?;
     match sent.verb() {
         "save" => Box::pin(save(&web, &visitor, &slug, &sent)).await,
-        "test_source" => test_source(&web, &visitor, &slug, &sent).await,
+        "test_source" => Box::pin(test_source(&web, &visitor, &slug, &sent)).await,
         "delete" => delete(&web, &visitor, &slug, &sent).await,
         other => Err(unknown_verb(other)),
     }
