@@ -12,6 +12,8 @@ pub fn git_of(dir: &Path, author: &str, committer: &str, arguments: &[&str]) -> 
     let mut command = Command::new("git");
     command.arg("-C").arg(dir).args(arguments);
     command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+    // Whenever the tests run: a commit is made at this moment.
+    command.env("GIT_COMMITTER_DATE", "1700000060 +0000");
     for (role, who) in [("AUTHOR", author), ("COMMITTER", committer)] {
         let (name, email) = who.split_once(" <").unwrap();
         command.env(format!("GIT_{role}_NAME"), name);
