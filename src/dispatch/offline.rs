@@ -30,10 +30,16 @@ pub fn stop(runs: &Path, run: RunId) -> io::Result<bool> {
     let mut line = serde_json::to_vec(&Request::Stop).map_err(io::Error::other)?;
     line.push(b'\n');
     stream.write_all(&line)?;
-    // It rings until it ends.
+    // It rings until it ends, which may be before it took this connection.
     let mut bells = [0; 4_096];
-    while stream.read(&mut bells)? > 0 {}
-    Ok(true)
+    loop {
+        match stream.read(&mut bells) {
+            Ok(0) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(true),
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+    }
 }
 
 /// Removes what chains of no run left whose server was killed; those that live still are left alone.

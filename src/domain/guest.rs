@@ -18,6 +18,9 @@ use super::{
     verdict::Verdict,
 };
 
+/// Below its output: what a task that serves as a run task found.
+pub const OUTCOMES: &str = "outcomes.json";
+
 /// One guest that somebody wants to be run, and what it is given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

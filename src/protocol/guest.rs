@@ -23,7 +23,7 @@ pub mod guest_path {
     /// Its regular files become artifacts.
     pub const OUTPUT: &str = "/output";
     /// Below [`OUTPUT`]: what a run task found.
-    pub const OUTCOMES: &str = "outcomes.json";
+    pub const OUTCOMES: &str = crate::domain::guest::OUTCOMES;
     /// Where the room has the directory that a guest sees as `/`, with the plan that it is to judge.
     pub const JUDGED: &str = "/judged";
     /// What the `plan` guest of a wasi stack writes, below [`OUTPUT`]; and what a judging one reads, below

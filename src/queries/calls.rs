@@ -4,8 +4,7 @@ use std::io::Read as _;
 
 use crate::{
     auth::Who,
-    domain::{Phase, RunId, State, Verdict, limits},
-    protocol::guest_path,
+    domain::{Phase, RunId, State, Verdict, guest, limits},
     store::{Find as _, record::Run},
 };
 
@@ -53,7 +52,7 @@ impl Queries {
 
     /// What was left as the run's outcomes, as far as it is kept.
     fn outcomes_of(&self, run: &Run) -> Result<Option<Vec<u8>>> {
-        let Ok((_, file)) = self.artifact(&Who::system(), run.id, guest_path::OUTCOMES) else { return Ok(None) };
+        let Ok((_, file)) = self.artifact(&Who::system(), run.id, guest::OUTCOMES) else { return Ok(None) };
         let mut text = Vec::new();
         let read = file.take(limits::OUTCOMES_FILE_BYTES as u64).read_to_end(&mut text);
         read.map_err(|error| crate::store::Fault::Io(error.to_string()))?;

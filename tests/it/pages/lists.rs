@@ -163,7 +163,7 @@ async fn the_audit_log_is_filtered_and_its_chain_is_checked() {
     assert_eq!(page.count("tbody tr"), 1);
     assert!(page.words("tbody tr").contains("ada"));
     assert!(page.words("tbody tr").contains("<i>why</i>"), "what people wrote is text");
-    assert_eq!(page.words("tbody .clock").len(), "2026-02-03 14:05:09".len(), "{}", page.words("tbody .clock"));
+    assert_eq!(page.words("tbody .clock").len(), "2026-02-03 14:05:09 UTC".len(), "{}", page.words("tbody .clock"));
     assert!(page.has("tbody a[href='/stacks/shop']"));
     assert!(page.words(".head").contains("Unbroken"), "{}", page.words(".head"));
     let export = page.attribute("a[download]", "href").unwrap();

@@ -76,10 +76,13 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// The next bell; none when the runner is gone.
+    /// The next bell; none when the runner is gone, which may be before it took this connection.
     pub fn bell(&mut self) -> Option<Bell> {
         let mut line = String::new();
-        let read = self.control.as_mut().map_or(0, |control| control.read_line(&mut line).unwrap());
+        let read = match self.control.as_mut().map_or(Ok(0), |control| control.read_line(&mut line)) {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
+            read => read.unwrap(),
+        };
         (read > 0).then(|| serde_json::from_str(&line).unwrap())
     }
 

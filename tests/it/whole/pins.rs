@@ -110,7 +110,7 @@ async fn a_server_that_starts_again_pins_what_waits_and_removes_what_its_predece
     let run = it.rig.trigger(&it.stack, Kind::Tracked).await;
     it.rig.until(&run, |run| run.remarks > 0).await;
     let dir = it.rig.stop().await;
-    let stray = dir.path().join("data/runs/01ARZ3NDEKTSV4RRFFQ69G5FAV");
+    let stray = dir.path().join("data/runs/run_01ARZ3NDEKTSV4RRFFQ69G5FAV");
     fs::create_dir_all(stray.join("1/tree/workspace")).unwrap();
     fs::rename(&away, it.repository.path().join(".git")).unwrap();
 
