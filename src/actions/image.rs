@@ -6,6 +6,7 @@
 //! its first chain began with.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::{
         fd::AsFd as _,
@@ -22,7 +23,7 @@ use crate::{
     crypt::Hasher,
     domain::{Digest, ImageName, Kind, Refused, RefusedKind, limits},
     image::{self, ImageError, ImageInfo},
-    protocol::Root,
+    protocol::{ImagePlace, Root},
     store::{
         Error, Fault, Find, Rows, Snapshot, Tx,
         record::{Image, PinnedImage, Run, Stack},
@@ -31,10 +32,10 @@ use crate::{
     workspace::remove_tree,
 };
 
+pub(crate) use crate::domain::runtime::HOST;
+
 use super::{Actions, Deed, Incoming, Once, Scratch, missing, ring, upload::Most};
 
-/// The name of the host's own root.
-pub(crate) const HOST: &str = "host";
 const MOST: Most = Most { what: "image", bytes: limits::IMAGE_BYTES };
 /// What an image is unpacked as before it has its name.
 const INCOMING: &str = ".incoming-";
@@ -237,6 +238,16 @@ pub(crate) fn root_of(view: &impl Rows, data: &Path, name: &str) -> Result<Root,
     }
     let image = view.get(t::NAME_TO_IMAGE, name)?.ok_or_else(|| unknown(name))?;
     Ok(Root::Image { path: root(&dir(data), &image.digest) })
+}
+
+/// Where every image lies, by name.
+pub(crate) fn places(view: &impl Rows, data: &Path) -> Result<BTreeMap<String, ImagePlace>, Fault> {
+    let images: Vec<Image> = view.all(t::NAME_TO_IMAGE, ""..="\u{10ffff}")?;
+    let place = |image: Image| {
+        let path = root(&dir(data), &image.digest);
+        (image.name.to_string(), ImagePlace { path, digest: image.digest })
+    };
+    Ok(images.into_iter().map(place).collect())
 }
 
 /// Refuses a name that is neither the host nor an image.

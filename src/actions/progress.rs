@@ -11,10 +11,10 @@ use crate::{
     crypt::{self, Key, Secret},
     domain::{Kind, Phase, RunId, StackId, Timestamp, Verdict, limits, run::SourceVersion},
     machine::{self, ChainEnd, Event},
-    protocol::{self, PhaseResult, Produced, Record, WorkspaceLeft},
+    protocol::{self, FoundImage, PhaseResult, Produced, Record, WorkspaceLeft},
     store::{
         Error, Fault, Find, Rows, Tx,
-        record::{Chain, Changes, Left, PhaseRow, Run, RunSecrets, SealedFacts},
+        record::{Chain, Changes, Left, PhaseRow, PinnedImage, Run, RunSecrets, SealedFacts},
         tables as t,
     },
 };
@@ -393,12 +393,15 @@ impl Taking<'_> {
         Ok(if demand.declared.is_some() { None } else { Some(demand.fault.unwrap_or_else(unread)) })
     }
 
-    fn take_result(&self, result: &PhaseResult) -> Result<(), Error> {
+    fn take_result(&mut self, result: &PhaseResult) -> Result<(), Error> {
         if let Some(changes) = &result.changes {
             self.tx.put(t::RUN_TO_CHANGES, self.run.seq, &Changes::new(changes)?)?;
         }
         if let Some(found) = &result.runtime {
             runtime::take(self.tx, &self.run, found)?;
+            if let Some(FoundImage { name, digest }) = found.image.clone() {
+                self.run.image = Some(PinnedImage { name, digest });
+            }
         }
         if !result.masks.is_empty() {
             self.add_masks(&result.masks)?;

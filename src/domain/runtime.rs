@@ -220,8 +220,8 @@ pub struct ContextHooks {
     pub hooks: Hooks,
 }
 
-/// The image of a stack that names none.
-const HOST: &str = "host";
+/// The image of a stack that names none: the host's own root.
+pub const HOST: &str = "host";
 
 /// Everything that a run's settings are made of, layer by layer; no values of stored variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -355,9 +355,9 @@ impl Layers {
         set.or_else(|| Some((defaults?.terraform_version.as_deref()?, Origin::StackDefaults)))
     }
 
-    /// The image that only the file asks for: too late, because the jail is made before the source is
-    /// fetched. The stack's own wins over the defaults.
-    pub fn image_asked_too_late(&self) -> Option<(&str, Origin)> {
+    /// The image that only the file asks for, which nobody knows before the source is fetched. The stack's
+    /// own wins over the defaults.
+    pub fn image_of_file(&self) -> Option<(&str, Origin)> {
         if self.trigger.runner_image.is_some() {
             return None;
         }

@@ -51,9 +51,9 @@ pub use record::{
 pub use secrets::{ChainSecrets, GitCredential, ManagedState, MountedFile, SealKeys, Variable};
 pub use socket::{Bell, Request};
 pub use spec::{
-    AtEnd, Bind, Build, ChainSpec, Command, Demand, Environment, Fetch, GitFetch, JailSpec, Keeps, Open, PatchFile,
-    Prepare, Relay, Root, RunFacts, Runtime, RuntimeFound, Seal, Settings, Shell, SlugPlace, StateAccess, Step,
-    Workload,
+    AtEnd, Bind, Build, ChainSpec, Command, Demand, Environment, Fetch, FoundImage, GitFetch, ImagePlace, JailSpec,
+    Keeps, Open, PatchFile, Prepare, Relay, Root, RunFacts, Runtime, RuntimeFound, Seal, Settings, Shell, SlugPlace,
+    StateAccess, Step, Workload,
 };
 
 /// Version of everything in this module.

@@ -121,6 +121,16 @@ pub struct Runtime {
     pub layers: Layers,
     /// The operator's binaries that a version may name, by name.
     pub binaries: BTreeMap<String, PathBuf>,
+    /// The images that the source may name, where it has a say.
+    pub images: BTreeMap<String, ImagePlace>,
+}
+
+/// An imported image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImagePlace {
+    /// Where it lies unpacked.
+    pub path: PathBuf,
+    pub digest: Digest,
 }
 
 /// What a source's configuration file said, and what became of it.
@@ -128,6 +138,17 @@ pub struct Runtime {
 pub struct RuntimeFound {
     pub file: FileConfig,
     pub used: Used,
+    /// The image that the file chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<FoundImage>,
+}
+
+/// What the jails of a run have as their root from here on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundImage {
+    pub name: String,
+    /// None: the host's own root.
+    pub digest: Option<Digest>,
 }
 
 /// What a declared task finds in its jail.

@@ -101,7 +101,7 @@ fn run() -> Result<(), Fault> {
     }
 }
 
-/// Keeps the server from removing an image as long as this process lives.
+/// Keeps the server from removing an image as long as what it returns lives.
 fn hold_image(root: &Root) -> Result<Option<OwnedFd>, Fault> {
     let Root::Image { path } = root else { return Ok(None) };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

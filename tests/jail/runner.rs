@@ -129,7 +129,7 @@ fn one(jailer: &Jailer, phase: Phase) -> Result<Report, JailError> {
         environment: phase.environment.into_iter().collect(),
         cwd: phase.cwd,
         network: phase.network,
-        host_root: false,
+        root: None,
         binds: phase.binds,
         limits: phase.limits,
         listen: phase.listen,

@@ -1,5 +1,7 @@
 //! The layers of a run's settings, for the runner to put together.
 
+use std::collections::BTreeMap;
+
 use crate::{
     domain::{Kind, runtime::Layers},
     protocol::{Root, Runtime},
@@ -18,7 +20,12 @@ impl Reading<'_> {
         if self.run.kind == Kind::OnDemand {
             return Ok(None);
         }
-        Ok(Some(Runtime { layers: self.layers()?, binaries: self.actions.setup.binaries.clone() }))
+        let layers = self.layers()?;
+        let images = match layers.file {
+            None => image::places(&self.view, &self.actions.setup.data)?,
+            Some(_) => BTreeMap::new(),
+        };
+        Ok(Some(Runtime { layers, binaries: self.actions.setup.binaries.clone(), images }))
     }
 
     fn layers(&self) -> Result<Layers, Fault> {

@@ -118,22 +118,22 @@ fn the_stacks_own_root_and_binary_win_over_the_defaults_only() {
 }
 
 #[test]
-fn an_image_that_only_the_file_names_comes_too_late_unless_it_is_there_already() {
+fn the_file_names_an_image_where_neither_trigger_nor_stack_wins() {
     let config = |image: &str| RuntimeConfig { runner_image: Some(image.to_owned()), ..RuntimeConfig::default() };
     let mut layers = Layers {
         image: "host".to_owned(),
         file: Some(FileConfig { defaults: config("low"), ..FileConfig::default() }),
         ..Layers::default()
     };
-    assert_eq!(layers.image_asked_too_late(), Some(("low", Origin::StackDefaults)));
+    assert_eq!(layers.image_of_file(), Some(("low", Origin::StackDefaults)));
     layers.image = "own".to_owned();
-    assert_eq!(layers.image_asked_too_late(), None);
+    assert_eq!(layers.image_of_file(), None);
     layers.file.as_mut().unwrap().entry = config("entry");
-    assert_eq!(layers.image_asked_too_late(), Some(("entry", Origin::ConfigEntry)));
+    assert_eq!(layers.image_of_file(), Some(("entry", Origin::ConfigEntry)));
     layers.image = "entry".to_owned();
-    assert_eq!(layers.image_asked_too_late(), None);
+    assert_eq!(layers.image_of_file(), None);
     (layers.image, layers.trigger) = ("mine".to_owned(), config("mine"));
-    assert_eq!(layers.image_asked_too_late(), None);
+    assert_eq!(layers.image_of_file(), None);
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::{
     egress::BoundHeader,
     guest::{Form, bundled},
     protocol::{
-        Environment, Grants, GuestCode, GuestPhase, HeaderGrant, Input, StandardInput, WorkspaceGrant, file,
+        Environment, Grants, GuestCode, GuestPhase, HeaderGrant, Input, Root, StandardInput, WorkspaceGrant, file,
         guest_path, inside,
     },
     runner::{
@@ -242,7 +242,7 @@ impl Chain {
             inherited: [code, stdin, line].into_iter().flatten().collect(),
             environment: Environment::new(),
             network: NetworkMode::None,
-            host_root: true,
+            root: Some(Root::Host),
             binds: phase.grants.mounts.clone(),
             growth: Some(may_write(phase)),
             serves: gateway.into_iter().collect(),

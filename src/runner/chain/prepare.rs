@@ -12,7 +12,7 @@ use crate::{
     },
     mask::MaskSet,
     protocol::{
-        Bind, Environment, Fetch, GitCredential, GitFetch, PatchFile, Prepare, RunFacts, ShownFile, file, inside,
+        Bind, Environment, Fetch, GitCredential, GitFetch, PatchFile, Prepare, Root, RunFacts, ShownFile, file, inside,
         source_label,
     },
     source::{
@@ -233,7 +233,7 @@ impl Chain {
             inherited: Vec::new(),
             environment: base_environment().into_iter().chain(environment).collect(),
             network: if local.is_some() { NetworkMode::None } else { NetworkMode::Host },
-            host_root: true,
+            root: Some(Root::Host),
             binds: bind_local(wanted.local.as_ref().filter(|_| confined)),
             growth: None,
             serves: Vec::new(),

@@ -4,21 +4,21 @@
 //! chains are told what it said. The rules are [`crate::domain::runtime`]'s. What is wrong with the
 //! file ends `preparing` with every mistake, its line and column.
 
-use std::path::Path;
+use std::{collections::BTreeMap, os::fd::OwnedFd, path::Path};
 
 use crate::{
     crypt::{Secret, digest},
     domain::{
         EnvName, limits,
-        runtime::{Chosen, FileConfig, HookPoint, Layers, Placed, Used, UsedVariable, binary_of, no_such_binary},
-        stack::Vendor,
+        runtime::{Chosen, FileConfig, HOST, HookPoint, Layers, Placed, Used, UsedVariable, binary_of, no_such_binary},
+        stack::{ExecutorKind, Vendor},
     },
     manifest,
-    protocol::{Bind, GuestPhase, Runtime, RuntimeFound, Shell, Variable, inside},
+    protocol::{Bind, FoundImage, GuestPhase, ImagePlace, Root, Runtime, RuntimeFound, Shell, Variable, inside},
 };
 
 use super::{Chain, desk::Desk};
-use crate::runner::fault::Fault;
+use crate::runner::{fault::Fault, hold_image};
 
 /// Notes about one file that are printed; what is beyond is counted.
 const NOTES: usize = 20;
@@ -29,6 +29,15 @@ pub struct Settled {
     pub(super) layers: Layers,
     /// The operator's binary that was asked for.
     binary: Option<Bind>,
+    /// The root that the source asked for.
+    root: Option<HeldRoot>,
+}
+
+/// A root, held against its removal.
+#[derive(Debug)]
+struct HeldRoot {
+    root: Root,
+    _held: Option<OwnedFd>,
 }
 
 impl Chain {
@@ -40,9 +49,44 @@ impl Chain {
             None => self.read_file(desk)?,
         };
         runtime.layers.file = Some(file.clone());
+        let images = std::mem::take(&mut runtime.images);
         let used = self.put_together(runtime)?;
-        desk.result.runtime = Some(Box::new(RuntimeFound { file, used }));
+        let image = self.choose_image(&images)?;
+        if let Some(image) = &image {
+            desk.log.note(&format!("the source's configuration chose the image `{}`", image.name));
+        }
+        desk.result.runtime = Some(Box::new(RuntimeFound { file, used, image }));
         Ok(())
+    }
+
+    /// Whatever runs from here on has the root that the source asks for. Later chains are told of it.
+    fn choose_image(&mut self, images: &BTreeMap<String, ImagePlace>) -> Result<Option<FoundImage>, Fault> {
+        let Some(settled) = &mut self.settled else { return Ok(None) };
+        let Some((name, origin)) = settled.layers.image_of_file() else { return Ok(None) };
+        let found = images.get(name);
+        let root = match found {
+            None if name == HOST => Root::Host,
+            Some(_) if self.jail.kind != ExecutorKind::Jail => {
+                let why = format!("the image `{name}` ({origin}): an `unconfined` executor has no root but the host's");
+                return Err(Fault::Other(why));
+            }
+            Some(place) => Root::Image { path: place.path.clone() },
+            None => {
+                return Err(Fault::Other(format!(
+                    "there is no image `{name}` ({origin}); an admin can import one: `airlock image import`; `host` is \
+                     always there"
+                )));
+            }
+        };
+        let chosen = FoundImage { name: name.to_owned(), digest: found.map(|place| place.digest.clone()) };
+        let held = hold_image(&root)?;
+        settled.root = Some(HeldRoot { root, _held: held });
+        Ok(Some(chosen))
+    }
+
+    /// What commands have as their root, where it is not the chain's.
+    pub(super) fn chosen_root(&self) -> Option<Root> {
+        self.settled.as_ref()?.root.as_ref().map(|held| held.root.clone())
     }
 
     /// Works by what an earlier chain of the run has read.
@@ -70,13 +114,7 @@ impl Chain {
     }
 
     fn put_together(&mut self, runtime: Runtime) -> Result<Used, Fault> {
-        let Runtime { layers, binaries } = runtime;
-        if let Some((image, origin)) = layers.image_asked_too_late() {
-            return Err(Fault::Other(format!(
-                "the image `{image}` is asked for by {origin}, but the jail was made before the source was fetched: set \
-                 it on the stack, or as `runner_image` of the trigger"
-            )));
-        }
+        let Runtime { layers, binaries, images: _ } = runtime;
         let vendor = &mut self.spec.run.vendor;
         if matches!(vendor, Vendor::Wasi { .. }) && layers.sets_hooks() {
             let why =
@@ -94,14 +132,14 @@ impl Chain {
             let (name, host) = binary_of(&binaries, usual, version)
                 .ok_or_else(|| Fault::Other(format!("{} ({origin})", no_such_binary(&binaries, version))))?;
             let inside = Path::new(inside::BINARIES).join(name);
-            set_binary(vendor, if self.jail.kind == crate::domain::stack::ExecutorKind::Jail { &inside } else { host });
+            set_binary(vendor, if self.jail.kind == ExecutorKind::Jail { &inside } else { host });
             bind = Some(Bind::read_only(host.clone(), inside));
         }
         let (root, _) = layers.project_root();
         self.spec.run.project_root = root;
         let used = self.used(&layers);
         self.lay_variables(&layers);
-        self.settled = Some(Settled { layers, binary: bind });
+        self.settled = Some(Settled { layers, binary: bind, root: None });
         Ok(used)
     }
 
@@ -149,7 +187,7 @@ impl Chain {
     /// A phase with the hooks that are due around it.
     pub(super) fn settled(&self, shell: &Shell) -> Shell {
         let mut shell = shell.clone();
-        let Some(Settled { layers, binary }) = &self.settled else { return shell };
+        let Some(Settled { layers, binary, root: _ }) = &self.settled else { return shell };
         let (before, after) = HookPoint::around(shell.phase);
         let commands = |point| layers.hooks_at(point).into_iter().map(|hook| hook.command).collect();
         if !matches!(self.spec.run.vendor, Vendor::Wasi { .. }) {

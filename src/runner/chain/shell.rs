@@ -8,7 +8,7 @@ use crate::{
         Phase, State, Verdict, limits,
         stack::{Limits, NetworkMode},
     },
-    protocol::{Bind, Command, Environment, Relay, Shell, StateAccess, Variable, inside},
+    protocol::{Bind, Command, Environment, Relay, Root, Shell, StateAccess, Variable, inside},
     vendor::{self, Carried, Outcome, Places, StateEndpoint, Surroundings},
 };
 
@@ -44,8 +44,8 @@ pub(super) struct Program {
     pub inherited: Vec<OwnedFd>,
     pub environment: Environment,
     pub network: NetworkMode,
-    /// Whether it is a program of our own, which the chain's image may lack.
-    pub host_root: bool,
+    /// The host's for a program of our own, which the chain's image may lack. None: the chain's.
+    pub root: Option<Root>,
     pub binds: Vec<Bind>,
     /// What the kept ones of them may grow by meanwhile; none: the stack's limit of a workspace holds alone.
     pub growth: Option<Extent>,
@@ -172,7 +172,7 @@ impl Chain {
                 cwd: PathBuf::from(&self.places.workspace),
                 // Without a jail there is no other network; the stack's page says so in red.
                 network: if self.confined() { program.network } else { NetworkMode::Host },
-                host_root: program.host_root,
+                root: program.root,
                 binds: program.binds,
                 limits: program.limits,
                 stdin: program.stdin,
@@ -289,7 +289,7 @@ impl Chain {
             inherited: Vec::new(),
             environment,
             network: facts.network.clone(),
-            host_root: false,
+            root: self.chosen_root(),
             binds: shell.binds.iter().filter(|_| self.confined()).cloned().chain(output).collect(),
             growth: None,
             serves: state_inside.into_iter().chain(way_out.map(Service::WayOut)).chain(inside).collect(),

@@ -28,7 +28,7 @@ use super::{
     wire::{self, Doing, Failure, InitReply, InitRequest},
     zygote::Maker,
 };
-use crate::{domain::stack::ExecutorKind, protocol::Root};
+use crate::domain::stack::ExecutorKind;
 
 /// The whole life of init.
 pub(super) fn run(maker: &Maker, socket: UnixStream) -> ! {
@@ -110,7 +110,7 @@ fn confine(
 
     // The root. From here on no path leads to the host's files but those that were granted.
     let plan = root::Plan {
-        root: if request.host_root { &Root::Host } else { &spec.root },
+        root: request.root.as_ref().unwrap_or(&spec.root),
         dir: &spec.dir,
         binds: &request.binds,
         private_network: request.private_network,

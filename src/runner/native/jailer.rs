@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     domain::stack::{ExecutorKind, Limits, NetworkMode},
-    protocol::{Bind, Environment, JailSpec},
+    protocol::{Bind, Environment, JailSpec, Root},
 };
 
 /// A jail takes some 2 ms to make; a host on which it takes this long has another problem.
@@ -59,8 +59,8 @@ pub struct PhaseJail {
     pub cwd: PathBuf,
     /// [`NetworkMode::Host`] shares the host's network; the others have only a loopback of their own.
     pub network: NetworkMode,
-    /// Whether its root is the host's, whatever the chain's is: for programs of our own.
-    pub host_root: bool,
+    /// What its root is. None: the chain's own; programs of ours have the host's.
+    pub root: Option<Root>,
     /// What it sees beside its root, `/workspace` and `/run/airlock`.
     pub binds: Vec<Bind>,
     pub limits: Limits,
@@ -128,7 +128,7 @@ impl Jailer {
             stdin: phase.stdin.is_some(),
             cwd: phase.cwd,
             private_network,
-            host_root: phase.host_root,
+            root: phase.root,
             binds: phase.binds,
             limits: phase.limits.clone(),
             listen: phase.listen,

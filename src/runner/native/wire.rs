@@ -22,7 +22,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
 use super::Program;
-use crate::{domain::stack::Limits, protocol::Bind};
+use crate::{
+    domain::stack::Limits,
+    protocol::{Bind, Root},
+};
 
 /// Descriptors that one frame can carry.
 const DESCRIPTORS: usize = 32;
@@ -51,8 +54,8 @@ pub(super) struct InitRequest {
     pub stdin: bool,
     pub cwd: PathBuf,
     pub private_network: bool,
-    /// Whether the root is the host's, whatever the chain's is.
-    pub host_root: bool,
+    /// None: the chain's own.
+    pub root: Option<Root>,
     pub binds: Vec<Bind>,
     pub limits: Limits,
     pub listen: Vec<u16>,

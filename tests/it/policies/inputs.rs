@@ -100,7 +100,7 @@ async fn hooks_out_of_the_source_are_seen_as_soon_as_anybody_knows_of_them() {
         project_root: Chosen { value: "infra".to_owned(), origin: Origin::ConfigEntry },
         terraform_version: None,
     };
-    server.runner(&run).plan_at_once(RuntimeFound { file: FileConfig::default(), used }).await;
+    server.runner(&run).plan_at_once(RuntimeFound { file: FileConfig::default(), used, image: None }).await;
     let ended = shown(&server, &run).await;
     assert_eq!((&ended["state"], &ended["policies"][0]["messages"]), (&json!("failed"), &json!(["no hooks"])));
     let input = asked(&server, "plan").await;

@@ -101,6 +101,36 @@ async fn a_stack_and_a_declared_task_run_in_an_image_and_cannot_change_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_source_chooses_the_image_that_its_commands_run_in() {
+    let rig = Rig::new().await;
+    rig.import_image("tiny:1", &small_root("of the stack\n")).await.unwrap();
+    rig.import_image("other", &small_root("of the source\n")).await.unwrap();
+    let chooses = |image: &str| format!("stacks: {{shop: {{runner_image: '{image}'}}}}");
+    let stack = stack(&rig, "tiny:1", &chooses("other")).await;
+    let run = rig.unconfirmed(&stack).await;
+    assert!(rig.log(&run, Phase::Planning).starts_with("of the source\n"), "{}", rig.log(&run, Phase::Planning));
+    // What was planned in it is applied in it, out of the seal and by another runner.
+    rig.import_image("other", &small_root("of somebody else\n")).await.unwrap();
+    assert_eq!(rig.app.actions.sweep_images().unwrap(), 0);
+    rig.confirm(&run).await;
+    let run = rig.until_state(&run, State::Finished).await;
+    assert!(rig.log(&run, Phase::Applying).starts_with("of the source\n"), "{}", rig.log(&run, Phase::Applying));
+    // A task of the same source, and one that the trigger has run elsewhere.
+    let task = rig.task(&stack, "read -r whose < /etc/whose; echo $whose").await;
+    let task = rig.until_state(&task, State::Finished).await;
+    assert_eq!(rig.log(&task, Phase::Performing), "of somebody else\n");
+    rig.upload(&stack, &[(".airlock/config.yaml", chooses("host"))]).await;
+    let run = rig.task(&stack, "test -e /usr/bin/env && echo the host").await;
+    let run = rig.until_state(&run, State::Finished).await;
+    assert_eq!(rig.log(&run, Phase::Performing), "the host\n");
+    rig.upload(&stack, &[(".airlock/config.yaml", chooses("gone"))]).await;
+    let run = rig.task(&stack, "true").await;
+    let reason = rig.until_state(&run, State::Failed).await.reason.unwrap();
+    assert!(reason.contains("there is no image `gone`") && reason.contains("airlock image import"), "{reason}");
+    rig.until_tidy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_image_is_unpacked_once_replaced_by_name_and_removed_when_nobody_needs_it() {
     let rig = Rig::new().await;
     let (one, two) = (small_root("one\n"), small_root("two\n"));

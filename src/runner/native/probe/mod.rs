@@ -128,7 +128,7 @@ fn trial(data: &Path, user: Option<u32>, cgroup: Option<&Path>, network: Network
         environment: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
         cwd: inside::WORKSPACE.into(),
         network,
-        host_root: false,
+        root: None,
         binds: Vec::new(),
         limits: spec.limits.clone(),
         listen: Vec::new(),
