@@ -166,16 +166,24 @@ impl From<Refused> for Wrong {
 
 /// A refusal's words as a sentence: they begin small, so that they fit behind others.
 pub fn sentence(words: &str) -> String {
+    let is_address = words.split(' ').next().is_some_and(|first| first.contains("://"));
     let mut chars = words.chars();
     match chars.next() {
-        Some(first) => format!("{}{}", first.to_uppercase(), chars.as_str()),
-        None => String::new(),
+        Some(first) if !is_address => format!("{}{}", first.to_uppercase(), chars.as_str()),
+        Some(_) | None => words.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_letter_and_an_address_stays_as_it_is() {
+        for (words, expected) in [("", ""), ("übel", "Übel"), ("https://x/y is away", "https://x/y is away")] {
+            assert_eq!(sentence(words), expected);
+        }
+    }
 
     #[test]
     fn a_form_is_read_with_its_line_ends_as_commands_have_them() {
